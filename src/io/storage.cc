@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/storage.h"
+
+#include "base/status_macros.h"
+
+namespace daruma {
+
+void Storage::read_batch(std::span<ReadRequest> requests) {
+  for (ReadRequest& request : requests) {
+    Result<std::size_t> got = request.file->read(request.offset, request.out);
+    request.status = got.status();
+    request.bytes_read = got.ok() ? *got : 0;
+  }
+}
+
+Status publish(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents) {
+  {
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file,
+                      storage.open(directory + "/" + name + std::string(kTemporarySuffix), OpenMode::kCreate));
+    DARUMA_TRY(file->write(0, contents));
+    DARUMA_TRY(file->sync());
+  }
+  return publish_prepared(storage, directory, name);
+}
+
+Status publish_prepared(Storage& storage, const std::string& directory, const std::string& name) {
+  const std::string path = directory + "/" + name;
+  DARUMA_TRY(storage.rename(path + std::string(kTemporarySuffix), path));
+  return storage.sync_directory(directory);
+}
+
+Result<std::string> read_whole(Storage& storage, const std::string& path, std::uint64_t limit) {
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
+  if (size > limit) {
+    return Status(Code::kInvalidArgument, "file of " + std::to_string(size) + " bytes is over the limit of " + std::to_string(limit),
+                  {.file = path});
+  }
+  std::string contents(size, '\0');
+  DARUMA_TRY_ASSIGN(const std::size_t got, file->read(0, contents));
+  contents.resize(got);
+  return contents;
+}
+
+}  // namespace daruma
