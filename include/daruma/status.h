@@ -13,7 +13,7 @@
 #include <utility>
 #include <variant>
 
-#define DARUMA_API __attribute__((visibility("default")))
+#define DARUMA_API [[gnu::visibility("default")]]
 
 namespace daruma {
 
