@@ -43,9 +43,9 @@ DARUMA_API std::string_view code_name(Code code);
 
 /// Where an error happened; fields that are not known stay empty.
 struct Where {
-  std::string file;                       ///< path as given to the operating system
-  std::optional<std::uint64_t> offset;    ///< bytes from the start of `file`
-  std::optional<Sequence> sequence;       ///< event concerned
+  std::string file{};                     ///< path as given to the operating system
+  std::optional<std::uint64_t> offset{};    ///< bytes from the start of `file`
+  std::optional<Sequence> sequence{};       ///< event concerned
 };
 
 /// Outcome of an operation. Copying is cheap when ok (no allocation). Thread: a value type.
