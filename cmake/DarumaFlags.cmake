@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+# Language, warnings, sanitizers and ccache, for everything built in this directory.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+add_compile_options(-Wall -Wextra)
+if(DARUMA_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  add_compile_options(-Wthread-safety)  # base/mutex.h carries the annotations; g++ ignores them
+endif()
+
+if(DARUMA_SANITIZE)
+  # Without no-sanitize-recover, UBSan only prints and a test that found undefined behaviour would pass.
+  add_compile_options(-fsanitize=${DARUMA_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${DARUMA_SANITIZE})
+endif()
+if(DARUMA_FUZZ)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "DARUMA_FUZZ needs clang++: libFuzzer is part of it (cmake --preset fuzz)")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+if(DARUMA_COVERAGE)
+  add_compile_options(--coverage -fprofile-update=atomic)
+  add_link_options(--coverage)
+endif()
+
+find_program(DARUMA_CCACHE ccache)
+mark_as_advanced(DARUMA_CCACHE)
+if(DARUMA_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${DARUMA_CCACHE}")
+endif()

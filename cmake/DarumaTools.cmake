@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+# kvctl links the rooms, not the shared library: inspection looks at formats that the public API does not show.
+
+file(GLOB kvctl_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tools/kvctl/*.cc")
+if(kvctl_sources)
+  find_package(CLI11 REQUIRED)
+  find_package(fmt REQUIRED)
+  find_package(nlohmann_json REQUIRED)
+  add_executable(kvctl ${kvctl_sources})
+  target_include_directories(kvctl PRIVATE "${PROJECT_SOURCE_DIR}/tools")
+  target_link_libraries(kvctl PRIVATE daruma_engine CLI11::CLI11 fmt::fmt nlohmann_json::nlohmann_json)
+  find_path(DARUMA_EDITLINE_INCLUDE histedit.h)
+  find_library(DARUMA_EDITLINE_LIBRARY edit)
+  mark_as_advanced(DARUMA_EDITLINE_INCLUDE DARUMA_EDITLINE_LIBRARY)
+  if(DARUMA_EDITLINE_INCLUDE AND DARUMA_EDITLINE_LIBRARY)
+    target_compile_definitions(kvctl PRIVATE DARUMA_HAVE_EDITLINE=1)
+    target_link_libraries(kvctl PRIVATE ${DARUMA_EDITLINE_LIBRARY})
+  endif()
+  install(TARGETS kvctl RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
