@@ -31,9 +31,7 @@ TEST(Epoch, KeepsWhatAReaderInsideCouldSee) {
   {
     EpochGuard outer;
     retired.retire([&] { ++destroyed; });
-    {
-      EpochGuard nested;
-    }
+    { EpochGuard nested; }
     EXPECT_EQ(retired.collect(), 1U);
     EXPECT_EQ(destroyed, 0);
   }

@@ -44,8 +44,8 @@ DARUMA_API std::string_view code_name(Code code);
 /// Where an error happened; fields that are not known stay empty.
 struct Where {
   std::string file{};                     ///< path as given to the operating system
-  std::optional<std::uint64_t> offset{};    ///< bytes from the start of `file`
-  std::optional<Sequence> sequence{};       ///< event concerned
+  std::optional<std::uint64_t> offset{};  ///< bytes from the start of `file`
+  std::optional<Sequence> sequence{};     ///< event concerned
 };
 
 /// Outcome of an operation. Copying is cheap when ok (no allocation). Thread: a value type.
@@ -79,17 +79,26 @@ class [[nodiscard]] DARUMA_API Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}           // NOLINT(google-explicit-constructor)
-  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {     // NOLINT(google-explicit-constructor)
-    if (std::get<1>(state_).ok()) __builtin_trap();  // an ok Status carries no value
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}        // NOLINT(google-explicit-constructor)
+  Result(Status status) : state_(std::in_place_index<1>, std::move(status)) {  // NOLINT(google-explicit-constructor)
+    if (std::get<1>(state_).ok()) __builtin_trap();                            // an ok Status carries no value
   }
 
   [[nodiscard]] bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
   [[nodiscard]] Status status() const { return ok() ? Status() : std::get<1>(state_); }
-  [[nodiscard]] T& value() & { check(); return std::get<0>(state_); }
-  [[nodiscard]] const T& value() const& { check(); return std::get<0>(state_); }
-  [[nodiscard]] T&& value() && { check(); return std::get<0>(std::move(state_)); }
+  [[nodiscard]] T& value() & {
+    check();
+    return std::get<0>(state_);
+  }
+  [[nodiscard]] const T& value() const& {
+    check();
+    return std::get<0>(state_);
+  }
+  [[nodiscard]] T&& value() && {
+    check();
+    return std::get<0>(std::move(state_));
+  }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
   T&& operator*() && { return std::move(*this).value(); }
@@ -97,7 +106,9 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
 
  private:
-  void check() const { if (!ok()) __builtin_trap(); }
+  void check() const {
+    if (!ok()) __builtin_trap();
+  }
   std::variant<T, Status> state_;
 };
 

@@ -7,7 +7,8 @@
 namespace daruma {
 
 void assertion_failed(const char* expression, const char* file, int line) {
-  std::fprintf(stderr, "daruma: invariant broken: %s (%s:%d); stopping, the next open recovers\n", expression, file, line);
+  std::fprintf(stderr, "daruma: invariant broken: %s (%s:%d); stopping, the next open recovers\n", expression, file,
+               line);
   std::abort();
 }
 

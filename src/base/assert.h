@@ -7,5 +7,6 @@ namespace daruma {
 [[noreturn]] void assertion_failed(const char* expression, const char* file, int line);
 }  // namespace daruma
 
-#define DARUMA_ASSERT(condition) \
-  (__builtin_expect(static_cast<bool>(condition), 1) ? (void)0 : ::daruma::assertion_failed(#condition, __FILE__, __LINE__))
+#define DARUMA_ASSERT(condition)                               \
+  (__builtin_expect(static_cast<bool>(condition), 1) ? (void)0 \
+                                                     : ::daruma::assertion_failed(#condition, __FILE__, __LINE__))

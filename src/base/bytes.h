@@ -21,7 +21,8 @@ class AlignedBuffer {
  public:
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t bytes)
-      : size_(bytes), data_(static_cast<char*>(std::aligned_alloc(kSectorBytes, round_up(bytes ? bytes : 1, kSectorBytes)))) {
+      : size_(bytes),
+        data_(static_cast<char*>(std::aligned_alloc(kSectorBytes, round_up(bytes ? bytes : 1, kSectorBytes)))) {
     if (!data_) std::abort();
   }
   [[nodiscard]] char* data() { return data_.get(); }
@@ -31,7 +32,9 @@ class AlignedBuffer {
   [[nodiscard]] std::span<char> span() { return {data_.get(), size_}; }
 
  private:
-  struct Free { void operator()(char* p) const { std::free(p); } };
+  struct Free {
+    void operator()(char* p) const { std::free(p); }
+  };
   std::size_t size_ = 0;
   std::unique_ptr<char, Free> data_;
 };

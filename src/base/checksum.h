@@ -21,8 +21,10 @@ std::uint64_t hash64(std::string_view bytes, std::uint64_t seed);
 /// The seed of one place: store, file (number or incarnation) and position in it.
 inline std::uint64_t place_seed(const StoreId& store, std::uint64_t file, std::uint64_t position) {
   auto mix = [](std::uint64_t x) {  // splitmix64 finaliser (Steele, Lea, Flood 2014)
-    x ^= x >> 30; x *= 0xbf58476d1ce4e5b9ULL;
-    x ^= x >> 27; x *= 0x94d049bb133111ebULL;
+    x ^= x >> 30;
+    x *= 0xbf58476d1ce4e5b9ULL;
+    x ^= x >> 27;
+    x *= 0x94d049bb133111ebULL;
     return x ^ (x >> 31);
   };
   std::uint64_t s = mix(store.high + 0x9e3779b97f4a7c15ULL);
@@ -31,7 +33,8 @@ inline std::uint64_t place_seed(const StoreId& store, std::uint64_t file, std::u
   return mix(s ^ (position + 0x2545f4914f6cdd1dULL));
 }
 
-inline std::uint64_t checksum(std::string_view bytes, const StoreId& store, std::uint64_t file, std::uint64_t position) {
+inline std::uint64_t checksum(std::string_view bytes, const StoreId& store, std::uint64_t file,
+                              std::uint64_t position) {
   return hash64(bytes, place_seed(store, file, position));
 }
 

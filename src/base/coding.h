@@ -13,11 +13,24 @@ namespace daruma {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the file formats are little-endian and so is this code");
 
-template <typename T> T load(const char* p) { T v; std::memcpy(&v, p, sizeof v); return v; }
-template <typename T> void store(char* p, T v) { std::memcpy(p, &v, sizeof v); }
+template <typename T>
+T load(const char* p) {
+  T v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <typename T>
+void store(char* p, T v) {
+  std::memcpy(p, &v, sizeof v);
+}
 
 inline void put_u8(std::string& out, std::uint8_t v) { out.push_back(static_cast<char>(v)); }
-template <typename T> void put_fixed(std::string& out, T v) { char b[sizeof v]; store(b, v); out.append(b, sizeof b); }
+template <typename T>
+void put_fixed(std::string& out, T v) {
+  char b[sizeof v];
+  store(b, v);
+  out.append(b, sizeof b);
+}
 inline void put_u16(std::string& out, std::uint16_t v) { put_fixed(out, v); }
 inline void put_u32(std::string& out, std::uint32_t v) { put_fixed(out, v); }
 inline void put_u64(std::string& out, std::uint64_t v) { put_fixed(out, v); }
@@ -25,13 +38,29 @@ inline void put_u64(std::string& out, std::uint64_t v) { put_fixed(out, v); }
 inline constexpr std::size_t kMaxVarintBytes = 10;
 /// LEB128 into `p` (room for kMaxVarintBytes); returns one past the last byte written.
 inline char* encode_varint(char* p, std::uint64_t v) {
-  while (v >= 0x80) { *p++ = static_cast<char>(v | 0x80); v >>= 7; }
+  while (v >= 0x80) {
+    *p++ = static_cast<char>(v | 0x80);
+    v >>= 7;
+  }
   *p++ = static_cast<char>(v);
   return p;
 }
-inline std::size_t varint_size(std::uint64_t v) { std::size_t n = 1; while (v >= 0x80) { v >>= 7; ++n; } return n; }
-inline void put_varint(std::string& out, std::uint64_t v) { char b[kMaxVarintBytes]; out.append(b, static_cast<std::size_t>(encode_varint(b, v) - b)); }
-inline void put_bytes(std::string& out, std::string_view s) { put_varint(out, s.size()); out.append(s); }
+inline std::size_t varint_size(std::uint64_t v) {
+  std::size_t n = 1;
+  while (v >= 0x80) {
+    v >>= 7;
+    ++n;
+  }
+  return n;
+}
+inline void put_varint(std::string& out, std::uint64_t v) {
+  char b[kMaxVarintBytes];
+  out.append(b, static_cast<std::size_t>(encode_varint(b, v) - b));
+}
+inline void put_bytes(std::string& out, std::string_view s) {
+  put_varint(out, s.size());
+  out.append(s);
+}
 /// Decodes LEB128 at [p, end); returns one past it, or nullptr when cut short or over 64 bits.
 inline const char* decode_varint(const char* p, const char* end, std::uint64_t* v) {
   std::uint64_t value = 0;
@@ -39,7 +68,10 @@ inline const char* decode_varint(const char* p, const char* end, std::uint64_t* 
     const auto byte = static_cast<std::uint8_t>(*p++);
     if (shift == 63 && byte > 1) return nullptr;
     value |= static_cast<std::uint64_t>(byte & 0x7f) << shift;
-    if (byte < 0x80) { *v = value; return p; }
+    if (byte < 0x80) {
+      *v = value;
+      return p;
+    }
   }
   return nullptr;
 }
@@ -54,8 +86,12 @@ class Decoder {
   [[nodiscard]] std::size_t remaining() const { return static_cast<std::size_t>(end_ - p_); }
   [[nodiscard]] const char* position() const { return p_; }
 
-  template <typename T> T fixed() {
-    if (remaining() < sizeof(T)) { fail(); return T{}; }
+  template <typename T>
+  T fixed() {
+    if (remaining() < sizeof(T)) {
+      fail();
+      return T{};
+    }
     T v = load<T>(p_);
     p_ += sizeof(T);
     return v;
@@ -67,20 +103,32 @@ class Decoder {
   std::uint64_t varint() {
     std::uint64_t v = 0;
     const char* next = ok_ ? decode_varint(p_, end_, &v) : nullptr;
-    if (!next) { fail(); return 0; }
+    if (!next) {
+      fail();
+      return 0;
+    }
     p_ = next;
     return v;
   }
   std::string_view raw(std::uint64_t n) {
-    if (n > remaining()) { fail(); return {}; }
+    if (n > remaining()) {
+      fail();
+      return {};
+    }
     std::string_view s(p_, static_cast<std::size_t>(n));
     p_ += n;
     return s;
   }
-  std::string_view bytes() { const std::uint64_t n = varint(); return ok_ ? raw(n) : std::string_view(); }
+  std::string_view bytes() {
+    const std::uint64_t n = varint();
+    return ok_ ? raw(n) : std::string_view();
+  }
 
  private:
-  void fail() { ok_ = false; p_ = end_; }
+  void fail() {
+    ok_ = false;
+    p_ = end_;
+  }
   const char* p_;
   const char* end_;
   bool ok_ = true;

@@ -9,8 +9,8 @@
 namespace daruma {
 namespace {
 
-/// One thread's announcement, on a cache line of its own: 0 when outside, else the epoch at entry. Slots are reused by later
-/// threads and never freed, so a collector may walk the list without a lock.
+/// One thread's announcement, on a cache line of its own: 0 when outside, else the epoch at entry. Slots are reused by
+/// later threads and never freed, so a collector may walk the list without a lock.
 struct alignas(64) Slot {
   std::atomic<std::uint64_t> entered{0};
   std::atomic<bool> taken{true};
@@ -28,8 +28,7 @@ Slot* take_slot() {
   }
   auto* s = new Slot;
   s->next = slots.load(std::memory_order_relaxed);
-  while (!slots.compare_exchange_weak(s->next, s, std::memory_order_release, std::memory_order_relaxed)) {
-  }
+  while (!slots.compare_exchange_weak(s->next, s, std::memory_order_release, std::memory_order_relaxed)) {}
   return s;
 }
 
@@ -85,7 +84,8 @@ std::size_t EpochRetired::collect() {
   {
     MutexLock lock(mutex_);
     const std::uint64_t oldest = oldest_inside();
-    auto keep = std::stable_partition(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.epoch >= oldest; });
+    auto keep =
+        std::stable_partition(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.epoch >= oldest; });
     ready.assign(std::make_move_iterator(keep), std::make_move_iterator(entries_.end()));
     entries_.erase(keep, entries_.end());
     left = entries_.size();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Epoch-based reclamation (Fraser 2004): readers enter and leave by writing a word that only their thread writes; what a
-// writer unlinks is destroyed once no reader that could have seen it is inside.
+// Epoch-based reclamation (Fraser 2004): readers enter and leave by writing a word that only their thread writes; what
+// a writer unlinks is destroyed once no reader that could have seen it is inside.
 //
-// What must stay true: a thread inside an EpochGuard sees only objects retired at or after its entry epoch, and those are
-// destroyed only after every such thread has left. Guards may nest; they may not outlive their thread.
+// What must stay true: a thread inside an EpochGuard sees only objects retired at or after its entry epoch, and those
+// are destroyed only after every such thread has left. Guards may nest; they may not outlive their thread.
 #pragma once
 
 #include <atomic>

@@ -17,7 +17,9 @@ class Random {
     return z ^ (z >> 31);
   }
   /// Uniform in [0, n); n > 0.
-  std::uint64_t below(std::uint64_t n) { return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * n) >> 64); }
+  std::uint64_t below(std::uint64_t n) {
+    return static_cast<std::uint64_t>((static_cast<unsigned __int128>(next()) * n) >> 64);
+  }
   bool one_in(std::uint64_t n) { return below(n) == 0; }
   bool percent(unsigned p) { return below(100) < p; }
 

@@ -7,8 +7,8 @@ namespace daruma {
 
 std::string_view code_name(Code code) {
   static constexpr std::array<std::string_view, 13> kNames = {
-      "ok",          "not_found",   "data_loss",   "corruption", "io_error", "no_space", "invalid_argument", "busy",
-      "unavailable", "unsupported", "read_only", "exists",   "aborted"};
+      "ok",   "not_found",   "data_loss",   "corruption", "io_error", "no_space", "invalid_argument",
+      "busy", "unavailable", "unsupported", "read_only",  "exists",   "aborted"};
   const auto i = static_cast<std::size_t>(code);
   return i < kNames.size() ? kNames[i] : "unknown";
 }

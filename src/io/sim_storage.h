@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A simulated disk that knows what is durable, sector by sector and name by name, and can crash, tear, drop, reorder,
-// flip, zero, misdirect, fail, stall or fill up. Deterministic: the same seed and calls give the same bytes. One thread.
+// flip, zero, misdirect, fail, stall or fill up. Deterministic: the same seed and calls give the same bytes. One
+// thread.
 //
-// A crash is an operation, not an end: every call that writes, syncs, renames, removes, creates or maps is a numbered *crash
-// point*. At the armed point the disk stops: the call and all later ones fail with kAborted and change nothing, as a process
-// that died would. `kill()` or `power_cut()` then decides what survives, and the disk serves again.
+// A crash is an operation, not an end: every call that writes, syncs, renames, removes, creates or maps is a numbered
+// *crash point*. At the armed point the disk stops: the call and all later ones fail with kAborted and change nothing,
+// as a process that died would. `kill()` or `power_cut()` then decides what survives, and the disk serves again.
 #pragma once
 
 #include <cstdint>
@@ -17,22 +18,25 @@
 
 namespace daruma {
 
+class SimDisk;
+
 /// What happened to one sector or file by script; see SimStorage::inject.
 enum class FaultKind : std::uint8_t {
-  kReadError,       ///< reads that touch [offset, offset+bytes) give kIoError, `times` times (0: for ever)
-  kWriteError,      ///< writes to the file give kIoError
-  kSyncError,       ///< syncs (and durable frame writes) give kIoError; the unsynced bytes then read new, are clean, and die with power
-  kNoSpace,         ///< writes that would grow the file, creations and allocations give kNoSpace
-  kShortWrite,      ///< a write leaves only a prefix behind and gives kIoError
+  kReadError,   ///< reads that touch [offset, offset+bytes) give kIoError, `times` times (0: for ever)
+  kWriteError,  ///< writes to the file give kIoError
+  kSyncError,  ///< syncs (and durable frame writes) give kIoError; the unsynced bytes then read new, are clean, and die
+               ///< with power
+  kNoSpace,    ///< writes that would grow the file, creations and allocations give kNoSpace
+  kShortWrite,  ///< a write leaves only a prefix behind and gives kIoError
 };
 
 struct Fault {
   FaultKind kind = FaultKind::kReadError;
-  std::string path_contains;     ///< empty: every file
-  std::uint64_t offset = 0;      ///< for kReadError
+  std::string path_contains{};  ///< empty: every file
+  std::uint64_t offset = 0;     ///< for kReadError
   std::uint64_t bytes = ~std::uint64_t{0};
-  unsigned skip = 0;             ///< let this many matching calls pass first
-  unsigned times = 0;            ///< fire this often, then be gone; 0: until cleared
+  unsigned skip = 0;   ///< let this many matching calls pass first
+  unsigned times = 0;  ///< fire this often, then be gone; 0: until cleared
 };
 
 struct SimStorageOptions {
@@ -49,22 +53,25 @@ class SimStorage final : public Storage {
   // --- crashing ---
   /// Number of crash points passed so far.
   [[nodiscard]] std::uint64_t operations() const;
-  /// Stops the disk at the given crash point (counted from 0 as `operations` counts); the operation there has no effect, or,
-  /// when `half_done`, a random part of it (a write torn at a sector, or done but unacknowledged).
+  /// Stops the disk at the given crash point (counted from 0 as `operations` counts); the operation there has no
+  /// effect, or, when `half_done`, a random part of it (a write torn at a sector, or done but unacknowledged).
   void crash_at(std::uint64_t operation, bool half_done = false);
   void disarm();
   [[nodiscard]] bool crashed() const;
   /// The process died, the machine did not: the page cache, mappings and names survive whole; frame writes in flight
-  /// survive or not, sector by sector, at random. Locks are free. Old File and Mapping objects stay dead.
+  /// survive or not, sector by sector, at random, and are durable where they do. Locks are free. Old File and Mapping
+  /// objects stay dead: calls give kAborted, stores go nowhere.
   void kill();
-  /// The machine lost power: each unsynced sector of file or mapping survives with its newest content, an older unsynced one,
-  /// or the last synced one, at random; each unsynced name change likewise, and independently of contents (in order per
-  /// name); the boot id changes. `survive_percent` biases it: 0 keeps only what is durable, 100 everything.
+  /// The machine lost power: each unsynced sector of file or mapping survives with its newest content, an older
+  /// unsynced one, or the last synced one, at random; each unsynced name change likewise, and independently of contents
+  /// (in order per name; a rename may leave both names on one file, never neither); the boot id changes.
+  /// `survive_percent` biases it: 0 keeps only what is durable, 100 everything.
   void power_cut(unsigned survive_percent = 50);
 
   // --- damage (applies at once to what is stored, synced and cached alike) ---
   Status flip_bit(const std::string& path, std::uint64_t offset, unsigned bit);
-  Status overwrite(const std::string& path, std::uint64_t offset, std::string_view bytes);  ///< zeroed, misdirected, noise
+  Status overwrite(const std::string& path, std::uint64_t offset,
+                   std::string_view bytes);  ///< zeroed, misdirected, noise
   Status truncate(const std::string& path, std::uint64_t bytes);
   void inject(const Fault& fault);
   void clear_faults();
@@ -75,9 +82,12 @@ class SimStorage final : public Storage {
   /// Hash of all names and current contents: two equal fingerprints are two equal disks, byte for byte.
   [[nodiscard]] std::uint64_t fingerprint() const;
   [[nodiscard]] std::uint64_t write_operations() const;  ///< calls that could change a byte or a name
-  /// A copy of the whole disk as it is, with its own seed; for trying several ends of one story.
+  /// A copy of the whole disk as it is (faults and frames in flight too), with its own seed; for trying several ends of
+  /// one story. No process lives on the copy: its locks are free, no crash is armed, no callback is set. Costs a
+  /// pointer per file.
   [[nodiscard]] std::unique_ptr<SimStorage> clone(std::uint64_t seed) const;
-  /// Runs before each crash point with its number and a description ("sync wal/000001.log"); for logs and for schedules.
+  /// Runs before each crash point with its number and a description ("sync wal/000001.log"); for logs and for
+  /// schedules.
   void on_operation(std::function<void(std::uint64_t, std::string_view)> callback);
   /// Latency in nanoseconds that `reap` and `sync` report to this hook (drives a ManualClock); none by default.
   void on_latency(std::function<void(std::int64_t)> callback, std::int64_t per_sync_ns);
@@ -97,11 +107,8 @@ class SimStorage final : public Storage {
   std::string describe() override;
 
  private:
-  struct Disk;
-  friend class SimFile;
-  friend class SimMapping;
-  friend class SimFrameQueue;
-  std::shared_ptr<Disk> disk_;
+  explicit SimStorage(std::shared_ptr<SimDisk> disk);
+  std::shared_ptr<SimDisk> disk_;  ///< shared with every handle: a dead one may outlive this object
 };
 
 }  // namespace daruma

@@ -14,6 +14,11 @@ void Storage::read_batch(std::span<ReadRequest> requests) {
 }
 
 Status publish(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents) {
+  // A crash may have left the temporary name on the very file that `name` stands for: never empty it, make a new one.
+  if (Status removed = storage.remove(directory + "/" + name + std::string(kTemporarySuffix));
+      !removed.ok() && !removed.is(Code::kNotFound)) {
+    return removed;
+  }
   {
     DARUMA_TRY_ASSIGN(std::unique_ptr<File> file,
                       storage.open(directory + "/" + name + std::string(kTemporarySuffix), OpenMode::kCreate));
@@ -33,7 +38,8 @@ Result<std::string> read_whole(Storage& storage, const std::string& path, std::u
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
   if (size > limit) {
-    return Status(Code::kInvalidArgument, "file of " + std::to_string(size) + " bytes is over the limit of " + std::to_string(limit),
+    return Status(Code::kInvalidArgument,
+                  "file of " + std::to_string(size) + " bytes is over the limit of " + std::to_string(limit),
                   {.file = path});
   }
   std::string contents(size, '\0');

@@ -4,7 +4,8 @@
 // the real one (posix_storage.h) and the simulated disk (sim_storage.h), and nothing above src/io knows which.
 //
 // What must stay true:
-//   - Contents are durable only after `sync` (or a durable frame write); a *name* (created, renamed, removed) only after
+//   - Contents are durable only after `sync` (or a durable frame write); a *name* (created, renamed, removed) only
+//   after
 //     `sync_directory` of its directory. `publish` is the one recipe that makes both so.
 //   - An error of a read is never an end of file. Only `read` past the size gives fewer bytes.
 //   - After a failed write or sync of a file, the caller gives that file up; nothing here retries.
@@ -104,13 +105,14 @@ struct DirectoryEntry {
 class Storage {
  public:
   virtual ~Storage() = default;
-  virtual Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) = 0;  ///< kNotFound, kIoError, kNoSpace
-  virtual Status rename(const std::string& from, const std::string& to) = 0;               ///< atomically replaces `to`
-  virtual Status remove(const std::string& path) = 0;                                      ///< kNotFound
-  virtual Result<std::vector<DirectoryEntry>> list(const std::string& directory) = 0;      ///< sorted by name; kNotFound
-  virtual Status make_directory(const std::string& path) = 0;                              ///< ok when it exists
+  virtual Result<std::unique_ptr<File>> open(const std::string& path,
+                                             OpenMode mode) = 0;              ///< kNotFound, kIoError, kNoSpace
+  virtual Status rename(const std::string& from, const std::string& to) = 0;  ///< atomically replaces `to`
+  virtual Status remove(const std::string& path) = 0;                         ///< kNotFound
+  virtual Result<std::vector<DirectoryEntry>> list(const std::string& directory) = 0;  ///< sorted by name; kNotFound
+  virtual Status make_directory(const std::string& path) = 0;                          ///< ok when it exists
   virtual Status sync_directory(const std::string& path) = 0;
-  virtual Result<std::unique_ptr<Mapping>> map(const std::string& path) = 0;               ///< whole file, read and write
+  virtual Result<std::unique_ptr<Mapping>> map(const std::string& path) = 0;  ///< whole file, read and write
   /// Takes the exclusive lock on file `path`, creating it. kBusy names the process that holds it where known.
   virtual Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) = 0;
   virtual std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) = 0;
@@ -122,8 +124,9 @@ class Storage {
   virtual std::string describe() = 0;
 };
 
-/// Durable publish: writes `contents` to `directory/name.tmp`, syncs it, renames it to `directory/name`, syncs the directory.
-/// After ok, a crash at any later time finds the whole file; before, the old one or none. A leftover .tmp means nothing.
+/// Durable publish: writes `contents` to `directory/name.tmp`, syncs it, renames it to `directory/name`, syncs the
+/// directory. After ok, a crash at any later time finds the whole file; before, the old one or none. A leftover .tmp
+/// means nothing.
 Status publish(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents);
 
 /// The second half of publish for a file already written and synced as `directory/name.tmp`.

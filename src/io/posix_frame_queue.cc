@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/posix_frame_queue.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+
+#include "base/assert.h"
+#include "base/bytes.h"
+
+namespace daruma {
+namespace {
+
+using FrameWay = PosixFile::FrameWay;
+
+/// Not begun, through no fault of the file: interrupted, or cancelled because the submitting thread ended.
+bool is_not_begun(int error) { return error == EINTR || error == EAGAIN || error == ECANCELED; }
+
+/// What the ring left over of a read, by plain reads: only those tell an end from an error.
+void finish_read(ReadRequest& request, std::size_t done) {
+  Result<std::size_t> rest = request.file->read(request.offset + done, request.out.subspan(done));
+  request.status = rest.status();
+  request.bytes_read = rest.ok() ? done + *rest : 0;
+}
+
+}  // namespace
+
+PosixFrameQueue::PosixFrameQueue(std::shared_ptr<PosixBackend> backend, unsigned depth) : backend_(std::move(backend)) {
+  // Without RWF_DSYNC every write needs an fdatasync, and one for many is what the pending list does best.
+  if (!backend_->options.use_io_uring || !backend_->options.use_dsync || backend_->ring_error != 0) return;
+  depth = std::clamp(depth, 1u, Ring::kMaxDepth);
+  int error = 0;
+  ring_ = Ring::open(depth, error);
+  if (!ring_) {
+    backend_->ring_refused = true;
+    return;
+  }
+  slots_.resize(depth);
+  for (std::uint32_t i = depth; i > 0; --i) free_slots_.push_back(i - 1);
+}
+
+PosixFrameQueue::~PosixFrameQueue() = default;
+
+std::size_t PosixFrameQueue::in_flight() const {
+  return (ring_ ? ring_->in_kernel() : 0) + waiting_.size() + pending_.size();
+}
+
+void PosixFrameQueue::submit(const FrameWrite& write) {
+  DARUMA_ASSERT(write.file);
+  DARUMA_ASSERT(
+      (write.offset | write.data.size() | reinterpret_cast<std::uintptr_t>(write.data.data())) % kSectorBytes == 0);
+  waiting_.push_back(write);
+  start_waiting();
+}
+
+void PosixFrameQueue::start_waiting() {
+  while (!waiting_.empty()) {
+    const Start start = start_on_ring(waiting_.front());
+    if (start == Start::kFull) return;
+    if (start == Start::kNotTaken) pending_.push_back(waiting_.front());
+    waiting_.pop_front();
+  }
+}
+
+PosixFrameQueue::Start PosixFrameQueue::start_on_ring(const FrameWrite& write) {
+  if (!ring_) return Start::kNotTaken;
+  auto* file = dynamic_cast<PosixFile*>(write.file);  // a File of another make still works, by its own write and sync
+  if (!file || write.data.empty() ||
+      write.offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) - write.data.size()) {
+    return Start::kNotTaken;
+  }
+  FrameWay way = file->frame_way();
+  int fd = file->fd();
+  if (way == FrameWay::kRingDirect) {
+    if (const int direct = file->direct_fd(); direct >= 0)
+      fd = direct;
+    else
+      file->refuse_frame_way(way), way = FrameWay::kRingCached;
+  }
+  if (way == FrameWay::kPwrite) return Start::kNotTaken;
+  if (free_slots_.empty()) return Start::kFull;
+  const std::uint32_t slot = free_slots_.back();
+  if (!ring_->prepare_write(fd, write.offset, write.data, /*dsync=*/true, slot)) return Start::kNotTaken;
+  if (ring_->flush() != 0) return Start::kNotTaken;
+  free_slots_.pop_back();
+  slots_[slot] = {.write = write, .file = file, .way = way};
+  return Start::kStarted;
+}
+
+void PosixFrameQueue::reap(bool wait, std::vector<FrameCompletion>& out) {
+  const std::size_t before = out.size();
+  write_pending(out);
+  for (;;) {
+    // A refused write goes round again, so one pass may end with nothing completed and something still in flight.
+    take_completions(wait && out.size() == before, out);
+    start_waiting();
+    write_pending(out);
+    if (!wait || out.size() > before || in_flight() == 0) return;
+  }
+}
+
+void PosixFrameQueue::take_completions(bool wait, std::vector<FrameCompletion>& out) {
+  if (!ring_) return;
+  Ring::Done done;
+  while (ring_->next(wait, done)) {
+    take(done, out);
+    wait = false;
+  }
+}
+
+void PosixFrameQueue::take(const Ring::Done& done, std::vector<FrameCompletion>& out) {
+  DARUMA_ASSERT(done.tag < slots_.size());
+  const Slot slot = slots_[done.tag];
+  const FrameWrite& write = slot.write;
+  free_slots_.push_back(static_cast<std::uint32_t>(done.tag));
+  if (done.result < 0) {
+    const int error = -done.result;
+    if (is_refusal(error)) {
+      slot.file->refuse_frame_way(slot.way);
+      waiting_.push_front(write);
+    } else if (is_not_begun(error)) {
+      pending_.push_back(write);
+    } else {
+      out.push_back(
+          {.tag = write.tag, .status = posix_status(error, "write durably", write.file->path(), write.offset)});
+    }
+    return;
+  }
+  const auto written = static_cast<std::size_t>(done.result);
+  DARUMA_ASSERT(written <= write.data.size());
+  Status status;
+  if (written < write.data.size()) {
+    status = write.file->write(write.offset + written, write.data.substr(written));
+    if (status.ok()) status = write.file->sync();
+  }
+  out.push_back({.tag = write.tag, .status = std::move(status)});
+}
+
+// All writes, then one sync for each file among them: a sync answers for every write that came before it.
+void PosixFrameQueue::write_pending(std::vector<FrameCompletion>& out) {
+  if (pending_.empty()) return;
+  std::vector<FrameWrite> writes;
+  writes.swap(pending_);
+  std::vector<Status> written;
+  written.reserve(writes.size());
+  for (const FrameWrite& write : writes) written.push_back(write.file->write(write.offset, write.data));
+
+  struct Synced {
+    File* file;
+    Status status;
+  };
+  std::vector<Synced> synced;  // few files: a handful of segments at most
+  for (std::size_t i = 0; i < writes.size(); ++i) {
+    Status status = written[i];
+    if (status.ok()) {
+      auto known =
+          std::find_if(synced.begin(), synced.end(), [&](const Synced& s) { return s.file == writes[i].file; });
+      if (known == synced.end()) known = synced.insert(synced.end(), {writes[i].file, writes[i].file->sync()});
+      status = known->status;
+      if (!status.ok()) {
+        Where where = status.where();
+        where.offset = writes[i].offset;  // the sync knows the file only
+        status = Status(status.code(), status.message(), std::move(where), status.hint());
+      }
+    }
+    out.push_back({.tag = writes[i].tag, .status = std::move(status)});
+  }
+}
+
+std::unique_ptr<Ring> PosixBatchReader::take_ring() {
+  {
+    MutexLock lock(mutex_);
+    if (!idle_.empty()) {
+      std::unique_ptr<Ring> ring = std::move(idle_.back());
+      idle_.pop_back();
+      return ring;
+    }
+  }
+  int error = 0;
+  return Ring::open(kDepth, error);
+}
+
+void PosixBatchReader::give_back(std::unique_ptr<Ring> ring) {
+  MutexLock lock(mutex_);
+  if (idle_.size() < kMaxIdleRings) idle_.push_back(std::move(ring));
+}
+
+bool PosixBatchReader::read(std::span<ReadRequest> requests) {
+  if (!backend_->options.use_io_uring || backend_->ring_error != 0) return false;
+  std::unique_ptr<Ring> ring = take_ring();
+  if (!ring) return false;
+  for (std::size_t first = 0; first < requests.size(); first += kDepth) {
+    const std::span<ReadRequest> batch =
+        requests.subspan(first, std::min<std::size_t>(kDepth, requests.size() - first));
+    std::vector<std::size_t> started;
+    std::vector<std::size_t> plain;
+    for (std::size_t i = 0; i < batch.size(); ++i) {
+      ReadRequest& request = batch[i];
+      auto* file = dynamic_cast<PosixFile*>(request.file);
+      const bool in_range =
+          request.offset <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) - request.out.size();
+      const bool taken =
+          file && in_range && !request.out.empty() && ring->prepare_read(file->fd(), request.offset, request.out, i);
+      (taken ? started : plain).push_back(i);
+    }
+    const unsigned left = ring->flush();
+    for (unsigned i = 0; i < left; ++i) {
+      plain.push_back(started.back());
+      started.pop_back();
+    }
+    for (const std::size_t i : plain) finish_read(batch[i], 0);  // while the kernel works on the others
+    Ring::Done done;
+    while (ring->next(/*wait=*/true, done)) {
+      DARUMA_ASSERT(done.tag < batch.size());
+      ReadRequest& request = batch[static_cast<std::size_t>(done.tag)];
+      if (done.result >= 0) {
+        request.status = {};
+        request.bytes_read = static_cast<std::size_t>(done.result);
+        DARUMA_ASSERT(request.bytes_read <= request.out.size());
+        if (request.bytes_read < request.out.size()) finish_read(request, request.bytes_read);
+      } else if (is_refusal(-done.result) || is_not_begun(-done.result)) {
+        finish_read(request, 0);
+      } else {
+        request.bytes_read = 0;
+        request.status = posix_status(-done.result, "read", request.file->path(), request.offset);
+      }
+    }
+  }
+  give_back(std::move(ring));
+  return true;
+}
+
+}  // namespace daruma

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Durable writes in flight, and batches of reads, on the real disk.
+//
+// What must stay true:
+//   - ok in a completion means that every byte was written and made durable: a full RWF_DSYNC completion, or a write
+//     followed by a successful fdatasync that began after it.
+//   - A refusal steps the *file* down: io_uring + O_DIRECT -> io_uring, cached -> pwrite + fdatasync at reap. The write
+//   that
+//     met the refusal goes down with it, so the caller sees no trace of it but `describe`.
+//   - A failure is reported as it is and not tried again.
+// A file must outlive the completions of its writes, or the queue.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <vector>
+
+#include "base/mutex.h"
+#include "io/posix_file.h"
+#include "io/posix_ring.h"
+#include "io/storage.h"
+
+namespace daruma {
+
+class PosixFrameQueue final : public FrameQueue {
+ public:
+  PosixFrameQueue(std::shared_ptr<PosixBackend> backend, unsigned depth);
+  ~PosixFrameQueue() override;  ///< waits for the ring; what never reached the kernel is dropped, as a crash would
+
+  void submit(const FrameWrite& write) override;
+  void reap(bool wait, std::vector<FrameCompletion>& out) override;
+  [[nodiscard]] std::size_t in_flight() const override;
+
+ private:
+  struct Slot {
+    FrameWrite write;
+    PosixFile* file = nullptr;
+    PosixFile::FrameWay way{};
+  };
+  enum class Start : std::uint8_t { kStarted, kFull, kNotTaken };
+
+  Start start_on_ring(const FrameWrite& write);
+  void start_waiting();
+  void take_completions(bool wait, std::vector<FrameCompletion>& out);
+  void take(const Ring::Done& done, std::vector<FrameCompletion>& out);
+  void write_pending(std::vector<FrameCompletion>& out);
+
+  const std::shared_ptr<PosixBackend> backend_;
+  std::vector<Slot> slots_;  ///< indexed by the ring's tag
+  std::vector<std::uint32_t> free_slots_;
+  std::deque<FrameWrite> waiting_;   ///< for room in the ring, in order
+  std::vector<FrameWrite> pending_;  ///< for pwrite + fdatasync at the next reap
+  std::unique_ptr<Ring> ring_;       ///< null: not to be had. Destroyed first: it waits for the buffers
+};
+
+/// Reads on shared rings. Any thread; a ring serves one batch at a time and is kept for the next.
+class PosixBatchReader {
+ public:
+  explicit PosixBatchReader(std::shared_ptr<PosixBackend> backend) : backend_(std::move(backend)) {}
+  /// Fills the results of `requests`; false when no ring is to be had (nothing was done).
+  bool read(std::span<ReadRequest> requests) EXCLUDES(mutex_);
+
+ private:
+  static constexpr unsigned kDepth = 64;
+  static constexpr std::size_t kMaxIdleRings = 8;
+  std::unique_ptr<Ring> take_ring() EXCLUDES(mutex_);
+  void give_back(std::unique_ptr<Ring> ring) EXCLUDES(mutex_);
+
+  const std::shared_ptr<PosixBackend> backend_;
+  Mutex mutex_;
+  std::vector<std::unique_ptr<Ring>> idle_ GUARDED_BY(mutex_);
+};
+
+}  // namespace daruma
