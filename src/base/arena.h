@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory that is given out piece by piece and given back all at once.
+//
+// What must stay true: a piece never moves and stays valid until the arena is destroyed, so a reader that found a
+// pointer through an acquire load may follow it without a lock. One thread allocates at a time; `bytes_used` is for any
+// thread.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "base/assert.h"
+
+namespace daruma {
+
+class Arena {
+ public:
+  static constexpr std::size_t kAlignment = 8;
+
+  Arena() = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  /// Memory for `bytes`, aligned to kAlignment, not zeroed.
+  [[nodiscard]] char* allocate(std::size_t bytes) {
+    bytes = (bytes + kAlignment - 1) & ~(kAlignment - 1);
+    if (bytes > left_) return allocate_block(bytes);
+    char* piece = next_;
+    next_ += bytes;
+    left_ -= bytes;
+    used_.store(used_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+    return piece;
+  }
+
+  /// Bytes that are given out or can no longer be: everything but the rest of the newest block.
+  [[nodiscard]] std::uint64_t bytes_used() const { return used_.load(std::memory_order_relaxed); }
+
+ private:
+  // Blocks double, so that an arena of a few keys is small and one of millions is a few hundred blocks.
+  static constexpr std::size_t kFirstBlockBytes = 4 << 10;
+  static constexpr std::size_t kLargestBlockBytes = 1 << 20;
+
+  struct Free {
+    void operator()(char* p) const { std::free(p); }
+  };
+
+  char* new_block(std::size_t bytes) {
+    char* block = static_cast<char*>(std::malloc(bytes));
+    DARUMA_ASSERT(block);
+    blocks_.emplace_back(block);
+    return block;
+  }
+
+  char* allocate_block(std::size_t bytes) {
+    if (bytes > block_bytes_ / 4) {  // a block of its own: the rest of the current one stays in use
+      used_.store(used_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+      return new_block(bytes);
+    }
+    used_.store(used_.load(std::memory_order_relaxed) + left_ + bytes, std::memory_order_relaxed);
+    char* block = new_block(block_bytes_);
+    next_ = block + bytes;
+    left_ = block_bytes_ - bytes;
+    block_bytes_ = std::min(block_bytes_ * 2, kLargestBlockBytes);
+    return block;
+  }
+
+  char* next_ = nullptr;
+  std::size_t left_ = 0;
+  std::size_t block_bytes_ = kFirstBlockBytes;
+  std::vector<std::unique_ptr<char, Free>> blocks_;
+  std::atomic<std::uint64_t> used_{0};
+};
+
+}  // namespace daruma

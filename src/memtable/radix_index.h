@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Adaptive radix tree over the keys of a memtable (Leis, Kemper, Neumann, "The adaptive radix tree", ICDE 2013), with
+// lock-free readers beside one writer as in ROWEX (Leis et al., "The ART of practical synchronization", DaMoN 2016).
+// Nothing is ever removed, which makes it much simpler than either.
+//
+// What must stay true:
+//   - Readers go by acquire loads only. Each change becomes visible by one release store: of a child slot, of a
+//   terminal, or of
+//     the count that uncovers a slot. Before and after it the tree is right.
+//   - A node that is too small, or whose prefix must be cut, is copied; the copy takes its place. The old node is never
+//   changed
+//     again, and readers still in it find all that was there when they came.
+//   - A key is in the list before it is in the tree. The list alone has the order: the tree only says where to start.
+//   - No recursion: the depth is bound by the length of keys, and those may be 64 KiB.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string_view>
+
+#include "base/arena.h"
+#include "memtable/memtable_key.h"
+
+namespace daruma {
+
+class RadixIndex {
+ public:
+  explicit RadixIndex(Arena& arena) : arena_(arena) {}
+  RadixIndex(const RadixIndex&) = delete;
+  RadixIndex& operator=(const RadixIndex&) = delete;
+
+  /// Writer only. Adds the key with this first version and returns null; when the key is there already, returns it,
+  /// untouched.
+  MemtableKey* add(std::string_view key, Sequence sequence, EntryKind kind, std::string_view value);
+
+  [[nodiscard]] const MemtableKey* find(std::string_view key) const;
+  /// First key >= `key`, null when there is none.
+  [[nodiscard]] const MemtableKey* lower_bound(std::string_view key) const;
+  [[nodiscard]] const MemtableKey* first() const { return first_.load(std::memory_order_acquire); }
+  [[nodiscard]] const MemtableKey* last() const { return last_.load(std::memory_order_acquire); }
+
+ private:
+  struct Node;
+  /// A node, or a key (lowest bit set), or nothing (0).
+  using Ref = std::uintptr_t;
+
+  static bool is_key(Ref ref) { return (ref & 1) != 0; }
+  static MemtableKey* as_key(Ref ref) { return reinterpret_cast<MemtableKey*>(ref & ~Ref{1}); }
+  static Node* as_node(Ref ref) { return reinterpret_cast<Node*>(ref); }
+  static Ref ref_to(MemtableKey* key) { return reinterpret_cast<Ref>(key) | 1; }
+  static Ref ref_to(Node* node) { return reinterpret_cast<Ref>(node); }
+
+  static MemtableKey* leftmost(Ref ref);
+  static MemtableKey* rightmost(Ref ref);
+  Node* make_node(int kind, const char* prefix, std::size_t prefix_bytes);
+  Node* copy_node(const Node& node, int kind, const char* prefix, std::size_t prefix_bytes);
+  static void attach(Node& node, MemtableKey* key, std::size_t depth);
+  void link_behind(MemtableKey* key, MemtableKey* prev);
+  void link_before(MemtableKey* key, MemtableKey* next);
+
+  Arena& arena_;
+  std::atomic<Ref> root_{0};
+  std::atomic<MemtableKey*> first_{nullptr};
+  std::atomic<MemtableKey*> last_{nullptr};
+};
+
+}  // namespace daruma
