@@ -44,12 +44,12 @@ MemtableKey* MemtableKey::make(Arena& arena, std::string_view key, Sequence sequ
 
 bool MemtableKey::add(Arena& arena, Sequence sequence, EntryKind kind, std::string_view value) {
   const MemtableVersion* older = newest_.load(std::memory_order_relaxed);
-  std::vector<const MemtableVersion*> newer;
-  for (; older && older->sequence() > sequence; older = older->older()) newer.push_back(older);
+  std::vector<const MemtableVersion*> newer;  // oldest first
+  for (; older && older->sequence() > sequence; older = older->older()) newer.insert(newer.begin(), older);
   const bool replaces = older && older->sequence() == sequence;
   const MemtableVersion* top = MemtableVersion::make(arena, sequence, kind, value, replaces ? older->older() : older);
-  for (auto v = newer.rbegin(); v != newer.rend(); ++v) {
-    top = MemtableVersion::make(arena, (*v)->sequence(), (*v)->kind(), (*v)->value(), top);
+  for (const MemtableVersion* v : newer) {
+    top = MemtableVersion::make(arena, v->sequence(), v->kind(), v->value(), top);
   }
   newest_.store(top, std::memory_order_release);
   return !replaces;
