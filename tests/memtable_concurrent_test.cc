@@ -6,6 +6,7 @@
 #include "memtable/memtable.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstring>
 #include <iostream>
@@ -163,6 +164,56 @@ TEST_F(Beside, CursorsAreSortedAndMissNothingThatWasVisible) {
   };
   run(keys.size(), write, read);
   EXPECT_EQ(memtable.entries(), 2 * keys.size() - 1);
+}
+
+TEST_F(Beside, ReadersThatChaseTheWriterKeyByKeySeeEachWhole) {
+  // Nothing but the memtable itself orders reader and writer here: no look at `visible`.
+  std::vector<std::string> keys;
+  for (std::uint64_t i = 0; i < 10'000; ++i) {
+    const std::string key = key_of(i);
+    keys.push_back(key);
+    if (i % 4 == 0) keys.insert(keys.end(), {key + "!!a", key + "!!b", key + "!!"});  // the last ends at a node
+  }
+  std::array<std::atomic<std::size_t>, 3> chased{};
+  std::atomic<std::size_t> readers{0};
+  const auto write = [&](Random&, Sequence s) {
+    const auto behind = [&] {  // near enough that readers meet keys as they come
+      std::size_t least = keys.size();
+      for (const auto& c : chased) least = std::min(least, c.load(std::memory_order_relaxed));
+      return s > least + 8;
+    };
+    while (behind() && !HasFatalFailure()) std::this_thread::yield();
+    memtable.put(s, keys[s - 1], keys[s - 1]);
+  };
+  const auto read = [&](Random& random) {
+    const std::size_t me = readers++;
+    if (me >= chased.size()) return;  // this reader has been through them all
+    auto& mine = chased[me];
+    for (std::size_t next = 0; next < keys.size() && !HasFatalFailure();) {
+      const std::string& key = keys[next];
+      if (random.one_in(2)) {
+        const Memtable::Lookup found = memtable.get(key, kMaxSequence);
+        if (found.found == Found::kNothing) {
+          std::this_thread::yield();
+          continue;
+        }
+        ASSERT_EQ(found.sequence, next + 1);
+        ASSERT_EQ(found.value, key);
+      } else {
+        Memtable::Cursor cursor = memtable.cursor();
+        cursor.seek(key);
+        if (!cursor.valid() || cursor.key() != key) {
+          std::this_thread::yield();
+          continue;
+        }
+        ASSERT_EQ(cursor.sequence(), next + 1);
+        ASSERT_EQ(cursor.value(), key);
+      }
+      mine.store(++next, std::memory_order_relaxed);
+    }
+  };
+  run(keys.size(), write, read);
+  EXPECT_EQ(memtable.entries(), keys.size());
 }
 
 TEST_F(Beside, SeeksLandRightWhileKeysArrive) {

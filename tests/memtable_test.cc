@@ -196,6 +196,21 @@ TEST(Memtable, FindsAnyOfAHundredThousandVersionsOfOneKey) {
   EXPECT_EQ(cursor.key(), "before");
 }
 
+TEST(MemtableVersion, AnyOlderOneIsAFewStepsAway) {
+  Arena arena;
+  constexpr std::uint32_t kVersions = 20'000;
+  const MemtableVersion* newest = nullptr;
+  for (Sequence s = 1; s <= kVersions; ++s) newest = MemtableVersion::make(arena, s, EntryKind::kPut, "", newest);
+  for (std::uint32_t depth = 0; depth < kVersions; ++depth) {
+    int steps = 0;
+    const MemtableVersion* v = newest;
+    for (; v->depth() > depth; ++steps) v = v->jump()->depth() >= depth ? v->jump() : v->older();
+    ASSERT_LE(steps, 45);  // three times the logarithm
+    ASSERT_EQ(newest->at_depth(depth), v);
+    ASSERT_EQ(newest->at_or_below(depth + 1), v);
+  }
+}
+
 TEST(Memtable, KeepsEmptyLongAndBinaryKeys) {
   Pair pair;
   const std::string longest(kMaxKeyBytes, 'x');

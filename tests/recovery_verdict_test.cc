@@ -25,9 +25,9 @@ void for_each_combination(const std::function<void(const Evidence&)>& visit) {
             for (int g = 0; g < 4; ++g)
               for (int o = 0; o < 3; ++o)
                 for (int s = 0; s < 4; ++s) {
-                  visit({static_cast<Header>(h), static_cast<Payload>(p), static_cast<Footprint>(f),
-                         static_cast<Proof>(r), static_cast<Boot>(b), static_cast<Ring>(g), static_cast<Position>(o),
-                         static_cast<Standing>(s)});
+                  visit({static_cast<Header>(h), static_cast<Payload>(p), static_cast<FootprintState>(f),
+                         static_cast<Proof>(r), static_cast<Boot>(b), static_cast<RingCopy>(g),
+                         static_cast<Position>(o), static_cast<Standing>(s)});
                 }
 }
 
@@ -42,7 +42,7 @@ std::string describe(const Evidence& e) {
 
 bool contradictory(const Evidence& e) {
   return (e.header == Header::kOk) != (e.payload != Payload::kUnknown) ||
-         (e.header != Header::kOk && e.footprint == Footprint::kIntact) ||
+         (e.header != Header::kOk && e.footprint == FootprintState::kIntact) ||
          (e.standing == Standing::kSuperseded && e.proof == Proof::kSuccessor);
 }
 bool proven(const Evidence& e) {
@@ -105,7 +105,7 @@ TEST(VerdictTable, NeverCallsATearCorruptionAfterPowerLoss) {
 
 TEST(VerdictTable, ServesWhatTheRingHoldsUnlessItKills) {
   for_each_combination([](const Evidence& e) {
-    if (contradictory(e) || e.standing != Standing::kCurrent || e.ring != Ring::kHoldsCopy ||
+    if (contradictory(e) || e.standing != Standing::kCurrent || e.ring != RingCopy::kHoldsCopy ||
         e.payload == Payload::kKillsRecovery)
       return;
     ASSERT_EQ(judge(e).decision, usable(e) ? Decision::kApply : Decision::kHealFromRing) << describe(e);
@@ -122,7 +122,7 @@ TEST(VerdictTable, SameBootInteriorDamageIsNeverTorn) {
 
 TEST(VerdictTable, AfterAKillADamagedRingIsNeverAQuietEnd) {
   for_each_combination([](const Evidence& e) {
-    if (contradictory(e) || e.standing != Standing::kCurrent || e.boot == Boot::kOther || e.ring != Ring::kDamaged)
+    if (contradictory(e) || e.standing != Standing::kCurrent || e.boot == Boot::kOther || e.ring != RingCopy::kDamaged)
       return;
     ASSERT_FALSE(ends_log(judge(e).decision)) << describe(e);
   });
@@ -135,9 +135,9 @@ TEST(VerdictTable, AppliesOnlyWhatVerifiesAndUsesOnlyAnIntactFootprint) {
       ASSERT_TRUE(e.header == Header::kOk && usable(e) && e.standing != Standing::kSuperseded) << describe(e);
     }
     if (d == Decision::kPoisonedQuarantineByFootprint) {
-      ASSERT_TRUE(e.header == Header::kOk && e.footprint == Footprint::kIntact) << describe(e);
+      ASSERT_TRUE(e.header == Header::kOk && e.footprint == FootprintState::kIntact) << describe(e);
     }
-    if (d == Decision::kPoisonedRange) { ASSERT_EQ(e.footprint, Footprint::kGone) << describe(e); }
+    if (d == Decision::kPoisonedRange) { ASSERT_EQ(e.footprint, FootprintState::kGone) << describe(e); }
   });
 }
 
@@ -291,7 +291,7 @@ TEST(Assess, NeverContradictsItselfAndAlwaysMovesOn) {
     StretchFacts f;
     f.header = static_cast<Header>(r.below(7));
     if (f.header == Header::kOk)
-      f.payload = static_cast<Payload>(1 + r.below(5)), f.footprint = static_cast<Footprint>(r.below(2));
+      f.payload = static_cast<Payload>(1 + r.below(5)), f.footprint = static_cast<FootprintState>(r.below(2));
     f.first = 100;
     if (r.one_in(2)) f.last = 100 + r.below(5);
     f.begin = r.below(10), f.window_bytes = r.below(10), f.later_frame_end = r.below(30),

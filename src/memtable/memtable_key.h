@@ -32,6 +32,8 @@ class MemtableVersion {
   [[nodiscard]] std::uint32_t depth() const { return depth_; }
   /// The next older version; null for the oldest.
   [[nodiscard]] const MemtableVersion* older() const { return depth_ == 0 ? nullptr : links()->older; }
+  /// An older version, further off the higher up this one is; itself for the oldest.
+  [[nodiscard]] const MemtableVersion* jump() const { return depth_ == 0 ? this : links()->jump; }
 
   /// The newest version at or below `at`, from this one on; null when all are newer.
   [[nodiscard]] const MemtableVersion* at_or_below(Sequence at) const {
@@ -65,7 +67,6 @@ class MemtableVersion {
   MemtableVersion(Sequence sequence, EntryKind kind, std::uint32_t value_bytes, std::uint32_t depth)
       : tag_((sequence << 8) | static_cast<std::uint8_t>(kind)), value_bytes_(value_bytes), depth_(depth) {}
   [[nodiscard]] const Links* links() const { return reinterpret_cast<const Links*>(this) - 1; }
-  [[nodiscard]] const MemtableVersion* jump() const { return depth_ == 0 ? this : links()->jump; }
 
   std::uint64_t tag_;
   std::uint32_t value_bytes_;

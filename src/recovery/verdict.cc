@@ -52,14 +52,14 @@ constexpr Matches kNoPayload = bit(Payload::kUnknown), kSeen = without(kAnyPaylo
                   kPKills = bit(Payload::kKillsRecovery),
                   kPHealable = of(Payload::kBad, Payload::kUnreadable, Payload::kUndecodable),
                   kPUnusable = without(kSeen, kPOk);
-constexpr Matches kIntact = bit(Footprint::kIntact), kGone = bit(Footprint::kGone);
+constexpr Matches kIntact = bit(FootprintState::kIntact), kGone = bit(FootprintState::kGone);
 constexpr Matches kUnproven = bit(Proof::kNone), kProven = without(kAnyProof, kUnproven),
                   kBySuccessor = bit(Proof::kSuccessor), kNotSuccessor = without(kAnyProof, kBySuccessor);
 constexpr Matches kSame = bit(Boot::kSame), kOther = bit(Boot::kOther), kBootUnknown = bit(Boot::kUnknown),
                   kNotOther = of(Boot::kSame, Boot::kUnknown);
-constexpr Matches kCopy = bit(Ring::kHoldsCopy), kNoCopy = without(kAnyRing, kCopy), kLets = bit(Ring::kWithout),
-                  kRingHurt = bit(Ring::kDamaged), kNoRing = bit(Ring::kNone),
-                  kRingClear = of(Ring::kWithout, Ring::kNone);
+constexpr Matches kCopy = bit(RingCopy::kHoldsCopy), kNoCopy = without(kAnyRing, kCopy),
+                  kLets = bit(RingCopy::kWithout), kRingHurt = bit(RingCopy::kDamaged), kNoRing = bit(RingCopy::kNone),
+                  kRingClear = of(RingCopy::kWithout, RingCopy::kNone);
 constexpr Matches kTail = bit(Position::kTail), kHole = bit(Position::kHole),
                   kNear = of(Position::kTail, Position::kHole), kBeyond = bit(Position::kBeyondWindow);
 constexpr Matches kNow = bit(Standing::kCurrent), kOld = bit(Standing::kSuperseded), kCov = bit(Standing::kCovered),
@@ -256,10 +256,10 @@ std::string cell(const std::string_view (&names)[N], Matches set) {
 
 std::string_view name(Header v) { return lookup(kHeaderNames, v); }
 std::string_view name(Payload v) { return lookup(kPayloadNames, v); }
-std::string_view name(Footprint v) { return lookup(kFootprintNames, v); }
+std::string_view name(FootprintState v) { return lookup(kFootprintNames, v); }
 std::string_view name(Proof v) { return lookup(kProofNames, v); }
 std::string_view name(Boot v) { return lookup(kBootNames, v); }
-std::string_view name(Ring v) { return lookup(kRingNames, v); }
+std::string_view name(RingCopy v) { return lookup(kRingNames, v); }
 std::string_view name(Position v) { return lookup(kPositionNames, v); }
 std::string_view name(Standing v) { return lookup(kStandingNames, v); }
 std::string_view name(Verdict v) { return lookup(kVerdictNames, v); }
@@ -327,11 +327,11 @@ Assessment assess(const StretchFacts& f) {
     e.proof = Proof::kRingMark;
 
   if (f.ring_first && f.ring_first <= f.first && f.first <= f.ring_last)
-    e.ring = Ring::kHoldsCopy;
+    e.ring = RingCopy::kHoldsCopy;
   else if (!f.ring_used)
-    e.ring = Ring::kNone;
+    e.ring = RingCopy::kNone;
   else
-    e.ring = f.ring_whole ? Ring::kWithout : Ring::kDamaged;
+    e.ring = f.ring_whole ? RingCopy::kWithout : RingCopy::kDamaged;
 
   if (f.later_trace_end > window_end)
     e.position = Position::kBeyondWindow;

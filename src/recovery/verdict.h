@@ -50,7 +50,7 @@ enum class Payload : std::uint8_t {
   kUndecodable,    ///< verifies, but is no event this version can decode or apply
   kKillsRecovery,  ///< three starts died replaying it (attempts.h)
 };
-enum class Footprint : std::uint8_t { kGone, kIntact };
+enum class FootprintState : std::uint8_t { kGone, kIntact };
 /// The strongest proof that the stretch's first event was durable once.
 enum class Proof : std::uint8_t {
   kNone,
@@ -63,7 +63,7 @@ enum class Proof : std::uint8_t {
 /// This boot of the machine against the boot in the header of the segment.
 enum class Boot : std::uint8_t { kSame, kOther, kUnknown };
 /// The ring of the start that wrote the segment, against the stretch's first event.
-enum class Ring : std::uint8_t {
+enum class RingCopy : std::uint8_t {
   kHoldsCopy,  ///< a copy that verifies and decodes
   kWithout,    ///< readable throughout, and it does not hold the event
   kDamaged,    ///< parts that could hold the event do not verify or are gone
@@ -84,10 +84,10 @@ enum class Standing : std::uint8_t {
 struct Evidence {
   Header header = Header::kAbsent;
   Payload payload = Payload::kUnknown;
-  Footprint footprint = Footprint::kGone;
+  FootprintState footprint = FootprintState::kGone;
   Proof proof = Proof::kNone;
   Boot boot = Boot::kUnknown;
-  Ring ring = Ring::kNone;
+  RingCopy ring = RingCopy::kNone;
   Position position = Position::kTail;
   Standing standing = Standing::kCurrent;
 };
@@ -118,10 +118,10 @@ enum class Decision : std::uint8_t {
 
 std::string_view name(Header v);
 std::string_view name(Payload v);
-std::string_view name(Footprint v);
+std::string_view name(FootprintState v);
 std::string_view name(Proof v);
 std::string_view name(Boot v);
-std::string_view name(Ring v);
+std::string_view name(RingCopy v);
 std::string_view name(Position v);
 std::string_view name(Standing v);
 std::string_view name(Verdict v);
@@ -150,7 +150,7 @@ std::string to_markdown(const VerdictCase& row);
 struct StretchFacts {
   Header header = Header::kAbsent;
   Payload payload = Payload::kUnknown;
-  Footprint footprint = Footprint::kGone;
+  FootprintState footprint = FootprintState::kGone;
   Sequence first = 1;  ///< the event expected here: the last good one + 1
   Sequence last =
       0;  ///< the last event of the stretch: from its header, or the next good frame's first - 1; 0: not known

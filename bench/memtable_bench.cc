@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// The memtable: a million random 16-byte keys, values of 100 bytes. The memory counter is bytes an entry, keys and
+// values included.
+#include "memtable/memtable.h"
+
+#include <atomic>
+#include <cstring>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <benchmark/benchmark.h>
+
+#include "base/random.h"
+
+namespace daruma {
+namespace {
+
+constexpr std::size_t kKeys = 1'000'000;
+const std::string kValue(100, 'v');
+
+std::vector<std::string> random_keys(std::uint64_t seed) {
+  Random random(seed);
+  std::vector<std::string> keys(kKeys, std::string(16, '\0'));
+  for (std::string& key : keys) {
+    const std::uint64_t parts[] = {random.next(), random.next()};
+    std::memcpy(key.data(), parts, sizeof parts);
+  }
+  return keys;
+}
+const std::vector<std::string>& present() {
+  static const auto keys = random_keys(1);
+  return keys;
+}
+const std::vector<std::string>& absent() {
+  static const auto keys = random_keys(2);
+  return keys;
+}
+
+std::unique_ptr<Memtable> filled() {
+  auto memtable = std::make_unique<Memtable>();
+  Sequence s = 0;
+  for (const std::string& key : present()) memtable->put(++s, key, kValue);
+  return memtable;
+}
+const Memtable& shared() {
+  static const auto memtable = filled();
+  return *memtable;
+}
+
+void insert(benchmark::State& state) {
+  present();
+  for (auto _ : state) {
+    auto memtable = filled();
+    state.PauseTiming();
+    state.counters["bytes_each"] = static_cast<double>(memtable->bytes()) / kKeys;
+    memtable.reset();
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
+}
+BENCHMARK(insert)->Unit(benchmark::kMillisecond);
+
+void overwrite_one_key(benchmark::State& state) {
+  for (auto _ : state) {
+    Memtable memtable;
+    for (Sequence s = 1; s <= kKeys; ++s) memtable.put(s, "hot", kValue);
+    benchmark::DoNotOptimize(memtable.bytes());
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
+}
+BENCHMARK(overwrite_one_key)->Unit(benchmark::kMillisecond);
+
+void get(benchmark::State& state, const std::vector<std::string>& keys, const Memtable& memtable) {
+  Random random(3);
+  for (auto _ : state) benchmark::DoNotOptimize(memtable.get(keys[random.below(kKeys)], kMaxSequence));
+  state.SetItemsProcessed(state.iterations());
+}
+void get_present(benchmark::State& state) { get(state, present(), shared()); }
+void get_absent(benchmark::State& state) { get(state, absent(), shared()); }
+BENCHMARK(get_present)->ThreadRange(1, 2)->UseRealTime();
+BENCHMARK(get_absent);
+
+void get_under_range_erases(benchmark::State& state) {
+  auto memtable = filled();
+  Random random(4);
+  for (std::int64_t i = 0; i < state.range(0); ++i) {
+    const std::string& begin = present()[random.below(kKeys)];
+    memtable->erase_range(kKeys + 1 + static_cast<Sequence>(i), begin, begin + '\xff');
+  }
+  get(state, present(), *memtable);
+}
+BENCHMARK(get_under_range_erases)->Arg(1)->Arg(1000);
+
+void get_beside_a_writer(benchmark::State& state) {
+  auto memtable = filled();
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    for (Sequence s = kKeys; !stop.load(std::memory_order_relaxed) && s < 4 * kKeys;) {
+      ++s;
+      memtable->put(s, absent()[s % kKeys], kValue);
+    }
+  });
+  get(state, present(), *memtable);
+  stop = true;
+  writer.join();
+}
+BENCHMARK(get_beside_a_writer)->UseRealTime();
+
+void get_old_version(benchmark::State& state) {
+  Memtable memtable;
+  for (Sequence s = 1; s <= kKeys; ++s) memtable.put(s, "hot", kValue);
+  Random random(5);
+  for (auto _ : state) benchmark::DoNotOptimize(memtable.get("hot", 1 + random.below(kKeys)));
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(get_old_version);
+
+void seek(benchmark::State& state) {
+  Memtable::Cursor cursor = shared().cursor();
+  Random random(6);
+  for (auto _ : state) {
+    cursor.seek(absent()[random.below(kKeys)]);
+    benchmark::DoNotOptimize(cursor.valid());
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(seek);
+
+void scan(benchmark::State& state) {
+  Memtable::Cursor cursor = shared().cursor();
+  for (auto _ : state) {
+    for (cursor.seek_first(); cursor.valid(); cursor.next()) benchmark::DoNotOptimize(cursor.value().front());
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
+}
+BENCHMARK(scan)->Unit(benchmark::kMillisecond);
+
+}  // namespace
+}  // namespace daruma
+
+BENCHMARK_MAIN();

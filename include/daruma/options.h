@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Options. Each field says when to change it; a value outside its limits makes `Store::open` return kInvalidArgument.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+#include "daruma/limits.h"
+
+namespace daruma {
+
+/// What an acknowledged write survives.
+enum class Durability : std::uint8_t {
+  kProcess,  ///< `kill -9` of the process; costs a copy in memory
+  kPower,    ///< loss of power too; costs one write of the device, shared by all who wait
+};
+
+/// What `Store::open` does when acknowledged data is beyond repair. Damage that can be healed never asks.
+enum class RecoveryPolicy : std::uint8_t {
+  kServe,        ///< open; reads that may be hurt answer kDataLoss, all others are served
+  kReadOnly,     ///< as kServe, but refuse writes until a person has looked
+  kRefuse,       ///< return the damage as an error and change nothing
+  kPointInTime,  ///< stop at the first loss, set everything after it aside
+};
+
+struct RecoveryProgress {
+  std::string_view pass;    ///< name of the recovery pass, as in the report
+  std::uint64_t done = 0;   ///< bytes
+  std::uint64_t total = 0;  ///< bytes; 0 when unknown
+};
+
+struct Options {
+  /// Set to false to get kNotFound instead of a new, empty store.
+  bool create_if_missing = true;
+
+  RecoveryPolicy recovery_policy = RecoveryPolicy::kServe;
+
+  /// Called during open, on the opening thread, between steps of the longer passes. Must not call the store.
+  std::function<void(const RecoveryProgress&)> on_recovery_progress;
+
+  /// Memory for writes not yet in a snapshot, in bytes (1 MiB to 64 GiB). A checkpoint begins when it is reached,
+  /// writers wait at twice this. Raise it for fewer, larger checkpoints; lower it for a shorter replay at the next
+  /// start.
+  std::uint64_t memtable_bytes = 64 << 20;
+
+  /// Memory for decompressed blocks of runs, in bytes (0 to 1 TiB). Raise it to the size of the data read often.
+  std::uint64_t cache_bytes = 64 << 20;
+
+  /// Size of one log file (256 KiB to 1 GiB). Smaller files give space back sooner, larger ones rotate less.
+  std::uint64_t segment_bytes = 32 << 20;
+
+  /// Size of the tail ring (256 KiB to 1 GiB): how far kProcess writes may run ahead of the device.
+  std::uint64_t ring_bytes = 16 << 20;
+
+  /// Set to false where the kernel's io_uring is not wanted; the store then uses pwrite and fdatasync. It falls back by
+  /// itself where the kernel refuses. The environment can force it too: DARUMA_IO=no_uring,no_direct,no_dsync.
+  bool use_io_uring = true;
+};
+
+struct WriteOptions {
+  Durability durability = Durability::kPower;
+};
+
+}  // namespace daruma

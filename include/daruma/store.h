@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The store. There is no close: destroying a Store abandons it, as a kill would, and the next open recovers.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daruma/options.h"
+#include "daruma/recovery_report.h"
+#include "daruma/status.h"
+
+namespace daruma {
+
+class Engine;
+class CursorState;
+
+/// A named, ordered map inside a store. A handle: cheap to copy, stays valid until the keyspace is dropped (operations
+/// on it then give kNotFound). Ids are never used twice. Thread: a value type.
+class Keyspace {
+ public:
+  Keyspace() = default;
+  [[nodiscard]] std::uint32_t id() const { return id_; }
+  bool operator==(const Keyspace&) const = default;
+
+ private:
+  friend class Engine;
+  explicit Keyspace(std::uint32_t id) : id_(id) {}
+  std::uint32_t id_ = 0;
+};
+
+struct KeyspaceInfo {
+  Keyspace keyspace;
+  std::string name;
+};
+
+/// Writes that apply whole or not at all, across keyspaces. Of several operations on one key the last wins.
+/// Copies what it is given. Thread: one at a time.
+class DARUMA_API Batch {
+ public:
+  void put(Keyspace keyspace, std::string_view key, std::string_view value);
+  void erase(Keyspace keyspace, std::string_view key);
+  /// Erases every key in [begin, end); an empty `end` means to the last key.
+  void erase_range(Keyspace keyspace, std::string_view begin, std::string_view end);
+  void clear();
+  [[nodiscard]] bool empty() const { return operations_.empty(); }
+  [[nodiscard]] std::size_t size() const { return operations_.size(); }  ///< operations
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }             ///< keys and values
+
+ private:
+  friend class Engine;
+  enum class Kind : std::uint8_t { kPut = 1, kErase = 2, kEraseRange = 3 };
+  struct Operation {
+    Kind kind;
+    Keyspace keyspace;
+    std::string key;
+    std::string value;  // or the end of the range
+  };
+  std::vector<Operation> operations_;
+  std::size_t bytes_ = 0;
+};
+
+/// A read position: every read through it sees the store as it was when the view was made. Keeps alive what it needs,
+/// the store included; costs memory and disk while it lives. Thread: any.
+class DARUMA_API View {
+ public:
+  [[nodiscard]] Sequence sequence() const;
+
+ private:
+  friend class Engine;
+  friend class Store;
+  struct State;
+  std::shared_ptr<const State> state_;
+};
+
+struct CursorOptions {
+  std::string lower;         ///< first key that may be returned
+  std::string upper;         ///< first key that may not; empty: no bound
+  std::optional<View> view;  ///< read position; by default the newest when the cursor is made
+};
+
+/// Bounds for the keys that begin with `prefix`.
+DARUMA_API CursorOptions prefix_bounds(std::string_view prefix);
+
+/// Walks one keyspace in key order, both ways, over a fixed read position. A damaged range stops it: `valid()` is false
+/// and `status()` is kDataLoss or kCorruption; nothing is skipped in silence. Thread: one at a time.
+class DARUMA_API Cursor {
+ public:
+  Cursor(Cursor&&) noexcept;
+  Cursor& operator=(Cursor&&) noexcept;
+  ~Cursor();
+
+  void seek_first();
+  void seek_last();
+  void seek(std::string_view key);  ///< first key >= `key`
+  void next();                      ///< only when valid
+  void prev();                      ///< only when valid
+  [[nodiscard]] bool valid() const;
+  [[nodiscard]] std::string_view key() const;    ///< until the next move
+  [[nodiscard]] std::string_view value() const;  ///< until the next move
+  [[nodiscard]] Status status() const;           ///< why it is not valid; ok at either end
+
+ private:
+  friend class Engine;
+  explicit Cursor(std::unique_ptr<CursorState> state);
+  std::unique_ptr<CursorState> state_;
+};
+
+struct StoreStats {
+  Sequence sequence = 0;           ///< newest event
+  Sequence durable_sequence = 0;   ///< newest event that survives power loss
+  Sequence snapshot_sequence = 0;  ///< a start now would replay the events after this one
+  std::uint64_t memtable_bytes = 0;
+  std::uint64_t keyspaces = 0;
+  std::uint64_t runs = 0;
+  std::uint64_t run_bytes = 0;
+  std::uint64_t checkpoints = 0;  ///< since open
+};
+
+/// Thread: every method from any thread. Copies share one store; the last one gone abandons it: nothing is flushed.
+class DARUMA_API Store {
+ public:
+  struct Opened;
+
+  /// Recovers the store in `directory`, the only way to start. Errors: kBusy (another process has it), kNotFound
+  /// (nothing there and `create_if_missing` is false), kUnsupported (a format from the future), kInvalidArgument
+  /// (options), kDataLoss (only under RecoveryPolicy::kRefuse), kIoError (the directory cannot be read or written).
+  static Result<Opened> open(const std::string& directory, const Options& options = {});
+
+  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kNoSpace or
+  /// kUnavailable (the log cannot take it; the write may or may not survive when the error came after it was visible).
+  Status put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options = {});
+  Status erase(Keyspace keyspace, std::string_view key, const WriteOptions& options = {});
+  Status erase_range(Keyspace keyspace, std::string_view begin, std::string_view end, const WriteOptions& options = {});
+  Result<Sequence> write(const Batch& batch, const WriteOptions& options = {});
+  /// Returns as soon as the batch is visible and survives a kill; `sync(sequence)` waits until it survives power loss.
+  /// One thread can so keep several durable writes in flight.
+  Result<Sequence> write_async(const Batch& batch);
+  /// Waits until every event up to `through` (default: all so far) survives power loss.
+  Status sync(Sequence through = kMaxSequence);
+
+  /// kNotFound when the key is not there; kDataLoss when the answer may lie in a damaged range.
+  Result<std::string> get(Keyspace keyspace, std::string_view key) const;
+  Result<std::string> get(Keyspace keyspace, std::string_view key, const View& view) const;
+  /// One result a key, in order, all at one read position.
+  std::vector<Result<std::string>> multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const;
+  [[nodiscard]] View view() const;
+  Result<Cursor> cursor(Keyspace keyspace, const CursorOptions& options = {}) const;
+
+  Result<Keyspace> create_keyspace(std::string_view name);  ///< kExists
+  Result<Keyspace> keyspace(std::string_view name) const;   ///< kNotFound
+  Status rename_keyspace(Keyspace keyspace, std::string_view name);
+  Status drop_keyspace(Keyspace keyspace);
+  [[nodiscard]] std::vector<KeyspaceInfo> keyspaces() const;  ///< by name
+
+  /// Writes everything up to now into runs, publishes a snapshot and releases the log behind it.
+  Status checkpoint();
+  [[nodiscard]] StoreStats stats() const;
+
+ private:
+  friend class Engine;
+  explicit Store(std::shared_ptr<Engine> engine) : engine_(std::move(engine)) {}
+  std::shared_ptr<Engine> engine_;
+};
+
+struct Store::Opened {
+  Store store;
+  RecoveryReport report;  ///< what this start found and did
+};
+
+}  // namespace daruma

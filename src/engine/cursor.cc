@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/cursor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+
+namespace daruma {
+
+CursorState::CursorState(std::shared_ptr<const void> pin, std::vector<std::unique_ptr<EntrySource>> sources,
+                         std::vector<RangeErase> erases, std::shared_ptr<const DamageMap> damage,
+                         std::uint32_t keyspace, Sequence at, std::string lower, std::string upper)
+    : pin_(std::move(pin)),
+      sources_(std::move(sources)),
+      erases_(std::move(erases)),
+      damage_(std::move(damage)),
+      keyspace_(keyspace),
+      at_(at),
+      lower_(std::move(lower)),
+      upper_(std::move(upper)) {
+  std::erase_if(erases_, [at](const RangeErase& erase) { return erase.sequence > at; });
+}
+
+void CursorState::seek_first() { seek(lower_); }
+
+void CursorState::seek(std::string_view key) {
+  const std::string from(std::max(key, std::string_view(lower_)));
+  direction_ = Direction::kForward;
+  for (auto& source : sources_) source->seek(from);
+  settle_forward();
+}
+
+void CursorState::seek_last() {
+  direction_ = Direction::kBackward;
+  for (auto& source : sources_) {
+    if (upper_.empty()) {
+      source->seek_last();
+      continue;
+    }
+    source->seek(upper_);
+    if (source->valid()) {
+      source->prev();
+    } else if (source->status().ok()) {
+      source->seek_last();
+    }
+  }
+  settle_backward();
+}
+
+void CursorState::next() {
+  DARUMA_ASSERT(valid_);
+  if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them behind it
+    direction_ = Direction::kForward;
+    for (auto& source : sources_) {
+      source->seek(key_);
+      while (source->valid() && source->key() == key_) source->next();
+    }
+  }
+  settle_forward();
+}
+
+void CursorState::prev() {
+  DARUMA_ASSERT(valid_);
+  if (direction_ == Direction::kForward) {  // the sources stand behind this key: put them before it
+    direction_ = Direction::kBackward;
+    for (auto& source : sources_) {
+      source->seek(key_);
+      if (source->valid()) {
+        source->prev();
+      } else if (source->status().ok()) {
+        source->seek_last();
+      }
+    }
+  }
+  settle_backward();
+}
+
+/// From sources that stand at or behind the next key: finds the next key that exists, leaving the sources behind it.
+void CursorState::settle_forward() {
+  valid_ = false;
+  status_ = Status();
+  for (;;) {
+    if (failed()) return;
+    const EntrySource* least = nullptr;
+    for (const auto& source : sources_) {
+      if (source->valid() && (!least || source->key() < least->key())) least = source.get();
+    }
+    if (!least || (!upper_.empty() && least->key() >= upper_)) return end();
+    key_.assign(least->key());
+    newest_ = 0;
+    for (auto& source : sources_) {
+      while (source->valid() && source->key() == key_) {
+        take_version(*source);
+        source->next();
+      }
+    }
+    if (failed() || decide()) return;
+  }
+}
+
+/// The mirror image: from sources that stand at or before the previous key, leaving them before it.
+void CursorState::settle_backward() {
+  valid_ = false;
+  status_ = Status();
+  for (;;) {
+    if (failed()) return;
+    const EntrySource* greatest = nullptr;
+    for (const auto& source : sources_) {
+      if (source->valid() && (!greatest || source->key() > greatest->key())) greatest = source.get();
+    }
+    if (!greatest || greatest->key() < lower_) return end();
+    key_.assign(greatest->key());
+    newest_ = 0;
+    for (auto& source : sources_) {
+      while (source->valid() && source->key() == key_) {
+        take_version(*source);
+        source->prev();
+      }
+    }
+    if (failed() || decide()) return;
+  }
+}
+
+void CursorState::take_version(const EntrySource& source) {
+  if (source.sequence() > at_ || source.sequence() < newest_) return;
+  newest_ = source.sequence();
+  kind_ = source.kind();
+  if (kind_ == EntryKind::kPut) value_.assign(source.value());
+}
+
+/// True when the walk ends at `key_`: it exists, or its answer may be lost.
+bool CursorState::decide() {
+  Sequence erased = 0;
+  for (const RangeErase& erase : erases_) {
+    if (erase.sequence > erased && erase.covers(key_)) erased = erase.sequence;
+  }
+  if (damage_ && !damage_->empty()) {
+    if (const auto* hurt = damage_->blocks(keyspace_, key_, std::max(newest_, erased))) {
+      status_ = Status(Code::kDataLoss, "the newest value may lie in damaged event(s): " + hurt->cause,
+                       {.file = hurt->file, .sequence = hurt->sequence_hi},
+                       "overwrite the key, or accept the loss with `kvctl damage accept`");
+      return true;
+    }
+  }
+  valid_ = newest_ != 0 && kind_ == EntryKind::kPut && newest_ >= erased;
+  return valid_;
+}
+
+/// At either end: a key whose every version is lost was met in no source, and a walk that ends without a word would
+/// deny it.
+void CursorState::end() {
+  if (!damage_ || damage_->empty()) return;
+  const auto upper = upper_.empty() ? std::nullopt : std::optional(upper_);
+  if (const DamageEntry* hurt = damage_->touches(keyspace_, lower_, upper)) {
+    status_ = Status(Code::kDataLoss, "keys in this range may be missing: " + hurt->cause,
+                     {.file = hurt->file, .sequence = hurt->sequence_hi}, "accept the loss with `kvctl damage accept`");
+  }
+}
+
+bool CursorState::failed() {
+  for (const auto& source : sources_) {
+    if (!source->valid() && !source->status().ok()) {
+      status_ = source->status();
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace daruma

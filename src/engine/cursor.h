@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Merges the sources of one keyspace into what a reader at one sequence sees.
+//
+// What must stay true: of a key's versions the newest at or below the read sequence decides, whatever source it comes
+// from; a source that fails stops the cursor, since what it hides could have decided.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "daruma/store.h"
+#include "engine/sources.h"
+#include "recovery/damage_map.h"
+
+namespace daruma {
+
+class CursorState {
+ public:
+  /// `pin` keeps the sources' memtables and runs alive. `damage` may be null.
+  CursorState(std::shared_ptr<const void> pin, std::vector<std::unique_ptr<EntrySource>> sources,
+              std::vector<RangeErase> erases, std::shared_ptr<const DamageMap> damage, std::uint32_t keyspace,
+              Sequence at, std::string lower, std::string upper);
+
+  void seek_first();
+  void seek_last();
+  void seek(std::string_view key);
+  void next();
+  void prev();
+  [[nodiscard]] bool valid() const { return valid_; }
+  [[nodiscard]] std::string_view key() const { return key_; }
+  [[nodiscard]] std::string_view value() const { return value_; }
+  [[nodiscard]] const Status& status() const { return status_; }
+
+ private:
+  enum class Direction : std::uint8_t { kForward, kBackward };
+  void settle_forward();
+  void settle_backward();
+  void take_version(const EntrySource& source);
+  bool decide();
+  void end();
+  bool failed();
+
+  std::shared_ptr<const void> pin_;
+  std::vector<std::unique_ptr<EntrySource>> sources_;
+  std::vector<RangeErase> erases_;
+  std::shared_ptr<const DamageMap> damage_;
+  std::uint32_t keyspace_;
+  Sequence at_;
+  std::string lower_;
+  std::string upper_;
+  Direction direction_ = Direction::kForward;
+  bool valid_ = false;
+  Status status_;
+  // The key being decided, then the one the cursor is on.
+  std::string key_;
+  std::string value_;
+  Sequence newest_ = 0;
+  EntryKind kind_ = EntryKind::kErase;
+};
+
+}  // namespace daruma

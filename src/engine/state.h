@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What readers see: an immutable picture of where the versions of each keyspace are. Writers publish a new one; readers
+// load it inside an EpochGuard and take no lock; views keep it by its shared_ptr.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "memtable/memtable.h"
+#include "recovery/damage_map.h"
+#include "run/run_info.h"
+#include "run/run_reader.h"
+
+namespace daruma {
+
+/// A run in use; the file may be removed once no State and no view holds it.
+struct LiveRun {
+  RunInfo info;
+  std::unique_ptr<RunReader> reader;
+};
+
+struct KeyspaceState {
+  std::uint32_t id = 0;
+  std::string name;
+  /// Takes the writes; null while there are none since the last freeze, so that an idle keyspace costs nothing.
+  std::shared_ptr<Memtable> active;
+  /// Frozen and not yet in runs, newest first.
+  std::vector<std::shared_ptr<Memtable>> frozen;
+  /// By highest sequence, newest first.
+  std::vector<std::shared_ptr<LiveRun>> runs;
+};
+
+struct State : std::enable_shared_from_this<State> {
+  std::vector<std::shared_ptr<const KeyspaceState>> keyspaces;  // by id
+  std::shared_ptr<const DamageMap> damage;
+
+  [[nodiscard]] const KeyspaceState* find(std::uint32_t id) const {
+    auto it = std::lower_bound(keyspaces.begin(), keyspaces.end(), id,
+                               [](const auto& k, std::uint32_t want) { return k->id < want; });
+    return it != keyspaces.end() && (*it)->id == id ? it->get() : nullptr;
+  }
+};
+
+inline constexpr std::uint32_t kCatalogKeyspace = 0;
+/// Catalogue key under which the next free keyspace id stands.
+inline constexpr std::uint32_t kNextIdKey = 0xFFFFFFFF;
+
+/// Catalogue keys: 4 bytes, big-endian, so that they sort by id.
+inline std::string catalog_key(std::uint32_t id) {
+  return {static_cast<char>(id >> 24), static_cast<char>(id >> 16), static_cast<char>(id >> 8), static_cast<char>(id)};
+}
+inline std::uint32_t catalog_id(std::string_view key) {
+  std::uint32_t id = 0;
+  for (const char c : key) id = (id << 8) | static_cast<std::uint8_t>(c);
+  return id;
+}
+
+}  // namespace daruma

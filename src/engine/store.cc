@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// The public classes, each a thin handle on the engine.
+#include "daruma/store.h"
+
+#include "engine/cursor.h"
+#include "engine/engine.h"
+#include "io/posix_storage.h"
+
+namespace daruma {
+
+void Batch::put(Keyspace keyspace, std::string_view key, std::string_view value) {
+  operations_.push_back({Kind::kPut, keyspace, std::string(key), std::string(value)});
+  bytes_ += key.size() + value.size();
+}
+
+void Batch::erase(Keyspace keyspace, std::string_view key) {
+  operations_.push_back({Kind::kErase, keyspace, std::string(key), {}});
+  bytes_ += key.size();
+}
+
+void Batch::erase_range(Keyspace keyspace, std::string_view begin, std::string_view end) {
+  operations_.push_back({Kind::kEraseRange, keyspace, std::string(begin), std::string(end)});
+  bytes_ += begin.size() + end.size();
+}
+
+void Batch::clear() {
+  operations_.clear();
+  bytes_ = 0;
+}
+
+Sequence View::sequence() const { return state_->sequence; }
+
+CursorOptions prefix_bounds(std::string_view prefix) {
+  CursorOptions options;
+  options.lower.assign(prefix);
+  options.upper.assign(prefix);
+  while (!options.upper.empty() && options.upper.back() == '\xff') options.upper.pop_back();
+  if (!options.upper.empty()) ++options.upper.back();
+  return options;
+}
+
+Cursor::Cursor(std::unique_ptr<CursorState> state) : state_(std::move(state)) {}
+Cursor::Cursor(Cursor&&) noexcept = default;
+Cursor& Cursor::operator=(Cursor&&) noexcept = default;
+Cursor::~Cursor() = default;
+void Cursor::seek_first() { state_->seek_first(); }
+void Cursor::seek_last() { state_->seek_last(); }
+void Cursor::seek(std::string_view key) { state_->seek(key); }
+void Cursor::next() { state_->next(); }
+void Cursor::prev() { state_->prev(); }
+bool Cursor::valid() const { return state_->valid(); }
+std::string_view Cursor::key() const { return state_->key(); }
+std::string_view Cursor::value() const { return state_->value(); }
+Status Cursor::status() const { return state_->status(); }
+
+Result<Store::Opened> Store::open(const std::string& directory, const Options& options) {
+  Environment environment;
+  environment.storage = make_posix_storage({.use_io_uring = options.use_io_uring});
+  environment.clock = &system_clock();
+  environment.seed = entropy_seed();
+  return Engine::open_store(directory, options, environment);
+}
+
+Status Store::put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options) {
+  Batch batch;
+  batch.put(keyspace, key, value);
+  return engine_->write(batch, options.durability).status();
+}
+
+Status Store::erase(Keyspace keyspace, std::string_view key, const WriteOptions& options) {
+  Batch batch;
+  batch.erase(keyspace, key);
+  return engine_->write(batch, options.durability).status();
+}
+
+Status Store::erase_range(Keyspace keyspace, std::string_view begin, std::string_view end,
+                          const WriteOptions& options) {
+  Batch batch;
+  batch.erase_range(keyspace, begin, end);
+  return engine_->write(batch, options.durability).status();
+}
+
+Result<Sequence> Store::write(const Batch& batch, const WriteOptions& options) {
+  return engine_->write(batch, options.durability);
+}
+Result<Sequence> Store::write_async(const Batch& batch) { return engine_->write(batch, std::nullopt); }
+Status Store::sync(Sequence through) { return engine_->sync(through); }
+
+Result<std::string> Store::get(Keyspace keyspace, std::string_view key) const {
+  return engine_->get(keyspace.id(), key, nullptr);
+}
+Result<std::string> Store::get(Keyspace keyspace, std::string_view key, const View& view) const {
+  return engine_->get(keyspace.id(), key, &view);
+}
+
+std::vector<Result<std::string>> Store::multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const {
+  const View at = engine_->view();
+  std::vector<Result<std::string>> results;
+  results.reserve(keys.size());
+  for (const std::string_view key : keys) results.push_back(engine_->get(keyspace.id(), key, &at));
+  return results;
+}
+
+View Store::view() const { return engine_->view(); }
+Result<Cursor> Store::cursor(Keyspace keyspace, const CursorOptions& options) const {
+  return engine_->cursor(keyspace, options);
+}
+Result<Keyspace> Store::create_keyspace(std::string_view name) { return engine_->create_keyspace(name); }
+Result<Keyspace> Store::keyspace(std::string_view name) const { return engine_->keyspace(name); }
+Status Store::rename_keyspace(Keyspace keyspace, std::string_view name) {
+  return engine_->rename_keyspace(keyspace, name);
+}
+Status Store::drop_keyspace(Keyspace keyspace) { return engine_->drop_keyspace(keyspace); }
+std::vector<KeyspaceInfo> Store::keyspaces() const { return engine_->keyspaces(); }
+Status Store::checkpoint() { return engine_->checkpoint(); }
+StoreStats Store::stats() const { return engine_->stats(); }
+
+}  // namespace daruma

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+// The write path: validate, log, apply, make visible, wait.
+#include "base/assert.h"
+#include "base/status_macros.h"
+#include "engine/engine.h"
+#include "event/event.h"
+
+namespace daruma {
+namespace {
+
+/// Later ranges of a batch win over its earlier puts, though both get one sequence: such a put is written as an erase.
+bool erased_later(const auto& operations, std::size_t i, auto is_range) {
+  for (std::size_t j = i + 1; j < operations.size(); ++j) {
+    const auto& later = operations[j];
+    if (is_range(later) && later.keyspace == operations[i].keyspace &&
+        RangeErase{later.key, later.value, 0}.covers(operations[i].key)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+Status Engine::check_batch(const Batch& batch) const {
+  if (read_only_.load(std::memory_order_relaxed)) {
+    return {Code::kReadOnly,
+            "the store was opened read-only because acknowledged data is damaged",
+            {.file = directory_},
+            "see `kvctl damage ls`; accept the loss to write again"};
+  }
+  EpochGuard guard;
+  const State& state = *state_.load(std::memory_order_acquire);
+  for (const Batch::Operation& op : batch.operations_) {
+    if (op.key.size() > kMaxKeyBytes) {
+      return {Code::kInvalidArgument, "a key of " + std::to_string(op.key.size()) + " bytes is over the limit of " +
+                                          std::to_string(kMaxKeyBytes)};
+    }
+    if (op.kind == Batch::Kind::kPut && op.value.size() > kMaxValueBytes) {
+      return {Code::kInvalidArgument, "a value of " + std::to_string(op.value.size()) + " bytes is over the limit of " +
+                                          std::to_string(kMaxValueBytes)};
+    }
+    if (op.kind == Batch::Kind::kEraseRange && op.value.size() > kMaxKeyBytes) {
+      return {Code::kInvalidArgument,
+              "the end of a range is over the limit of " + std::to_string(kMaxKeyBytes) + " bytes"};
+    }
+    if (op.keyspace.id() == kCatalogKeyspace || !state.find(op.keyspace.id())) {
+      return {Code::kNotFound,
+              "keyspace " + std::to_string(op.keyspace.id()) + " does not exist (dropped, or of another store)"};
+    }
+  }
+  return {};
+}
+
+Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wait) {
+  DARUMA_TRY(check_batch(batch));
+  EventBuilder event;
+  const auto is_range = [](const Batch::Operation& op) { return op.kind == Batch::Kind::kEraseRange; };
+  const bool ranges = std::any_of(batch.operations_.begin(), batch.operations_.end(), is_range);
+  for (std::size_t i = 0; i < batch.operations_.size(); ++i) {
+    const Batch::Operation& op = batch.operations_[i];
+    const std::uint32_t id = op.keyspace.id();
+    switch (op.kind) {
+      case Batch::Kind::kPut:
+        if (ranges && erased_later(batch.operations_, i, is_range)) {
+          event.erase(id, op.key);
+        } else {
+          event.put(id, op.key, op.value);
+        }
+        break;
+      case Batch::Kind::kErase: event.erase(id, op.key); break;
+      case Batch::Kind::kEraseRange: event.erase_range(id, op.key, op.value); break;
+    }
+  }
+  if (event.bytes().size() > kMaxEventBytes) {
+    return Status(Code::kInvalidArgument,
+                  "a batch of " + std::to_string(event.bytes().size()) + " bytes is over the limit of " +
+                      std::to_string(kMaxEventBytes),
+                  {}, "split it");
+  }
+  if (memtable_bytes_.load(std::memory_order_relaxed) > 2 * options_.memtable_bytes) {
+    DARUMA_TRY(checkpoint());  // the writer helps: memory is bounded
+  }
+  Sequence sequence = 0;
+  {
+    MutexLock lock(write_mutex_);
+    // Again under the lock: a keyspace may have been dropped meanwhile, and an event must not name one that is gone.
+    for (const Batch::Operation& op : batch.operations_) {
+      if (!current_->find(op.keyspace.id())) {
+        return Status(Code::kNotFound, "keyspace " + std::to_string(op.keyspace.id()) + " was dropped");
+      }
+    }
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  if (wait == Durability::kPower) DARUMA_TRY(wal_->wait_durable(sequence));
+  return sequence;
+}
+
+Result<Sequence> Engine::commit(std::string_view event) {
+  const Sequence sequence = last_ + 1;
+  DARUMA_TRY(wal_->append(sequence, event));
+  last_ = sequence;
+  apply(sequence, event);
+  visible_.store(sequence, std::memory_order_release);
+  return sequence;
+}
+
+void Engine::apply(Sequence sequence, std::string_view event) {
+  const Status applied = for_each_op(event, [&](const Op& op) {
+    if (op.keyspace == kCatalogKeyspace) {
+      apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
+    } else if (!current_->find(op.keyspace)) {
+      return;  // replay of an event on a keyspace that a snapshot knows to be dropped
+    }
+    Memtable& memtable = memtable_for(op.keyspace);
+    const std::uint64_t before = memtable.bytes();
+    switch (op.kind) {
+      case OpKind::kPut: memtable.put(sequence, op.key, op.value); break;
+      case OpKind::kErase: memtable.erase(sequence, op.key); break;
+      case OpKind::kEraseRange: memtable.erase_range(sequence, op.key, op.end); break;
+    }
+    memtable_bytes_.fetch_add(memtable.bytes() - before, std::memory_order_relaxed);
+  });
+  DARUMA_ASSERT(applied.ok());  // encoded here, or checked whole before replay
+}
+
+void Engine::publish_state(std::shared_ptr<State> state) {
+  std::shared_ptr<State> old = std::exchange(current_, std::move(state));
+  state_.store(current_.get(), std::memory_order_seq_cst);
+  if (old) {
+    retired_.retire([old]() mutable { old.reset(); });
+    retired_.collect();
+  }
+}
+
+Memtable& Engine::memtable_for(std::uint32_t keyspace) {
+  const KeyspaceState* at = current_->find(keyspace);
+  DARUMA_ASSERT(at);
+  if (at->active) return *at->active;
+  auto state = std::make_shared<State>(*current_);
+  auto changed = std::make_shared<KeyspaceState>(*at);
+  changed->active = std::make_shared<Memtable>();
+  Memtable& memtable = *changed->active;
+  for (auto& k : state->keyspaces) {
+    if (k->id == keyspace) k = changed;
+  }
+  publish_state(std::move(state));
+  return memtable;
+}
+
+void Engine::apply_catalog(std::string_view key, std::optional<std::string_view> name) {
+  DARUMA_ASSERT(key.size() == 4);
+  const std::uint32_t id = catalog_id(key);
+  if (id == kNextIdKey) {
+    if (name && name->size() == 4) next_keyspace_ = std::max(next_keyspace_, catalog_id(*name));
+    return;
+  }
+  auto state = std::make_shared<State>(*current_);
+  auto it = std::lower_bound(state->keyspaces.begin(), state->keyspaces.end(), id,
+                             [](const auto& k, std::uint32_t want) { return k->id < want; });
+  const bool known = it != state->keyspaces.end() && (*it)->id == id;
+  if (!name) {
+    if (known) state->keyspaces.erase(it);
+  } else {
+    auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
+    changed->id = id;
+    changed->name.assign(*name);
+    if (known) {
+      *it = std::move(changed);
+    } else {
+      state->keyspaces.insert(it, std::move(changed));
+    }
+  }
+  publish_state(std::move(state));
+}
+
+Status Engine::sync(Sequence through) {
+  return wal_->wait_durable(std::min(through, visible_.load(std::memory_order_acquire)));
+}
+
+namespace {
+
+Status check_name(std::string_view name) {
+  if (name.empty() || name.size() > kMaxKeyspaceNameBytes) {
+    return {Code::kInvalidArgument, "a keyspace name has 1 to " + std::to_string(kMaxKeyspaceNameBytes) + " bytes"};
+  }
+  return {};
+}
+
+const KeyspaceState* named(const State& state, std::string_view name) {
+  for (const auto& k : state.keyspaces) {
+    if (k->id != kCatalogKeyspace && k->name == name) return k.get();
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+Result<Keyspace> Engine::create_keyspace(std::string_view name) {
+  DARUMA_TRY(check_name(name));
+  DARUMA_TRY(check_batch({}));
+  Sequence sequence = 0;
+  std::uint32_t id = 0;
+  {
+    MutexLock lock(write_mutex_);
+    if (named(*current_, name)) return Status(Code::kExists, "keyspace '" + std::string(name) + "' exists");
+    id = next_keyspace_;
+    if (id >= kNextIdKey - 1) return Status(Code::kInvalidArgument, "this store has used every keyspace id");
+    EventBuilder event;
+    event.put(kCatalogKeyspace, catalog_key(id), name);
+    event.put(kCatalogKeyspace, catalog_key(kNextIdKey), catalog_key(id + 1));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  DARUMA_TRY(wal_->wait_durable(sequence));
+  return Keyspace(id);
+}
+
+Status Engine::rename_keyspace(Keyspace keyspace, std::string_view name) {
+  DARUMA_TRY(check_name(name));
+  DARUMA_TRY(check_batch({}));
+  Sequence sequence = 0;
+  {
+    MutexLock lock(write_mutex_);
+    const KeyspaceState* at = keyspace.id() == kCatalogKeyspace ? nullptr : current_->find(keyspace.id());
+    if (!at) return {Code::kNotFound, "the keyspace does not exist"};
+    if (const KeyspaceState* other = named(*current_, name); other && other != at) {
+      return {Code::kExists, "keyspace '" + std::string(name) + "' exists"};
+    }
+    EventBuilder event;
+    event.put(kCatalogKeyspace, catalog_key(keyspace.id()), name);
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  return wal_->wait_durable(sequence);
+}
+
+Status Engine::drop_keyspace(Keyspace keyspace) {
+  DARUMA_TRY(check_batch({}));
+  Sequence sequence = 0;
+  {
+    MutexLock lock(write_mutex_);
+    if (keyspace.id() == kCatalogKeyspace || !current_->find(keyspace.id()))
+      return {Code::kNotFound, "the keyspace does not exist"};
+    EventBuilder event;
+    event.erase(kCatalogKeyspace, catalog_key(keyspace.id()));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  return wal_->wait_durable(sequence);
+}
+
+}  // namespace daruma

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads the whole log and the tail ring, judges every stretch that cannot be used, and hands on the events after the
+// snapshot in order. Reads only: what must be written (a new segment, quarantine, a manifest) is in the result, for the
+// engine to do.
+//
+// What must stay true:
+//   - Events are applied in sequence order, each at most once, none behind the end that the verdicts set.
+//   - An event that was acknowledged is applied, or its sequence is inside an entry of `lost`.
+//   - What is applied and not proven durable is in `persist`, whole and without holes, so that the next segment can
+//   begin with it.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "daruma/options.h"
+#include "daruma/recovery_report.h"
+#include "io/storage.h"
+#include "recovery/damage_map.h"
+#include "recovery/quarantine.h"
+#include "wal/segments.h"
+#include "wal/wal_format.h"
+
+namespace daruma {
+
+struct LogReplayInput {
+  std::string directory;             ///< of the store
+  std::optional<StoreId> store;      ///< when known; segments of others are strangers
+  Sequence snapshot_sequence = 0;    ///< replay begins behind it
+  Sequence snapshot_durable = 0;     ///< highest durable mark in any valid snapshot
+  const DamageMap* known = nullptr;  ///< of the snapshot; may be null
+  bool stop_at_loss = false;         ///< RecoveryPolicy::kPointInTime
+  std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;
+};
+
+struct LogReplay {
+  std::optional<StoreId> store;
+  Sequence last = 0;    ///< of the recovered state; new events are numbered above
+  Sequence proven = 0;  ///< everything at or below is durable, or lost and accounted for
+  std::vector<std::pair<Sequence, std::string>> persist;  ///< proven + 1 … last
+  std::vector<LiveSegment> segments;                      ///< found, rising
+  std::uint64_t next_segment = 1;
+  Predecessor predecessor;
+  bool same_boot = false;
+  std::vector<DamageEntry> lost;
+  std::vector<QuarantineEntry> set_aside;  ///< file, offset, bytes and why
+  std::vector<RecoveryFinding> findings;
+  RecoveryLoss discarded_sum, lost_sum, healed_sum;
+  std::uint64_t files = 0, bytes_read = 0, bytes_replayed = 0, events_replayed = 0;
+};
+
+/// Calls `apply` for each event in order. Errors: kIoError when the directory cannot be listed, kUnsupported (a segment
+/// from the future). Everything else is a finding.
+Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input,
+                             const std::function<void(Sequence, std::string_view)>& apply);
+
+}  // namespace daruma

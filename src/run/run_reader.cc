@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "run/run_reader.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/status_macros.h"
+
+namespace daruma {
+namespace {
+
+/// Damage listed per reader; beyond that a caller learns nothing new.
+constexpr std::size_t kFindingsMax = 1000;
+
+}  // namespace
+
+Result<std::unique_ptr<RunReader>> RunReader::open(Storage& storage, const std::string& path, const StoreId& store,
+                                                   std::uint64_t number, std::shared_ptr<BlockCache> cache,
+                                                   std::optional<RunInfo> known) {
+  DARUMA_ASSERT(!known || known->number == number);
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  return std::unique_ptr<RunReader>(
+      new RunReader(storage, std::move(file), {store, number}, std::move(cache), std::move(known)));
+}
+
+RunReader::RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place,
+                     std::shared_ptr<BlockCache> cache, std::optional<RunInfo> known)
+    : storage_(storage),
+      file_(std::move(file)),
+      place_(place),
+      cache_(std::move(cache)),
+      owner_(cache_ ? cache_->new_owner() : 0),
+      known_(std::move(known)) {}
+
+RunReader::~RunReader() = default;
+
+Result<const RunContents*> RunReader::load() const {
+  MutexLock lock(mutex_);
+  if (contents_) return contents_.get();
+  DARUMA_TRY(refused_);
+  std::vector<RunFinding> findings;
+  DARUMA_TRY_ASSIGN(const std::uint64_t size, file_->size());
+  RunBytes bytes(*file_, size, false);
+  Result<std::unique_ptr<RunContents>> loaded = load_run_contents(bytes, place_, known_, findings);
+  if (loaded.ok()) {
+    findings_ = std::move(findings);
+    contents_ = std::move(*loaded);
+    loaded_.store(contents_.get(), std::memory_order_release);
+    return contents_.get();
+  }
+  if (loaded.status().is(Code::kCorruption) || loaded.status().is(Code::kUnsupported)) {
+    refused_ = loaded.status();
+    findings_ = std::move(findings);
+  }
+  return loaded.status();
+}
+
+Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at) const {
+  DARUMA_TRY_ASSIGN(const RunContents* c, contents());
+  return find(*c, key, std::min(at, kMaxSequence), nullptr);
+}
+
+Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view key, Sequence at,
+                                          const Prefetched* prefetched) const {
+  Lookup out;
+  if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) return out;
+  if (c.filter.may_contain(key_hash(c.info.keyspace, key))) {
+    for (std::size_t i = c.index.find(key, at); i < c.index.size(); ++i) {
+      BlockRef ref;
+      if (prefetched) {
+        const auto it = std::lower_bound(prefetched->begin(), prefetched->end(), i,
+                                         [](const auto& a, std::size_t b) { return a.first < b; });
+        if (it != prefetched->end() && it->first == i) ref = it->second;
+      }
+      if (!ref) { DARUMA_TRY_ASSIGN(ref, block(c, i)); }
+      DataBlock::Entry entry;
+      const DataBlock::Search search = DataBlock(ref.view()).find(key, at, entry);
+      if (search == DataBlock::Search::kEnd) continue;
+      if (search == DataBlock::Search::kBad)
+        return lost_block(c, i, run_damage("data block makes no sense", path(), c.index.at(i).offset));
+      if (search == DataBlock::Search::kFound) {
+        out.found = entry.kind() == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
+        out.sequence = entry.sequence();
+        out.value = entry.value;
+        out.block = std::move(ref);
+      }
+      break;
+    }
+  }
+  // An erase that is lost could be as new as anything in the run.
+  if (!c.erases_lost.ok() && out.sequence < std::min(at, c.info.max_sequence)) return c.erases_lost;
+  if (const Sequence erased = c.erases.covering(key, at, out.sequence); erased > out.sequence) {
+    out = Lookup();
+    out.found = Lookup::Found::kErased;
+    out.sequence = erased;
+  }
+  return out;
+}
+
+Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
+  const IndexEntry at = c.index.at(i);
+  if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
+  if (cache_) {
+    if (BlockRef cached = cache_->find(owner_, at.offset)) return cached;
+  }
+  BlockRef frame = BlockRef::make(at.frame_bytes);
+  Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
+  if (!got.ok()) return lost_block(c, i, got.status());
+  return take_frame(c, i, std::move(frame), *got == at.frame_bytes);
+}
+
+Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const {
+  const IndexEntry at = c.index.at(i);
+  if (!whole) return lost_block(c, i, run_damage("the file ends within a data block", path(), at.offset));
+  const std::optional<BlockHeader> header = decode_block(frame.view(), place_, at.offset);
+  if (!header || header->kind != BlockKind::kData)
+    return lost_block(c, i, run_damage("data block does not verify", path(), at.offset));
+  BlockRef ref;
+  if (header->lz4) {
+    ref = BlockRef::make(header->raw_bytes);
+    if (!unpack_block(*header, frame.view(), ref.data())) {
+      return lost_block(c, i, run_damage("data block verifies but does not decompress", path(), at.offset));
+    }
+  } else {
+    frame.hide(kBlockHeaderBytes);
+    ref = std::move(frame);
+  }
+  if (cache_) cache_->insert(owner_, at.offset, ref);
+  return ref;
+}
+
+Status RunReader::lost_block(const RunContents& c, std::size_t i, Status status) const {
+  const IndexEntry at = c.index.at(i);
+  MutexLock lock(mutex_);
+  const bool listed = std::any_of(findings_.begin(), findings_.end(), [&](const RunFinding& f) {
+    return f.fault == RunFault::kData && f.keys && f.keys->offset == at.offset;
+  });
+  if (!listed && findings_.size() < kFindingsMax) findings_.push_back({RunFault::kData, status, c.damaged_keys(i)});
+  return status;
+}
+
+std::vector<Result<RunReader::Lookup>> RunReader::multi_get(std::span<const std::string_view> keys, Sequence at) const {
+  std::vector<Result<Lookup>> results;
+  results.reserve(keys.size());
+  Result<const RunContents*> loaded = contents();
+  if (!loaded.ok()) {
+    results.assign(keys.size(), loaded.status());
+    return results;
+  }
+  const RunContents& c = **loaded;
+  at = std::min(at, kMaxSequence);
+  Prefetched blocks;
+  for (const std::string_view key : keys) {
+    if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) continue;
+    if (!c.filter.may_contain(key_hash(c.info.keyspace, key))) continue;
+    if (const std::size_t i = c.index.find(key, at); i < c.index.size() && !c.index.at(i).gap)
+      blocks.emplace_back(i, BlockRef());
+  }
+  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  blocks.erase(
+      std::unique(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.first == b.first; }),
+      blocks.end());
+  std::vector<ReadRequest> requests;
+  std::vector<std::size_t> wanted;  // positions in `blocks`
+  for (std::size_t b = 0; b < blocks.size(); ++b) {
+    const IndexEntry e = c.index.at(blocks[b].first);
+    if (cache_) blocks[b].second = cache_->find(owner_, e.offset);
+    if (blocks[b].second) continue;
+    blocks[b].second = BlockRef::make(e.frame_bytes);
+    requests.push_back({.file = file_.get(),
+                        .offset = e.offset,
+                        .out = {blocks[b].second.data(), e.frame_bytes},
+                        .bytes_read = 0,
+                        .status = {}});
+    wanted.push_back(b);
+  }
+  if (!requests.empty()) storage_.read_batch(requests);
+  for (std::size_t r = 0; r < requests.size(); ++r) {
+    auto& [i, ref] = blocks[wanted[r]];
+    BlockRef frame = std::exchange(ref, BlockRef());
+    // A block that failed here is left out: `find` reads it once more, and reports it.
+    if (!requests[r].status.ok()) continue;
+    if (Result<BlockRef> good = take_frame(c, i, std::move(frame), requests[r].bytes_read == requests[r].out.size());
+        good.ok())
+      ref = std::move(*good);
+  }
+  for (const std::string_view key : keys) results.push_back(find(c, key, at, &blocks));
+  return results;
+}
+
+Result<Sequence> RunReader::covering_erase(std::string_view key, Sequence at) const {
+  DARUMA_TRY_ASSIGN(const RunContents* c, contents());
+  DARUMA_TRY(c->erases_lost);
+  return c->erases.covering(key, at, 0);
+}
+
+Result<std::vector<RangeErase>> RunReader::range_erases() const {
+  DARUMA_TRY_ASSIGN(const RunContents* c, contents());
+  DARUMA_TRY(c->erases_lost);
+  return c->erases.all();
+}
+
+Result<RunInfo> RunReader::info() const {
+  DARUMA_TRY_ASSIGN(const RunContents* c, contents());
+  return c->info;
+}
+
+std::vector<RunFinding> RunReader::findings() const {
+  MutexLock lock(mutex_);
+  return findings_;
+}
+
+std::uint64_t RunReader::memory_bytes() const {
+  const RunContents* c = loaded_.load(std::memory_order_acquire);
+  if (!c) return 0;
+  std::uint64_t erases = 0;
+  for (const RangeErase& e : c->erases.all()) erases += sizeof e + e.begin.size() + e.end.size();
+  return sizeof *c + c->index.memory_bytes() + c->filter.lines() * kFilterLineBytes + erases;
+}
+
+Result<RunDescription> describe_run(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
+                                    std::uint64_t number) {
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
+  RunBytes bytes(*file, size, false);
+  RunDescription described;
+  DARUMA_TRY_ASSIGN(RunTail tail, load_run_tail(bytes, store, number, described.findings));
+  described.store = tail.footer.header.place.store;
+  described.info = std::move(tail.info);
+  return described;
+}
+
+}  // namespace daruma

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Reads one run.
+//
+// What must stay true:
+//   - never-wrong: a lookup or a cursor gives what the run holds, or an error that names file and offset. "Nothing" is
+//   an answer
+//     only when no damaged byte could have made it another.
+//   - Blocks in the cache have verified; blocks that did not are read again the next time, since a device may come
+//   back.
+//   - Reading changes nothing.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/mutex.h"
+#include "event/entry.h"
+#include "io/storage.h"
+#include "run/block_cache.h"
+#include "run/data_block.h"
+#include "run/run_contents.h"
+
+namespace daruma {
+
+/// Any thread; cursors are one thread's each. `storage` outlives the reader, the reader its cursors.
+class RunReader {
+ public:
+  /// Opens the file and reads nothing yet. `cache` may be null. `known`: what a manifest says of the run; with it a run
+  /// that lost both footers still serves, and another run under this name is refused. Errors: kNotFound, kIoError.
+  static Result<std::unique_ptr<RunReader>> open(Storage& storage, const std::string& path, const StoreId& store,
+                                                 std::uint64_t number, std::shared_ptr<BlockCache> cache,
+                                                 std::optional<RunInfo> known = std::nullopt);
+  ~RunReader();
+
+  struct Lookup {
+    enum class Found : std::uint8_t { kNothing, kValue, kErased };
+    Found found = Found::kNothing;
+    Sequence sequence = 0;     ///< of the version or range erase that decided
+    std::string_view value{};  ///< valid as long as `block`
+    BlockRef block{};
+  };
+  /// What a reader at sequence `at` sees of `key` in this run, range erases considered; of a version and a range erase
+  /// of one sequence the version wins. Errors: kCorruption, kIoError (the answer may lie in what cannot be read),
+  /// kUnsupported.
+  Result<Lookup> get(std::string_view key, Sequence at) const;
+  /// One result per key, in their order; the blocks that are not cached are read at once.
+  std::vector<Result<Lookup>> multi_get(std::span<const std::string_view> keys, Sequence at) const;
+  /// Highest sequence, at or below `at`, of a range erase that covers `key`; 0: none. Errors: as get.
+  Result<Sequence> covering_erase(std::string_view key, Sequence at) const;
+  /// All range erases, by begin. Errors: as get; also when only some of them are left.
+  Result<std::vector<RangeErase>> range_erases() const;
+  /// The run's properties. Errors: as get.
+  Result<RunInfo> info() const;
+  /// What was found damaged so far, by loading and by reading. A block that fails again is listed once.
+  [[nodiscard]] std::vector<RunFinding> findings() const;
+  /// Index, filter and range erases in memory; 0 before the first use.
+  [[nodiscard]] std::uint64_t memory_bytes() const;
+  [[nodiscard]] const std::string& path() const { return file_->path(); }
+
+  class Cursor;
+  [[nodiscard]] Cursor cursor() const;
+
+  struct VerifyOptions {
+    bool direct = true;  ///< past the page cache: what the device holds, not what was written
+  };
+  struct Verified {
+    std::vector<RunFinding> findings;  ///< empty: every byte is as it was written
+    RunInfo info;
+    std::uint64_t bytes = 0;    ///< read
+    std::uint64_t entries = 0;  ///< that verified
+    [[nodiscard]] bool ok() const { return findings.empty(); }
+    /// Ok, or the first finding.
+    [[nodiscard]] Status status() const { return ok() ? Status() : findings.front().status; }
+  };
+  /// Reads the whole file: every checksum, the order, the counts, the content hash, the filter's and the index's word
+  /// for each key, both copies of what stands twice, and the padding. Uses neither cache nor what is loaded. Errors:
+  /// only when nothing can be said at all (as get, when no footer is left and the run is not known).
+  Result<Verified> verify(const VerifyOptions& options) const;
+  Result<Verified> verify() const { return verify(VerifyOptions()); }
+
+ private:
+  using Prefetched = std::vector<std::pair<std::size_t, BlockRef>>;  // by block
+  RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
+            std::optional<RunInfo> known);
+  Result<const RunContents*> contents() const {
+    if (const RunContents* loaded = loaded_.load(std::memory_order_acquire)) return loaded;
+    return load();
+  }
+  Result<const RunContents*> load() const EXCLUDES(mutex_);
+  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, const Prefetched* prefetched) const;
+  /// The entries of data block `i`: from the cache, else read and verified.
+  Result<BlockRef> block(const RunContents& c, std::size_t i) const;
+  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const;
+  Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
+
+  Storage& storage_;
+  const std::unique_ptr<File> file_;
+  const RunPlace place_;
+  const std::shared_ptr<BlockCache> cache_;
+  const std::uint64_t owner_;
+  const std::optional<RunInfo> known_;
+  mutable std::atomic<const RunContents*> loaded_{nullptr};
+  mutable Mutex mutex_;
+  mutable std::unique_ptr<const RunContents> contents_ GUARDED_BY(mutex_);
+  mutable Status refused_ GUARDED_BY(mutex_);  ///< not ok: the file is not served; reading it again would say the same
+  mutable std::vector<RunFinding> findings_ GUARDED_BY(mutex_);
+};
+
+/// Walks the entries by (key ascending, sequence descending), both ways; range erases are not applied. Starts invalid.
+/// A block that cannot be read stops it: `valid` is false, `status` says why, `damaged` which keys are missing, and
+/// `step_over` goes on behind.
+class RunReader::Cursor {
+ public:
+  explicit Cursor(const RunReader& reader) : reader_(&reader) {}
+
+  void seek_first();
+  void seek_last();
+  /// To the first entry with a key >= `key`.
+  void seek(std::string_view key);
+  // On a valid cursor only.
+  void next();
+  void prev();
+
+  [[nodiscard]] bool valid() const { return in_block_.valid(); }
+  [[nodiscard]] std::string_view key() const { return in_block_.key(); }
+  [[nodiscard]] Sequence sequence() const { return in_block_.entry().sequence(); }
+  [[nodiscard]] EntryKind kind() const { return in_block_.entry().kind(); }
+  /// Valid until the cursor leaves the block; hold `block()` to keep it.
+  [[nodiscard]] std::string_view value() const { return in_block_.entry().value; }
+  [[nodiscard]] const BlockRef& block() const { return block_; }
+  /// Why it is not valid; ok at either end.
+  [[nodiscard]] const Status& status() const { return status_; }
+  /// The keys of the block that stopped it; nothing when the run as a whole is not served, or the cursor is valid.
+  [[nodiscard]] const std::optional<DamagedKeys>& damaged() const { return damaged_; }
+  /// On a cursor that `damaged`: goes on behind the block, the way that it went.
+  void step_over();
+
+ private:
+  bool begin();
+  void stop(Status status);
+  void stop_at_damage(Status status);
+  bool open_block();
+  void forward_from_here();
+  void backward_from_here();
+
+  const RunReader* reader_;
+  const RunContents* contents_ = nullptr;
+  std::size_t at_ = 0;  ///< block
+  bool forward_ = true;
+  BlockRef block_;
+  DataBlockCursor in_block_;
+  Status status_;
+  std::optional<DamagedKeys> damaged_;
+};
+
+inline RunReader::Cursor RunReader::cursor() const { return Cursor(*this); }
+
+/// What a run file says of itself, for looking at a store without manifests; reads only its end.
+struct RunDescription {
+  StoreId store;
+  RunInfo info;
+  std::vector<RunFinding> findings;  ///< a copy that does not verify
+};
+/// `store`: nullopt when not known yet. Errors: kNotFound, kIoError, kCorruption, kUnsupported.
+Result<RunDescription> describe_run(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
+                                    std::uint64_t number);
+
+}  // namespace daruma

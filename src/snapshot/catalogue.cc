@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "snapshot/catalogue.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "base/bytes.h"
+#include "base/status_macros.h"
+
+namespace daruma {
+namespace {
+
+/// As read_whole, but a sector that cannot be read comes as zeros, which never verify: the other copy may do.
+Result<std::string> read_what_can_be_read(Storage& storage, const std::string& path, std::uint64_t limit,
+                                          std::string& unreadable) {
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
+  if (size > limit) return Status(Code::kCorruption, "manifest is larger than any can be", {.file = path});
+  std::string bytes(size, '\0');
+  Result<std::size_t> got = file->read(0, bytes);
+  if (got.ok()) {
+    bytes.resize(*got);
+    return bytes;
+  }
+  if (got.status().is(Code::kAborted)) return got.status();
+  for (std::uint64_t at = 0; at < size; at += kSectorBytes) {
+    const std::span<char> sector(bytes.data() + at, std::min<std::uint64_t>(kSectorBytes, size - at));
+    if (Result<std::size_t> part = file->read(at, sector); !part.ok()) {
+      std::fill(sector.begin(), sector.end(), '\0');
+      if (unreadable.empty()) unreadable = part.status().to_string();
+    }
+  }
+  return bytes;
+}
+
+struct Job {
+  std::vector<const RunInfo*> runs;
+  bool flush = true;
+  Sequence checkpoint = 0;
+  [[nodiscard]] bool whole() const {
+    std::set<std::uint64_t> indices;
+    std::uint64_t count = 0;
+    for (const RunInfo* run : runs) {
+      if (!indices.insert(run->job_index).second) return false;
+      if (run->job_last) count = std::uint64_t{run->job_index} + 1;
+    }
+    return count == indices.size() && *indices.rbegin() + 1 == count;
+  }
+};
+
+/// Whether a later job proves that `job`, of which outputs are missing, was once published; rule 2 of the header.
+bool settled(std::uint64_t id, const Job& job, const std::vector<const RunInfo*>& runs) {
+  return std::any_of(runs.begin(), runs.end(), [&](const RunInfo* later) {
+    if (later->job_id <= id) return false;
+    if (job.flush) return (later->level == 0 ? later->prev_sequence : later->checkpoint_sequence) >= job.checkpoint;
+    return later->level > 0 && later->keyspace == job.runs.front()->keyspace;
+  });
+}
+
+/// Levels for the runs of one keyspace; false when they do not add up.
+bool place(std::vector<PlacedRun>& runs) {
+  for (PlacedRun& run : runs) {
+    run.level = run.info.level;
+    if (run.level != 0) continue;
+    // A compaction into a level below takes the oldest of level 0 first, so a run still at level 0 is newer than all
+    // below it. One that is not was moved to the bottom, and what overlaps it came later.
+    for (const PlacedRun& other : runs) {
+      if (other.info.level > 0 && overlaps(run.info, other.info) && other.info.max_sequence >= run.info.min_sequence)
+        run.level = kBottomLevel;
+    }
+  }
+  for (const PlacedRun& moved : runs) {
+    if (moved.level == moved.info.level) continue;
+    for (const PlacedRun& above : runs) {
+      if (above.level == 0 && overlaps(moved.info, above.info) && above.info.min_sequence <= moved.info.max_sequence)
+        return false;
+    }
+  }
+  return check_placement(runs).ok();
+}
+
+void find_gaps(const std::map<std::uint64_t, Job>& jobs, RebuiltState& state) {
+  Sequence compacted = 0;
+  std::map<Sequence, Sequence> flushes;  // checkpoint -> the one before it
+  for (const auto& [id, job] : jobs) {
+    for (const RunInfo* run : job.runs) {
+      if (!job.flush)
+        compacted = std::max(compacted, run->checkpoint_sequence);
+      else
+        flushes[run->checkpoint_sequence] = run->prev_sequence;
+    }
+  }
+  Sequence covered = compacted;
+  for (const auto& [checkpoint, before] : flushes) {
+    if (before > covered) state.gaps.emplace_back(covered, before);
+    covered = std::max(covered, checkpoint);
+  }
+}
+
+}  // namespace
+
+const Manifest* Catalogue::newest() const {
+  for (const Generation& generation : generations) {
+    if (generation.manifest) return &*generation.manifest;
+  }
+  return nullptr;
+}
+
+Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store) {
+  Catalogue catalogue;
+  catalogue.store = store;
+  const std::string folder = directory + "/" + std::string(kManifestDirectory);
+  Result<std::vector<DirectoryEntry>> entries = storage.list(folder);
+  if (entries.status().is(Code::kNotFound)) return catalogue;
+  if (!entries.ok()) return entries.status();
+  for (const DirectoryEntry& entry : *entries) {
+    const std::optional<std::uint64_t> number = manifest_number(entry.name);
+    if (entry.is_directory || !number) {
+      (entry.name.ends_with(kTemporarySuffix) ? catalogue.leftovers : catalogue.strangers).push_back(entry.name);
+      continue;
+    }
+    Generation generation{.number = *number, .name = entry.name, .file_bytes = entry.bytes};
+    catalogue.highest_number = std::max(catalogue.highest_number, *number);
+    const std::string path = folder + "/" + entry.name;
+    std::string unreadable;
+    Result<std::string> bytes = read_what_can_be_read(storage, path, kManifestFileBytesMax, unreadable);
+    if (bytes.status().is(Code::kAborted)) return bytes.status();
+    if (!bytes.ok()) {
+      generation.rejected = bytes.status();
+    } else if (Result<ManifestRead> read = decode_manifest(*bytes, *number, store); read.ok()) {
+      generation.damaged = unreadable.empty() ? read->damaged : read->damaged + " (" + unreadable + ")";
+      generation.manifest = std::move(read->manifest);
+    } else {
+      const std::string why =
+          unreadable.empty() ? read.status().message() : read.status().message() + " (" + unreadable + ")";
+      generation.rejected = Status(read.status().code(), why, {.file = path});
+    }
+    catalogue.generations.push_back(std::move(generation));
+  }
+  std::sort(catalogue.generations.begin(), catalogue.generations.end(),
+            [](const auto& a, const auto& b) { return a.number > b.number; });
+
+  // Without an identity from elsewhere the generations vote, so that one stray file does not rename the store.
+  if (!catalogue.store) {
+    std::map<std::pair<std::uint64_t, std::uint64_t>, int> votes;
+    int most = 0;
+    for (const Generation& g : catalogue.generations) {
+      if (g.manifest) most = std::max(most, ++votes[{g.manifest->store.high, g.manifest->store.low}]);
+    }
+    for (const Generation& g : catalogue.generations) {
+      if (!catalogue.store && g.manifest && votes[{g.manifest->store.high, g.manifest->store.low}] == most)
+        catalogue.store = g.manifest->store;
+    }
+    for (Generation& g : catalogue.generations) {
+      if (!g.manifest || g.manifest->store == *catalogue.store) continue;
+      g.manifest.reset();
+      g.rejected = Status(Code::kCorruption, "belongs to another store", {.file = folder + "/" + g.name});
+    }
+  }
+  for (Generation& g : catalogue.generations) {
+    if (!g.manifest || g.manifest->previous_number == 0) continue;
+    for (const Generation& before : catalogue.generations) {
+      if (before.manifest && before.number == g.manifest->previous_number &&
+          manifest_hash(*before.manifest) != g.manifest->previous_hash) {
+        g.note = "names a manifest " + std::to_string(before.number) + " with other contents as its predecessor";
+      }
+    }
+  }
+  return catalogue;
+}
+
+RebuiltState rebuild_from_runs(const std::vector<RunInfo>& all) {
+  RebuiltState state;
+  std::map<std::uint64_t, Job> jobs;
+  std::vector<const RunInfo*> sound;
+  std::set<std::uint64_t> numbers;
+  for (const RunInfo& run : all) {
+    state.next_file_number = std::max(state.next_file_number, run.number + 1);
+    state.highest_job = std::max(state.highest_job, run.job_id);
+    const auto drop = [&](const char* why) { state.dropped.push_back({run.number, why}); };
+    if (!numbers.insert(run.number).second)
+      drop("a second run of this number");
+    else if (run.level > kBottomLevel)
+      drop("says a level that does not exist");
+    else if (run.min_sequence > run.max_sequence || run.max_sequence > run.checkpoint_sequence)
+      drop("holds events beyond what it says to cover");
+    else if (!is_marker(run) && run.smallest_key > run.largest_key)
+      drop("has its key bounds the wrong way round");
+    else
+      sound.push_back(&run);
+  }
+  for (const RunInfo* run : sound) {
+    Job& job = jobs[run->job_id];
+    job.runs.push_back(run);
+    job.flush = run->level == 0;
+    job.checkpoint = std::max(job.checkpoint, run->checkpoint_sequence);
+  }
+  std::erase_if(jobs, [&](const auto& entry) {
+    const auto& [id, job] = entry;
+    if (job.whole() || settled(id, job, sound)) return false;
+    for (const RunInfo* run : job.runs)
+      state.dropped.push_back({run->number, "output of job " + std::to_string(id) + ", which did not complete"});
+    return true;
+  });
+
+  std::map<std::uint64_t, std::uint64_t> superseded_by;
+  for (const auto& [id, job] : jobs) {
+    for (const RunInfo* run : job.runs) {
+      state.sequence = std::max(state.sequence, run->checkpoint_sequence);
+      for (const std::uint64_t old : run->supersedes) {
+        if (old < run->number) superseded_by[old] = run->number;  // a run cannot supersede what came after it
+      }
+    }
+  }
+  find_gaps(jobs, state);
+  std::map<std::uint32_t, std::vector<PlacedRun>> keyspaces;
+  for (const auto& [id, job] : jobs) {
+    for (const RunInfo* run : job.runs) {
+      if (auto by = superseded_by.find(run->number); by != superseded_by.end()) {
+        state.dropped.push_back({run->number, "superseded by run " + std::to_string(by->second)});
+      } else {
+        keyspaces[run->keyspace].push_back({*run, 0});
+      }
+    }
+  }
+  for (auto& [keyspace, runs] : keyspaces) {
+    if (!place(runs)) {
+      for (PlacedRun& run : runs) run.level = 0;
+      state.flattened.push_back(keyspace);
+    }
+    state.runs.insert(state.runs.end(), runs.begin(), runs.end());
+  }
+  std::sort(state.runs.begin(), state.runs.end(),
+            [](const PlacedRun& a, const PlacedRun& b) { return a.info.number < b.info.number; });
+  return state;
+}
+
+}  // namespace daruma

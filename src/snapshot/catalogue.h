@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Finding the state to start from: the snapshots directory, and, when no manifest is left, the runs themselves.
+//
+// Why the runs alone suffice (what their writers must keep):
+//   1. A job (a flush: level 0; a compaction: deeper) writes at least one run, a marker if nothing was left. Its runs
+//   carry the job
+//      id, their index, `job_last` on the last one, all that the job supersedes, and the coverage: a flush its
+//      checkpoint sequence and the one before (`prev_sequence`), a compaction the sequence of the snapshot that it
+//      started from.
+//   2. A job starts only after the one before it of its kind (flushes; compactions of one keyspace) is settled: its
+//   snapshot is
+//      published, or its leftovers are removed and the removal is synced. Job ids grow.
+//   3. Removing follows retention.h: nothing superseded outlives all that supersedes it.
+// Hence a job with an output missing is either whole but partly superseded since, which a later job of its kind, or
+// coverage beyond it, proves; or it was cut off by a crash (or hurt before anything relied on it), and what it would
+// have replaced still stands.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "snapshot/manifest.h"
+
+namespace daruma {
+
+struct Generation {
+  std::uint64_t number = 0;
+  std::string name{};  ///< in snapshots/
+  std::uint64_t file_bytes = 0;
+  Status rejected{};                   ///< ok: valid. Else why it cannot be used
+  std::string damaged{};               ///< valid, but one copy is not: why
+  std::string note{};                  ///< valid, but its predecessor is not the one that it names
+  std::optional<Manifest> manifest{};  ///< when valid
+};
+
+struct Catalogue {
+  std::optional<StoreId> store;         ///< as given, else what most valid generations say
+  std::vector<Generation> generations;  ///< newest first; the first valid one wins
+  std::uint64_t highest_number = 0;     ///< seen in any name; the next manifest must be numbered above
+  std::vector<std::string> leftovers;   ///< *.tmp of a publish that a crash cut off: mean nothing
+  std::vector<std::string> strangers;   ///< names that are not ours; left alone
+  /// The newest valid generation; null when there is none.
+  [[nodiscard]] const Manifest* newest() const;
+};
+
+/// Reads `directory`/snapshots; changes nothing. A missing directory is an empty catalogue; an unreadable file is a
+/// rejected generation, not an error. An unreadable sector costs only the copy it is in. Errors: kIoError when the
+/// directory cannot be listed.
+Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store);
+
+struct DroppedRun {
+  std::uint64_t number = 0;
+  std::string reason;
+};
+
+struct RebuiltState {
+  Sequence sequence = 0;  ///< S: replay the log from here on
+  std::vector<PlacedRun> runs;
+  std::uint64_t next_file_number = 1;
+  std::uint64_t highest_job = 0;
+  std::vector<DroppedRun> dropped;  ///< not part of the state, and why
+  /// (after, through]: events whose flush left no run and no successor. Their effects may be missing; the caller
+  /// replays them from the log or reports them lost.
+  std::vector<std::pair<Sequence, Sequence>> gaps;
+  std::vector<std::uint32_t>
+      flattened;  ///< keyspaces whose levels did not add up: all their runs stand at level 0, which is always right
+};
+
+/// The state that complete jobs left behind. `runs`: every run whose RunInfo verifies, in any order. Never fails: what
+/// does not fit is dropped with its reason.
+RebuiltState rebuild_from_runs(const std::vector<RunInfo>& runs);
+
+}  // namespace daruma

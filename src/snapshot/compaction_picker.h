@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Which runs to merge next: leveled compaction, one keyspace at a time. Pure.
+//
+// What must stay true of every pick, given a placement that keeps the read order (placed_run.h):
+//   - Placing the outputs at `output_level` in place of the inputs keeps that order: no older version of an input's key
+//   stays in a
+//     run above, and no run of the output level outside the inputs overlaps their hull.
+//   - `bottom` is told only when no run outside the inputs can hold an older version of any key in the hull.
+//   - Bounded: beyond the one run it starts from and what correctness drags in, a pick adds only what fits
+//   `input_bytes_max`.
+// The run with the least overlap below is taken first (RocksDB's kMinOverlappingRatio), which needs no cursor to
+// remember.
+#pragma once
+
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "snapshot/placed_run.h"
+
+namespace daruma {
+
+struct CompactionSettings {
+  std::size_t level0_trigger = 4;  ///< runs at level 0 that make a compaction due
+  std::uint64_t level1_bytes = std::uint64_t{64}
+                               << 20;  ///< target of level 1; each deeper one `level_factor` times more
+  std::uint64_t level_factor = 10;
+  std::uint64_t output_run_bytes = std::uint64_t{32}
+                                   << 20;  ///< where outputs are cut; a quarter of it is worth moving unread
+  std::uint64_t input_bytes_max = std::uint64_t{512} << 20;
+};
+
+struct CompactionPick {
+  std::uint32_t keyspace = 0;
+  std::vector<std::uint64_t> inputs;  ///< run numbers, ascending
+  std::uint32_t input_level = 0;      ///< where the compaction started
+  std::uint32_t output_level = 0;
+  std::uint64_t input_bytes = 0;
+  bool trivial_move = false;  ///< one input; only its level changes, no bytes are written, nothing is superseded
+  bool bottom = false;        ///< tombstones hide nothing any more
+  double score = 0;
+  bool operator==(const CompactionPick&) const = default;
+};
+
+/// How full a level is; a compaction is due at 1 and above. Level kBottomLevel is never due.
+double compaction_score(const std::vector<PlacedRun>& runs, std::uint32_t keyspace, std::uint32_t level,
+                        const CompactionSettings& settings);
+
+/// The most urgent compaction of all keyspaces that touches no run in `busy`; nullopt when none is due.
+std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
+                                              const std::set<std::uint64_t>& busy = {});
+
+/// All of one keyspace into the bottom level (kvctl compact; getting rid of tombstones); nullopt when there is nothing
+/// to merge or part of it is busy.
+std::optional<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, std::uint32_t keyspace,
+                                              const std::set<std::uint64_t>& busy = {});
+
+}  // namespace daruma

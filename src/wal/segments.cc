@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wal/segments.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/status_macros.h"
+#include "wal/wal_format.h"
+
+namespace daruma {
+namespace {
+constexpr std::size_t kMaxSpares = 2;
+constexpr std::string_view kSparePrefix = "spare-";
+}  // namespace
+
+Status Segments::tidy() {
+  MutexLock lock(mutex_);
+  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory_));
+  for (const DirectoryEntry& entry : entries) {
+    if (!entry.name.ends_with(kTemporarySuffix) || entry.is_directory) continue;
+    const std::string_view stem = std::string_view(entry.name).substr(0, entry.name.size() - kTemporarySuffix.size());
+    const bool spare = entry.name.starts_with(kSparePrefix);
+    if (spare && spares_.size() < kMaxSpares && entry.bytes > kSegmentFramesAt && entry.bytes % kSectorBytes == 0) {
+      spares_.push_back({entry.name, entry.bytes});
+    } else if (spare || parse_segment_name(stem)) {
+      DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));
+    }
+  }
+  return {};
+}
+
+Status Segments::remove_rings_but(const std::string& name) {
+  MutexLock lock(mutex_);
+  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory_));
+  for (const DirectoryEntry& entry : entries) {
+    if (parse_tail_name(entry.name) && entry.name != name) DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));
+  }
+  return {};
+}
+
+Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t bytes) {
+  MutexLock lock(mutex_);
+  const std::string path = directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix);
+  Prepared out;
+  const auto spare = std::find_if(spares_.begin(), spares_.end(), [&](const Spare& s) { return s.bytes >= bytes; });
+  if (spare != spares_.end()) {
+    const Spare taken = *spare;
+    spares_.erase(spare);  // given up when anything below fails: the next start finds it again
+    DARUMA_TRY(storage_.rename(directory_ + "/" + taken.name, path));
+    DARUMA_TRY(storage_.sync_directory(directory_));
+    DARUMA_TRY_ASSIGN(out.file, storage_.open(path, OpenMode::kReadWrite));
+    out.bytes = taken.bytes;
+    out.recycled = true;
+    return out;
+  }
+  DARUMA_TRY_ASSIGN(out.file, storage_.open(path, OpenMode::kCreate));
+  DARUMA_TRY(out.file->allocate(bytes));
+  out.bytes = bytes;
+  return out;
+}
+
+void Segments::discard(std::uint64_t number) {
+  MutexLock lock(mutex_);
+  // Best effort: it means nothing under this name, and the next start removes it.
+  const Status ignored = storage_.remove(directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix));
+  (void)ignored;
+}
+
+Status Segments::publish(const LiveSegment& segment) {
+  MutexLock lock(mutex_);
+  DARUMA_TRY(publish_prepared(storage_, directory_, segment_name(segment.number)));
+  live_.push_back(segment);
+  return {};
+}
+
+Status Segments::retire_below(std::uint64_t sequence) {
+  MutexLock lock(mutex_);
+  bool changed = false;
+  // A segment ends where the next begins; the newest never ends. Oldest first, so that a crash leaves no hole in the
+  // middle.
+  while (live_.size() >= 2 && live_[1].start_sequence <= sequence) {
+    const LiveSegment& oldest = live_.front();
+    const std::string path = directory_ + "/" + segment_name(oldest.number);
+    if (spares_.size() < kMaxSpares && oldest.bytes > kSegmentFramesAt && oldest.bytes % kSectorBytes == 0) {
+      const std::string name =
+          std::string(kSparePrefix) + std::to_string(oldest.number) + std::string(kTemporarySuffix);
+      DARUMA_TRY(storage_.rename(path, directory_ + "/" + name));
+      spares_.push_back({name, oldest.bytes});
+    } else if (Status status = storage_.remove(path); !status.ok() && !status.is(Code::kNotFound)) {
+      return status;
+    }
+    live_.erase(live_.begin());
+    changed = true;
+  }
+  return changed ? storage_.sync_directory(directory_) : Status();
+}
+
+std::vector<LiveSegment> Segments::live() const {
+  MutexLock lock(mutex_);
+  return live_;
+}
+
+}  // namespace daruma

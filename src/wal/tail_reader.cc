@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstring>
+
+#include "base/coding.h"
+#include "base/status_macros.h"
+#include "event/event.h"
+#include "wal/sector_reader.h"
+#include "wal/wal_reader.h"
+
+namespace daruma {
+namespace {
+
+struct Found {
+  std::uint64_t position = 0;
+  std::uint64_t bytes = 0;
+  bool pad = false;
+  WalRecord record;
+};
+
+/// The entry at data offset `at`, when it verifies as one of this ring at a logical position that falls there.
+std::optional<Found> entry_at(const TailHeader& header, const char* data, std::uint64_t at) {
+  const std::uint64_t left = header.capacity - at;
+  const char* p = data + at;
+  if (left < kTailEntryHeaderBytes) return std::nullopt;
+  const auto magic = load<std::uint32_t>(p);
+  if (magic != kTailEntryMagic && magic != kTailPadMagic) return std::nullopt;
+  const auto payload = load<std::uint32_t>(p + 4);
+  Found found{
+      load<std::uint64_t>(p + 16), tail_entry_bytes(payload), magic == kTailPadMagic, {load<std::uint64_t>(p + 8), {}}};
+  if (found.position % header.capacity != at || found.bytes > left) return std::nullopt;
+  if (!found.pad) {
+    if (payload > kMaxEventBytes || found.record.sequence == 0 || found.record.sequence > kMaxSequence)
+      return std::nullopt;
+    found.record.event = {p + kTailEntryHeaderBytes, payload};
+  }
+  if (load<std::uint64_t>(p + 24) !=
+      hash64(found.record.event, hash64({p, 24}, place_seed(header.store, header.nonce, found.position)))) {
+    return std::nullopt;
+  }
+  return found;
+}
+
+Status load_ring(Storage& storage, const std::string& path, const std::optional<StoreId>& store, TailScan& scan,
+                 bool& readable) {
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
+  SectorReader sectors(*file, size);
+  if (sectors.limit() < kTailDataAt) return Status(Code::kCorruption, "tail ring is too short", {path, {}, {}});
+  std::string sector(kSectorBytes, '\0');
+  if (!sectors.read(0, sector)) return Status(Code::kIoError, "tail header is unreadable", {path, 0, {}});
+  DARUMA_TRY_ASSIGN(scan.header, decode_tail_header(sector, store));
+  if (scan.header.capacity > size - kTailDataAt)
+    return Status(Code::kCorruption, "tail ring is cut short", {path, size, {}});
+  sectors.read(kSectorBytes, sector);  // zeros when unreadable, which do not verify
+  std::uint64_t newest = 0;
+  for (unsigned i = 0; i < 2; ++i) {
+    const auto slot = decode_tail_slot(scan.header, i, std::string_view(sector).substr(i * kTailSlotBytes));
+    if (!slot || slot->counter <= newest) continue;
+    newest = slot->counter;
+    scan.mark_known = true;
+    scan.durable_position = slot->position;
+    scan.durable_sequence = slot->sequence;
+  }
+  const std::uint64_t bytes = round_down(scan.header.capacity, kSectorBytes);
+  if (bytes != scan.header.capacity) return Status(Code::kCorruption, "tail ring is not whole sectors", {path, {}, {}});
+  scan.data = std::make_unique<char[]>(bytes);  // at most kMaxTailBytes, and the file has them
+  readable = sectors.read(kTailDataAt, {scan.data.get(), bytes});
+  return {};
+}
+
+}  // namespace
+
+TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
+                   std::uint64_t nonce) {
+  TailScan scan;
+  bool readable = true;
+  scan.status = load_ring(storage, directory + "/wal/" + tail_name(nonce), store, scan, readable);
+  if (scan.status.ok() && scan.header.nonce != nonce) {
+    scan.status = Status(Code::kCorruption, "another ring stands under this name",
+                         {directory + "/wal/" + tail_name(nonce), 0, {}});
+  }
+  if (!scan.status.ok()) return scan;
+
+  // One way for all cases: every place where an entry can stand is looked at, so a damaged one hides none behind it.
+  std::vector<Found> found;
+  for (std::uint64_t at = 0; at < scan.header.capacity;) {
+    const std::optional<Found> entry = entry_at(scan.header, scan.data.get(), at);
+    if (entry && (!scan.mark_known || (entry->position >= scan.durable_position &&
+                                       entry->position - scan.durable_position < scan.header.capacity))) {
+      found.push_back(*entry);
+    }
+    at += entry ? entry->bytes : kTailUnit;
+  }
+  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.position < b.position; });
+  std::uint64_t position = scan.durable_position;
+  Sequence last = scan.durable_sequence;
+  scan.whole = scan.mark_known && readable;
+  for (const Found& entry : found) {
+    if (entry.position != position) scan.whole = false;
+    position = entry.position + entry.bytes;
+    if (entry.pad || (scan.mark_known && entry.record.sequence <= scan.durable_sequence)) continue;
+    if (entry.record.sequence <= last && !scan.entries.empty()) {
+      scan.whole = false;  // cannot be: sequences rise with positions
+      continue;
+    }
+    if (entry.record.sequence != last + 1) scan.whole = false;
+    last = entry.record.sequence;
+    scan.entries.push_back(entry.record);
+  }
+  const char* next = scan.data.get() + position % scan.header.capacity;
+  if (load<std::uint32_t>(next) == kTailEntryMagic && load<std::uint64_t>(next + 16) == position) {
+    scan.torn_end = true;
+    scan.whole = false;
+  }
+  return scan;
+}
+
+}  // namespace daruma

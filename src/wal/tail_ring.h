@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The tail ring: a shared mapping into which every event is copied before it is acknowledged, so that it survives the
+// death of the process without a system call. Frames of the log are written from it.
+//
+// What must stay true: an entry is overwritten only after the live slot, in the mapping, says that everything before
+// its successor is durable in the log; a reader therefore finds every event that is not yet durable. Positions are
+// logical and grow for ever; an entry lies at position modulo capacity and never wraps.
+#pragma once
+
+#include <memory>
+
+#include "io/storage.h"
+#include "wal/wal_format.h"
+
+namespace daruma {
+
+/// Owner: WalWriter, which orders all calls. One thread at a time.
+class TailRing {
+ public:
+  /// Makes an empty ring at `path`; `durable` is the last sequence that the log already holds.
+  static Result<std::unique_ptr<TailRing>> create(Storage& storage, const std::string& path, const TailHeader& header,
+                                                  Sequence durable);
+
+  /// Bytes `payload` would take now, the pad at the end of the ring included.
+  [[nodiscard]] std::uint64_t cost(std::uint64_t payload) const;
+  [[nodiscard]] bool fits(std::uint64_t payload) const { return head_ + cost(payload) - live_ <= header_.capacity; }
+  /// An event above this goes around the ring: it would leave no room for others.
+  [[nodiscard]] std::uint64_t max_payload() const { return header_.capacity / 4; }
+  /// Copies one event in; the result stays valid until released. Must fit.
+  std::string_view push(const WalRecord& record);
+  /// Position behind the last entry.
+  [[nodiscard]] std::uint64_t head() const { return head_; }
+  /// Everything before `position` is durable up to `sequence`.
+  void release(std::uint64_t position, Sequence sequence);
+  [[nodiscard]] std::uint64_t used() const { return head_ - live_; }
+  [[nodiscard]] std::uint64_t capacity() const { return header_.capacity; }
+
+ private:
+  TailRing(std::unique_ptr<Mapping> mapping, const TailHeader& header)
+      : mapping_(std::move(mapping)), header_(header), base_(mapping_->bytes().data()) {}
+  char* at(std::uint64_t position) { return base_ + kTailDataAt + position % header_.capacity; }
+  void write_slot(Sequence sequence);
+
+  std::unique_ptr<Mapping> mapping_;
+  TailHeader header_;
+  char* base_;
+  std::uint64_t head_ = 0;
+  std::uint64_t live_ = 0;
+  std::uint64_t counter_ = 0;
+};
+
+}  // namespace daruma

@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wal/wal_writer.h"
+
+#include <algorithm>
+
+#include "base/assert.h"
+#include "base/status_macros.h"
+#include "event/event.h"
+
+namespace daruma {
+namespace {
+
+/// Cuts records into frames: as many as fit `limit` bytes, a bigger one alone.
+std::vector<FrameBody> make_bodies(std::span<const WalRecord> records, std::uint64_t limit) {
+  std::vector<FrameBody> bodies;
+  for (std::size_t from = 0; from < records.size();) {
+    std::size_t to = from + 1;
+    for (std::uint64_t bytes = record_bytes(records[from].event); to < records.size(); ++to) {
+      bytes += record_bytes(records[to].event);
+      if (bytes > limit) break;
+    }
+    bodies.push_back(make_body(records.subspan(from, to - from)));
+    from = to;
+  }
+  return bodies;
+}
+
+Status check_options(const WalOptions& o) {
+  if (o.ring_bytes < kMinTailBytes || o.ring_bytes > kMaxTailBytes || o.ring_bytes % kSectorBytes != 0) {
+    return Status(Code::kInvalidArgument, "ring_bytes must be a multiple of 4096 from 256 KiB to 1 GiB");
+  }
+  if (o.segment_bytes < kSegmentFramesAt + 2 * kSectorBytes || o.segment_bytes > kMaxSegmentBytes ||
+      o.segment_bytes % kSectorBytes != 0) {
+    return Status(Code::kInvalidArgument, "segment_bytes must be a multiple of 4096, 16 KiB at least");
+  }
+  if (o.window_bytes == 0 || o.max_frame_bytes == 0 || o.max_frame_bytes > kMaxEventBytes || o.max_in_flight == 0) {
+    return Status(Code::kInvalidArgument, "window_bytes, max_frame_bytes and max_in_flight must not be 0");
+  }
+  return {};
+}
+
+}  // namespace
+
+WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options, const WalCreate& start, Clock& clock,
+                     Random& random)
+    : storage_(std::move(storage)),
+      options_(options),
+      store_(start.store),
+      directory_(start.directory + "/wal"),
+      boot_(boot_hash(storage_->boot_id())),
+      clock_(clock),
+      segments_(*storage_, directory_, start.older_segments),
+      random_(random.next()),
+      tail_nonce_(random_.next() | 1),
+      next_number_(start.next_segment),
+      predecessor_(start.predecessor),
+      queue_(storage_->make_frame_queue(options.max_in_flight)) {}
+
+// Nothing is written or synced: a destroyed writer leaves what a killed one does. The queue goes first, since the
+// kernel may still read the frames in flight.
+WalWriter::~WalWriter() { queue_.reset(); }
+
+Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> storage, const WalOptions& options,
+                                                     const WalCreate& start, Clock& clock, Random& random) {
+  DARUMA_TRY(check_options(options));
+  if (start.start_sequence == 0 || start.next_segment == 0)
+    return Status(Code::kInvalidArgument, "sequences and segments count from 1");
+  Sequence last = start.start_sequence - 1;
+  for (const WalRecord& record : start.persist) {
+    if (record.sequence != ++last || record.event.size() > kMaxEventBytes) {
+      return Status(Code::kInvalidArgument, "events to persist must be consecutive and within limits",
+                    {{}, {}, record.sequence});
+    }
+  }
+  std::unique_ptr<WalWriter> writer(new WalWriter(std::move(storage), options, start, clock, random));
+  DARUMA_TRY(writer->storage_->make_directory(writer->directory_));
+  DARUMA_TRY(writer->storage_->sync_directory(start.directory));
+  DARUMA_TRY(writer->segments_.tidy());
+  const TailHeader tail{writer->store_, writer->tail_nonce_, options.ring_bytes, writer->boot_};
+  const std::string ring_name = tail_name(tail.nonce);
+  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring,
+                    TailRing::create(*writer->storage_, writer->directory_ + "/" + ring_name, tail, last));
+  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
+  // Older rings may hold what nothing else does until this moment.
+  DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
+  {
+    MutexLock lock(writer->mutex_);
+    writer->ring_ = std::move(ring);
+    writer->durable_ = writer->appended_ = last;
+    writer->framed_ = last;
+    writer->durable_seen_.store(last, std::memory_order_release);
+    writer->appended_seen_.store(last, std::memory_order_release);
+  }
+  return writer;
+}
+
+// --- appending and waiting
+// ---------------------------------------------------------------------------------------------------
+
+Status WalWriter::unavailable() const {
+  return Status(Code::kUnavailable, "the log is down: " + broken_.to_string(), broken_.where(),
+                "it comes back when a new segment can be written");
+}
+
+template <typename Work>
+void WalWriter::lead(const Work& work) {
+  DARUMA_ASSERT(!leading_);
+  leading_ = true;
+  mutex_.unlock();
+  work();
+  mutex_.lock();
+  leading_ = false;
+  progress_.notify_all();
+}
+
+Status WalWriter::append(Sequence sequence, std::string_view event) {
+  DARUMA_ASSERT(event.size() <= kMaxEventBytes);
+  MutexLock lock(mutex_);
+  if (!broken_.ok()) return unavailable();
+  DARUMA_ASSERT(sequence == appended_ + 1);
+  if (tail_entry_bytes(event.size()) > ring_->max_payload()) return append_around_ring(sequence, event);
+  while (!ring_->fits(event.size())) {
+    if (leading_)
+      progress_.wait(mutex_);
+    else
+      lead([this] { round(true); });
+    if (!broken_.ok()) return unavailable();
+  }
+  const std::string_view kept = ring_->push({sequence, event});
+  pending_.push_back({{sequence, kept}, ring_->head()});
+  appended_ = sequence;
+  appended_seen_.store(sequence, std::memory_order_release);
+  return {};
+}
+
+Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) {
+  // Drained first, so that a failure concerns this event alone: it is in no ring, only in the caller's hands.
+  while (durable_ < appended_ || leading_) {
+    if (leading_)
+      progress_.wait(mutex_);
+    else if (!broken_.ok())
+      return unavailable();
+    else
+      lead([this] { round(true); });
+  }
+  if (!broken_.ok()) return unavailable();
+  pending_.push_back({{sequence, event}, ring_->head()});
+  appended_ = sequence;
+  while (durable_ < sequence) {
+    if (leading_) {
+      progress_.wait(mutex_);
+    } else if (!broken_.ok()) {
+      pending_.pop_back();
+      appended_ = sequence - 1;
+      return unavailable();
+    } else {
+      lead([this] { round(true); });
+    }
+  }
+  appended_seen_.store(sequence, std::memory_order_release);
+  return {};
+}
+
+Status WalWriter::wait_durable(Sequence sequence) {
+  if (durable_seen_.load(std::memory_order_acquire) >= sequence) return {};
+  MutexLock lock(mutex_);
+  if (sequence > appended_)
+    return Status(Code::kInvalidArgument, "waiting for a sequence that was never appended", {{}, {}, sequence});
+  while (durable_ < sequence) {
+    if (!broken_.ok()) return unavailable();
+    if (leading_)
+      progress_.wait(mutex_);
+    else
+      lead([this] { round(true); });
+  }
+  return {};
+}
+
+Status WalWriter::step(bool wait) {
+  MutexLock lock(mutex_);
+  if (leading_) {
+    if (wait) progress_.wait(mutex_);
+  } else if (broken_.ok()) {
+    lead([this, wait] { round(wait); });
+  }
+  return broken_.ok() ? Status() : unavailable();
+}
+
+bool WalWriter::poll() {
+  MutexLock lock(mutex_);
+  if (leading_ || !broken_.ok() || pending_.empty()) return false;
+  lead([this] { round(true); });
+  return true;
+}
+
+Status WalWriter::step_idle() {
+  MutexLock lock(mutex_);
+  if (!broken_.ok()) return unavailable();
+  if (leading_ || !pending_.empty()) return {};
+  lead([this] {
+    if (told_ >= framed_) return;
+    if (Status status = write_empty(kFrameMark, 0); !status.ok()) fail_over(status);
+  });
+  return broken_.ok() ? Status() : unavailable();
+}
+
+Status WalWriter::try_repair() {
+  MutexLock lock(mutex_);
+  while (leading_) progress_.wait(mutex_);
+  if (broken_.ok()) return {};
+  const Status cause = broken_;
+  lead([this, &cause] { fail_over(cause); });
+  return broken_.ok() ? Status() : unavailable();
+}
+
+std::uint64_t WalWriter::pending_bytes() const {
+  MutexLock lock(mutex_);
+  return ring_->used();
+}
+
+Status WalWriter::broken() const {
+  MutexLock lock(mutex_);
+  return broken_;
+}
+
+WalStats WalWriter::stats() const {
+  MutexLock lock(mutex_);
+  WalStats out = stats_;
+  out.ring_used = ring_->used();
+  return out;
+}
+
+std::vector<WalRecord> WalWriter::records_after(Sequence sequence, std::uint64_t limit_bytes) const {
+  std::vector<WalRecord> out;
+  if (pending_.empty()) return out;
+  DARUMA_ASSERT(pending_.front().record.sequence == durable_ + 1 && sequence >= durable_);
+  std::uint64_t bytes = 0;
+  for (std::size_t i = sequence - durable_; i < pending_.size(); ++i) {
+    bytes += record_bytes(pending_[i].record.event);
+    if (!out.empty() && bytes > limit_bytes) break;
+    out.push_back(pending_[i].record);
+  }
+  return out;
+}
+
+// --- leading
+// -----------------------------------------------------------------------------------------------------------------
+
+void WalWriter::round(bool wait) {
+  Status failure;
+  while (failure.ok() && in_flight_.size() < options_.max_in_flight) {
+    std::vector<WalRecord> batch;
+    {
+      MutexLock lock(mutex_);
+      batch = records_after(framed_, options_.max_frame_bytes);
+    }
+    if (batch.empty()) break;
+    failure = write_batch(batch);
+  }
+  if (failure.ok()) failure = reap(wait);
+  if (!failure.ok()) fail_over(failure);
+}
+
+Status WalWriter::write_batch(std::span<const WalRecord> batch) {
+  const FrameBody body = make_body(batch);
+  DARUMA_TRY(make_room(body.frame_bytes()));
+  submit(body);
+  framed_ = body.last_sequence;
+  return {};
+}
+
+Status WalWriter::write_empty(std::uint16_t flags, std::uint64_t next_segment) {
+  DARUMA_ASSERT(in_flight_.empty() && next_segment == 0);
+  DARUMA_TRY(make_room(kSectorBytes));
+  submit(make_empty_body(flags, framed_ + 1));
+  DARUMA_TRY(drain());
+  MutexLock lock(mutex_);
+  ++stats_.marks;
+  return {};
+}
+
+Status WalWriter::make_room(std::uint64_t bytes) {
+  while (!in_flight_.empty() && in_flight_bytes_ + bytes > options_.window_bytes) DARUMA_TRY(reap(true));
+  // One sector stays free for the seal.
+  if (segment_.offset + bytes + kSectorBytes > segment_.header.capacity) return rotate(bytes);
+  return {};
+}
+
+AlignedBuffer WalWriter::frame_at_end(Segment& segment, const FrameBody& body, Sequence watermark,
+                                      std::uint64_t next_segment) {
+  FrameHeader header;
+  header.incarnation = segment.header.incarnation;
+  header.offset = segment.offset;
+  header.watermark = watermark;
+  header.previous = segment.previous;
+  header.wall_ns = clock_.wall_ns();
+  header.next_segment = next_segment;
+  AlignedBuffer frame = encode_frame(store_, header, body);
+  DARUMA_ASSERT(segment.offset + frame.size() <= segment.header.capacity);
+  segment.offset += frame.size();
+  segment.previous = header.checksum;
+  return frame;
+}
+
+void WalWriter::submit(const FrameBody& body) {
+  InFlight flight;
+  flight.watermark = durable_seen_.load(std::memory_order_acquire);
+  flight.frame = frame_at_end(segment_, body, flight.watermark, 0);
+  flight.header_checksum = segment_.previous;
+  flight.tag = next_tag_++;
+  flight.last_sequence = body.last_sequence;
+  const FrameWrite write{segment_.file.get(), segment_.offset - flight.frame.size(), flight.frame.view(), flight.tag};
+  in_flight_bytes_ += flight.frame.size();
+  DARUMA_ASSERT(in_flight_.empty() || in_flight_bytes_ <= options_.window_bytes);
+  in_flight_.push_back(std::move(flight));
+  queue_->submit(write);
+  MutexLock lock(mutex_);
+  ++stats_.frames;
+  stats_.frame_bytes += write.data.size();
+}
+
+void WalWriter::collect(bool wait) {
+  std::vector<FrameCompletion> completed;
+  queue_->reap(wait, completed);
+  for (FrameCompletion& completion : completed) {
+    const auto at =
+        std::find_if(in_flight_.begin(), in_flight_.end(), [&](const InFlight& f) { return f.tag == completion.tag; });
+    DARUMA_ASSERT(at != in_flight_.end() && !at->done);
+    at->done = true;
+    at->status = std::move(completion.status);
+  }
+  bool moved = false;
+  while (!in_flight_.empty() && in_flight_.front().done && in_flight_.front().status.ok()) {
+    const InFlight& oldest = in_flight_.front();
+    in_flight_bytes_ -= oldest.frame.size();
+    segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum};
+    told_ = std::max(told_, oldest.watermark);
+    moved = true;
+    in_flight_.pop_front();
+  }
+  if (moved) advance(segment_.acknowledged.last_sequence);
+}
+
+Status WalWriter::reap(bool wait) {
+  if (in_flight_.empty()) return {};
+  collect(wait);
+  for (const InFlight& flight : in_flight_) {
+    if (flight.done && !flight.status.ok())
+      return flight.status;  // also when older ones are still out: no more into this file
+  }
+  return {};
+}
+
+Status WalWriter::drain() {
+  while (!in_flight_.empty()) DARUMA_TRY(reap(true));
+  return {};
+}
+
+void WalWriter::advance(Sequence durable) {
+  {
+    MutexLock lock(mutex_);
+    if (durable <= durable_) return;  // a mark
+    std::uint64_t position = 0;
+    while (durable_ < durable) {
+      DARUMA_ASSERT(!pending_.empty() && pending_.front().record.sequence == durable_ + 1);
+      position = pending_.front().end_position;
+      pending_.pop_front();
+      ++durable_;
+    }
+    ring_->release(position, durable_);
+    durable_seen_.store(durable_, std::memory_order_release);
+  }
+  if (on_durable_) on_durable_(durable);
+  progress_.notify_all();
+}
+
+// --- segments
+// ----------------------------------------------------------------------------------------------------------------
+
+Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room) {
+  const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
+  std::uint64_t bytes = kSegmentFramesAt + room + kSectorBytes;
+  for (const FrameBody& body : bodies) bytes += body.frame_bytes();
+  bytes = std::max(bytes, options_.segment_bytes);
+  const std::uint64_t number = next_number_++;  // never the same twice: a failed attempt may have left its name behind
+  Segment segment;
+  Status status = fill_segment(number, start, bodies, bytes, segment);
+  if (!status.ok()) {
+    segment.file.reset();
+    segments_.discard(number);
+    return status;
+  }
+  DARUMA_TRY(segments_.publish({number, start, segment.header.capacity}));
+  DARUMA_TRY_ASSIGN(segment.file, storage_->open(directory_ + "/" + segment_name(number), OpenMode::kReadWrite));
+  segment_ = std::move(segment);
+  told_ = segment_.header.prepared_sequence;
+  MutexLock lock(mutex_);
+  stats_.syncs += 2;
+  return {};
+}
+
+Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies,
+                               std::uint64_t bytes, Segment& segment) {
+  DARUMA_TRY_ASSIGN(Segments::Prepared prepared, segments_.prepare(number, bytes));
+  segment.file = std::move(prepared.file);
+  SegmentHeader& h = segment.header;
+  h.store = store_;
+  h.number = number;
+  h.incarnation = random_.next();
+  h.start_sequence = start;
+  h.prepared_sequence = bodies.empty() ? start - 1 : bodies.back().last_sequence;
+  h.predecessor = predecessor_;
+  h.capacity = prepared.bytes;
+  h.window_bytes = options_.window_bytes;
+  h.tail_nonce = tail_nonce_;
+  h.boot = boot_;
+  h.wall_ns = clock_.wall_ns();
+  for (std::uint64_t position : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
+    DARUMA_TRY(segment.file->write(position, encode_segment_header(h, position)));
+  }
+  segment.offset = kSegmentFramesAt;
+  segment.previous = h.checksum;
+  for (const FrameBody& body : bodies) {
+    const std::uint64_t at = segment.offset;
+    DARUMA_TRY(segment.file->write(at, frame_at_end(segment, body, start - 1, 0).view()));
+  }
+  DARUMA_TRY(segment.file->sync());
+  segment.acknowledged = {number, h.prepared_sequence, segment.previous};
+  MutexLock lock(mutex_);
+  stats_.recycled += prepared.recycled ? 1 : 0;
+  stats_.frames += bodies.size();
+  return {};
+}
+
+Status WalWriter::rotate(std::uint64_t room) {
+  DARUMA_TRY(drain());
+  Segment full = std::move(segment_);
+  segment_ = Segment();
+  predecessor_ = full.acknowledged;
+  if (Status status = open_segment(framed_ + 1, {}, room); !status.ok()) {
+    segment_.acknowledged = full.acknowledged;
+    return status;
+  }
+  // The successor already proves all that the seal says, so a seal that fails costs nothing but a count.
+  const AlignedBuffer seal =
+      frame_at_end(full, make_empty_body(kFrameSeal, framed_ + 1), framed_, segment_.header.number);
+  queue_->submit({full.file.get(), full.offset - seal.size(), seal.view(), next_tag_++});
+  std::vector<FrameCompletion> completed;
+  while (queue_->in_flight() > 0) queue_->reap(true, completed);
+  MutexLock lock(mutex_);
+  ++stats_.rotations;
+  for (const FrameCompletion& completion : completed) stats_.failures += completion.status.ok() ? 0 : 1;
+  return {};
+}
+
+void WalWriter::fail_over(const Status& cause) {
+  // Everything must land before its buffer goes, and what did land in order still counts.
+  while (queue_->in_flight() > 0) collect(true);
+  collect(false);
+  in_flight_.clear();
+  in_flight_bytes_ = 0;
+  predecessor_ = segment_.acknowledged;
+  std::vector<WalRecord> records;
+  Sequence durable = 0;
+  {
+    MutexLock lock(mutex_);
+    ++stats_.failures;
+    durable = framed_ = durable_;
+    records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);
+  }
+  Status status = open_segment(durable + 1, records, 0);
+  if (status.ok()) {
+    if (!records.empty()) framed_ = records.back().sequence;
+    advance(framed_);
+    MutexLock lock(mutex_);
+    broken_ = Status();
+    return;
+  }
+  MutexLock lock(mutex_);
+  broken_ = Status(cause.code(), cause.message() + "; then: " + status.to_string(), cause.where());
+}
+
+}  // namespace daruma

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The log's writer: events go into the tail ring, from there in frames into segments, several in flight.
+//
+// What must stay true:
+//   - Frames carry consecutive sequences at contiguous offsets and are acknowledged in order; in flight is at most
+//     window_bytes, or exactly one bigger frame.
+//   - A segment gets its name in wal/ only when everything below its start_sequence is durable, and everything written
+//   into it
+//     before that is durable too.
+//   - After a failed write or sync the segment is never touched again; what was unacknowledged goes to a new one first.
+//   - An event that is not durable is in the ring, or in the hands of the `append` that has not returned.
+//   - Nothing here needs a thread: whoever waits drives the log; a background thread only calls `poll`.
+//
+// Who locks: `mutex_` guards the state that appenders and waiters share. The log itself (segment, queue, frames)
+// belongs to the *leader*, the one thread that has set `leading_`; it lets go of `mutex_` during I/O.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "base/random.h"
+#include "io/storage.h"
+#include "wal/segments.h"
+#include "wal/tail_ring.h"
+
+namespace daruma {
+
+struct WalOptions {
+  std::uint64_t segment_bytes = 32 << 20;  ///< larger: fewer rotations; smaller: log space is given back sooner
+  std::uint64_t ring_bytes =
+      16 << 20;  ///< burst of `process` writes absorbed without waiting for the device; >= 256 KiB
+  std::uint64_t window_bytes = 1 << 20;       ///< most bytes in flight, so most that a torn tail can be
+  std::uint64_t max_frame_bytes = 256 << 10;  ///< of events in one frame; a bigger event gets its own
+  unsigned max_in_flight = 8;
+};
+
+struct WalCreate {
+  std::string directory;  ///< of the store; the log is in its wal/
+  StoreId store;
+  std::uint64_t next_segment = 1;  ///< number of the first segment made; above every number ever used
+  Sequence start_sequence = 1;
+  Predecessor predecessor;
+  /// What recovery replays but cannot prove durable: start_sequence and on, without holes. Durable before `create`
+  /// returns.
+  std::span<const WalRecord> persist;
+  std::vector<LiveSegment> older_segments;  ///< still in wal/, for retire_below; rising
+};
+
+struct WalStats {
+  std::uint64_t frames = 0, frame_bytes = 0, marks = 0;
+  std::uint64_t syncs = 0;  ///< of segments and directories; frames are durable writes of their own
+  std::uint64_t rotations = 0, failures = 0, recycled = 0;
+  std::uint64_t ring_used = 0;
+};
+
+/// Any thread, except where a call says otherwise. Destroying it writes nothing.
+class WalWriter {
+ public:
+  /// Makes the first segment, and only after it is published empties the ring. Errors: those of the storage,
+  /// kInvalidArgument.
+  static Result<std::unique_ptr<WalWriter>> create(std::shared_ptr<Storage> storage, const WalOptions& options,
+                                                   const WalCreate& start, Clock& clock, Random& random);
+  ~WalWriter();
+
+  /// Adds one event; after ok it survives the death of the process. The caller serialises appends; `sequence` follows
+  /// the last. Drives the log itself when the ring is full or the event is too big for it. kUnavailable: the log is
+  /// down, nothing is kept.
+  Status append(Sequence sequence, std::string_view event) EXCLUDES(mutex_);
+  /// Returns when `sequence` survives power loss. kUnavailable: the log is down; kInvalidArgument: never appended.
+  Status wait_durable(Sequence sequence) EXCLUDES(mutex_);
+
+  /// One round: submits what is pending up to the limits, takes in what has completed (with `wait`, at least one
+  /// frame).
+  Status step(bool wait) EXCLUDES(mutex_);
+  /// When nothing is pending and the log does not yet tell so: writes a mark, so that a quiet log has nothing
+  /// undecidable.
+  Status step_idle() EXCLUDES(mutex_);
+  /// For a background thread: does one round when something is pending; true when it did.
+  bool poll() EXCLUDES(mutex_);
+  /// After kUnavailable: tries again to get a segment and move everything unacknowledged there. ok when the log is up.
+  Status try_repair() EXCLUDES(mutex_);
+
+  [[nodiscard]] Sequence durable_sequence() const { return durable_seen_.load(std::memory_order_acquire); }
+  [[nodiscard]] Sequence appended_sequence() const { return appended_seen_.load(std::memory_order_acquire); }
+  /// Bytes in the ring that are not durable.
+  [[nodiscard]] std::uint64_t pending_bytes() const EXCLUDES(mutex_);
+  /// Why the log is down; ok when it is not.
+  [[nodiscard]] Status broken() const EXCLUDES(mutex_);
+
+  /// Called by whichever thread drives the log, with rising values, before those waiting for them wake. It may not call
+  /// back into the writer except for the atomic readers. Set it before the first append.
+  void on_durable(std::function<void(Sequence)> callback) { on_durable_ = std::move(callback); }
+
+  /// Gives back the segments whose every sequence is below `sequence`.
+  Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
+  [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
+  [[nodiscard]] WalStats stats() const EXCLUDES(mutex_);
+
+ private:
+  struct Segment {
+    std::unique_ptr<File> file;
+    SegmentHeader header;
+    std::uint64_t offset = 0;    ///< where the next frame goes
+    std::uint64_t previous = 0;  ///< checksum of the header before it
+    Predecessor acknowledged;    ///< its last frame that is durable, with all before
+  };
+  struct Pending {
+    WalRecord record;                ///< views the ring, or the event of an append in progress
+    std::uint64_t end_position = 0;  ///< ring position behind it
+  };
+  struct InFlight {
+    AlignedBuffer frame;
+    std::uint64_t tag = 0;
+    Sequence last_sequence = 0;
+    Sequence watermark = 0;  ///< that it tells
+    std::uint64_t header_checksum = 0;
+    bool done = false;
+    Status status;
+  };
+
+  WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options, const WalCreate& start, Clock& clock,
+            Random& random);
+
+  // --- leader only: `leading_` is set, mutex_ is not held ---
+  Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room) EXCLUDES(mutex_);
+  Status fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes,
+                      Segment& segment) EXCLUDES(mutex_);
+  void submit(const FrameBody& body) EXCLUDES(mutex_);
+  Status write_batch(std::span<const WalRecord> batch) EXCLUDES(mutex_);
+  Status write_empty(std::uint16_t flags, std::uint64_t next_segment) EXCLUDES(mutex_);
+  Status make_room(std::uint64_t bytes) EXCLUDES(mutex_);
+  Status rotate(std::uint64_t room) EXCLUDES(mutex_);
+  void collect(bool wait) EXCLUDES(mutex_);
+  Status reap(bool wait) EXCLUDES(mutex_);
+  Status drain() EXCLUDES(mutex_);
+  void fail_over(const Status& cause) EXCLUDES(mutex_);
+  void advance(Sequence durable) EXCLUDES(mutex_);
+  void round(bool wait) EXCLUDES(mutex_);
+  AlignedBuffer frame_at_end(Segment& segment, const FrameBody& body, Sequence watermark, std::uint64_t next_segment);
+
+  std::vector<WalRecord> records_after(Sequence sequence, std::uint64_t limit_bytes) const REQUIRES(mutex_);
+  /// Becomes leader, runs `work` without the lock, wakes everyone. Nobody may lead.
+  template <typename Work>
+  void lead(const Work& work) REQUIRES(mutex_);
+  Status append_around_ring(Sequence sequence, std::string_view event) REQUIRES(mutex_);
+  Status unavailable() const REQUIRES(mutex_);
+
+  const std::shared_ptr<Storage> storage_;
+  const WalOptions options_;
+  const StoreId store_;
+  const std::string directory_;  ///< wal/
+  const std::uint64_t boot_;
+  Clock& clock_;
+  std::function<void(Sequence)> on_durable_;
+  Segments segments_;  ///< has its own lock
+
+  // The leader's.
+  Random random_;
+  std::uint64_t tail_nonce_ = 0;
+  std::uint64_t next_number_;
+  Predecessor predecessor_;
+  Segment segment_;
+  std::unique_ptr<FrameQueue> queue_;
+  std::deque<InFlight> in_flight_;  ///< oldest first
+  std::uint64_t in_flight_bytes_ = 0;
+  std::uint64_t next_tag_ = 1;
+  Sequence framed_ = 0;  ///< last sequence put into a frame
+  Sequence told_ = 0;    ///< highest watermark that the log itself tells, durably
+
+  mutable Mutex mutex_;
+  CondVar progress_;
+  bool leading_ GUARDED_BY(mutex_) = false;
+  std::unique_ptr<TailRing> ring_ GUARDED_BY(mutex_);
+  std::deque<Pending> pending_ GUARDED_BY(mutex_);  ///< not durable: durable_ + 1 and on
+  Sequence durable_ GUARDED_BY(mutex_) = 0;
+  Sequence appended_ GUARDED_BY(mutex_) = 0;
+  Status broken_ GUARDED_BY(mutex_);
+  WalStats stats_ GUARDED_BY(mutex_);
+  std::atomic<Sequence> durable_seen_{0};
+  std::atomic<Sequence> appended_seen_{0};
+};
+
+}  // namespace daruma

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/engine.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "io/sim_storage.h"
+
+namespace daruma {
+namespace {
+
+Options small() {
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  options.segment_bytes = 256 << 10;
+  options.ring_bytes = 256 << 10;
+  options.cache_bytes = 1 << 20;
+  return options;
+}
+
+struct World {
+  std::shared_ptr<SimStorage> disk = std::make_shared<SimStorage>();
+  ManualClock clock;
+  std::uint64_t seed = 7;
+
+  Result<Store::Opened> open(const Options& options = small()) {
+    Environment environment;
+    environment.storage = disk;
+    environment.clock = &clock;
+    environment.seed = seed++;
+    environment.threads = false;
+    return Engine::open_store("store", options, environment);
+  }
+  Store must_open(RecoveryReport* report = nullptr) {
+    Result<Store::Opened> opened = open();
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    if (!opened.ok()) std::abort();
+    if (report) *report = opened->report;
+    return std::move(opened->store);
+  }
+};
+
+TEST(Engine, OpensNothingAsAnEmptyStore) {
+  World world;
+  RecoveryReport report;
+  Store store = world.must_open(&report);
+  EXPECT_TRUE(report.created);
+  EXPECT_TRUE(store.keyspaces().empty());
+  EXPECT_EQ(store.keyspace("a").status().code(), Code::kNotFound);
+}
+
+TEST(Engine, GivesBackWhatItWasGivenAcrossKillsAndCheckpoints) {
+  World world;
+  for (int round = 0; round < 4; ++round) {
+    Store store = world.must_open();
+    if (round == 0) { ASSERT_TRUE(store.create_keyspace("users").ok()); }
+    const Keyspace users = *store.keyspace("users");
+    for (int before = 0; before < round; ++before) {
+      EXPECT_EQ(*store.get(users, "round" + std::to_string(before)), "value" + std::to_string(before));
+    }
+    ASSERT_TRUE(store.put(users, "round" + std::to_string(round), "value" + std::to_string(round)).ok());
+    ASSERT_TRUE(store.put(users, "gone", "x").ok());
+    ASSERT_TRUE(store.erase(users, "gone").ok());
+    EXPECT_TRUE(store.get(users, "gone").status().is(Code::kNotFound));
+    if (round % 2 == 1) {
+      const Status made = store.checkpoint();
+      ASSERT_TRUE(made.ok()) << made.to_string();
+    }
+    world.disk->power_cut(0);
+  }
+}
+
+TEST(Engine, AViewSeesWhatItSawThroughCheckpoints) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  ASSERT_TRUE(store.put(k, "a", "1").ok());
+  const View then = store.view();
+  ASSERT_TRUE(store.put(k, "a", "2").ok());
+  ASSERT_TRUE(store.erase_range(k, "a", "").ok());
+  ASSERT_TRUE(store.checkpoint().ok());
+  EXPECT_EQ(*store.get(k, "a", then), "1");
+  EXPECT_TRUE(store.get(k, "a").status().is(Code::kNotFound));
+}
+
+TEST(Engine, OfOneBatchTheLastOperationOnAKeyWins) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Batch batch;
+  batch.put(k, "a", "1");
+  batch.erase_range(k, "a", "c");
+  batch.put(k, "b", "2");
+  ASSERT_TRUE(store.write(batch).ok());
+  EXPECT_TRUE(store.get(k, "a").status().is(Code::kNotFound));
+  EXPECT_EQ(*store.get(k, "b"), "2");
+}
+
+TEST(Engine, KeyspacesAreRenamedAndDroppedForGood) {
+  World world;
+  {
+    Store store = world.must_open();
+    const Keyspace a = *store.create_keyspace("a");
+    ASSERT_TRUE(store.put(a, "x", "1").ok());
+    ASSERT_TRUE(store.create_keyspace("a").status().is(Code::kExists));
+    ASSERT_TRUE(store.rename_keyspace(a, "b").ok());
+    const Keyspace c = *store.create_keyspace("c");
+    ASSERT_TRUE(store.put(c, "y", "2").ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+    ASSERT_TRUE(store.drop_keyspace(c).ok());
+    EXPECT_TRUE(store.put(c, "y", "3").is(Code::kNotFound));
+  }
+  world.disk->power_cut(0);
+  Store store = world.must_open();
+  ASSERT_EQ(store.keyspaces().size(), 1U);
+  EXPECT_EQ(store.keyspaces()[0].name, "b");
+  EXPECT_EQ(*store.get(*store.keyspace("b"), "x"), "1");
+  EXPECT_EQ((*store.create_keyspace("c")).id(), 3U) << "ids are never used twice";
+}
+
+// --- against a model ---
+
+using Model = std::map<std::string, std::string>;
+
+void expect_equal(Store& store, Keyspace k, const Model& model) {
+  for (const auto& [key, value] : model) {
+    const Result<std::string> got = store.get(k, key);
+    ASSERT_TRUE(got.ok()) << key << ": " << got.status().to_string();
+    EXPECT_EQ(*got, value) << key;
+  }
+  Result<Cursor> made = store.cursor(k);
+  ASSERT_TRUE(made.ok());
+  Cursor& cursor = *made;
+  auto at = model.begin();
+  for (cursor.seek_first(); cursor.valid(); cursor.next(), ++at) {
+    ASSERT_NE(at, model.end()) << cursor.key();
+    ASSERT_EQ(cursor.key(), at->first);
+    ASSERT_EQ(cursor.value(), at->second);
+  }
+  EXPECT_TRUE(cursor.status().ok()) << cursor.status().to_string();
+  EXPECT_EQ(at, model.end());
+  auto back = model.rbegin();
+  for (cursor.seek_last(); cursor.valid(); cursor.prev(), ++back) {
+    ASSERT_NE(back, model.rend());
+    ASSERT_EQ(cursor.key(), back->first);
+  }
+  EXPECT_EQ(back, model.rend());
+}
+
+/// The `i`-th step of the workload with `seed`: the same batch every time, also applied to `model`.
+Batch step_of(std::uint64_t seed, std::uint64_t i, Keyspace k, Model& model) {
+  Random random(seed * 1'000'003 + i);
+  Batch batch;
+  for (std::uint64_t n = 1 + random.below(4); n > 0; --n) {
+    const std::string key = "k" + std::to_string(random.below(40));
+    const std::uint64_t what = random.below(10);
+    if (what == 0) {
+      const std::string end = "k" + std::to_string(random.below(40));
+      batch.erase_range(k, key, end);
+      if (key < end) model.erase(model.lower_bound(key), model.lower_bound(end));
+    } else if (what <= 2) {
+      batch.erase(k, key);
+      model.erase(key);
+    } else {
+      const std::string value(random.below(what == 9 ? 9000 : 60), static_cast<char>('a' + i % 26));
+      batch.put(k, key, value);
+      model[key] = value;
+    }
+  }
+  return batch;
+}
+
+TEST(EngineModel, AnswersAsAMapDoesThroughCrashesAndReopenings) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World world;
+    Random random(seed);
+    Model model;
+    std::uint64_t i = 0;
+    for (int start = 0; start < 5; ++start) {
+      RecoveryReport report;
+      Store store = world.must_open(&report);
+      EXPECT_TRUE(report.clean()) << report.to_json();
+      Result<Keyspace> k = store.keyspace("k");
+      if (!k.ok()) k = store.create_keyspace("k");
+      expect_equal(store, *k, model);
+      for (std::uint64_t n = random.below(60); n > 0; --n) {
+        ASSERT_TRUE(store.write(step_of(seed, i++, *k, model)).ok());
+        if (random.one_in(25)) { ASSERT_TRUE(store.checkpoint().ok()); }
+      }
+      expect_equal(store, *k, model);
+      if (random.one_in(2)) {
+        world.disk->power_cut(static_cast<unsigned>(random.below(101)));
+      } else {
+        world.disk->kill();
+      }
+    }
+  }
+}
+
+// --- every crash point ---
+
+struct Outcome {
+  std::uint64_t acknowledged = 0;  // steps
+};
+
+/// Runs the workload until it ends or the disk dies.
+Outcome run_workload(World& world, std::uint64_t seed, std::uint64_t steps, Durability durability) {
+  Outcome outcome;
+  Result<Store::Opened> opened = world.open();
+  if (!opened.ok()) return outcome;
+  Store& store = opened->store;
+  const Result<Keyspace> k = store.create_keyspace("k");
+  if (!k.ok()) return outcome;
+  Model scratch;
+  for (std::uint64_t i = 0; i < steps; ++i) {
+    if (!store.write(step_of(seed, i, *k, scratch), {.durability = durability}).ok()) return outcome;
+    outcome.acknowledged = i + 1;
+    if (i % 5 == 4 && !store.checkpoint().ok()) return outcome;
+  }
+  return outcome;
+}
+
+/// What the store holds is the state after some number of steps, at least those acknowledged and at most one more.
+void expect_prefix(World& world, std::uint64_t seed, std::uint64_t steps, const Outcome& outcome) {
+  RecoveryReport report;
+  Store store = world.must_open(&report);
+  EXPECT_TRUE(report.clean()) << report.to_json();
+  const Result<Keyspace> k = store.keyspace("k");
+  if (!k.ok()) {
+    EXPECT_EQ(outcome.acknowledged, 0U);
+    return;
+  }
+  Model held;
+  Result<Cursor> cursor = store.cursor(*k);
+  ASSERT_TRUE(cursor.ok());
+  for (cursor->seek_first(); cursor->valid(); cursor->next()) held.emplace(cursor->key(), cursor->value());
+  ASSERT_TRUE(cursor->status().ok()) << cursor->status().to_string();
+  Model model;
+  bool found = outcome.acknowledged == 0 && held.empty();
+  for (std::uint64_t i = 0; i < steps && i <= outcome.acknowledged; ++i) {
+    step_of(seed, i, *k, model);
+    if (i + 1 >= outcome.acknowledged && held == model) found = true;
+  }
+  EXPECT_TRUE(found) << "after " << outcome.acknowledged << " acknowledged steps\n" << report.to_json();
+}
+
+TEST(EngineCrash, EveryPointOfAWorkloadWithPowerLossAndWithKill) {
+  constexpr std::uint64_t kSteps = 12;
+  std::uint64_t covered = 0;
+  for (const Durability durability : {Durability::kPower, Durability::kProcess}) {
+    World counted;
+    run_workload(counted, 1, kSteps, durability);
+    const std::uint64_t points = counted.disk->operations();
+    for (std::uint64_t point = 0; point < points; ++point) {
+      for (const bool power : {true, false}) {
+        if (power && durability == Durability::kProcess) continue;  // promises nothing there
+        for (const bool half : {false, true}) {
+          SCOPED_TRACE("point " + std::to_string(point) + (power ? " power" : " kill") + (half ? " half" : ""));
+          World world;
+          world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = point * 4 + (half ? 1 : 0)});
+          world.disk->crash_at(point, half);
+          const Outcome outcome = run_workload(world, 1, kSteps, durability);
+          if (power) {
+            world.disk->power_cut();
+          } else {
+            world.disk->kill();
+          }
+          expect_prefix(world, 1, kSteps, outcome);
+          ++covered;
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+  std::printf("crash points covered: %llu\n", static_cast<unsigned long long>(covered));
+}
+
+TEST(EngineCrash, RecoveryItselfAtEveryPointTwoDeep) {
+  constexpr std::uint64_t kSteps = 8;
+  std::uint64_t covered = 0;
+  World counted;
+  run_workload(counted, 2, kSteps, Durability::kPower);
+  const std::uint64_t points = counted.disk->operations();
+  for (std::uint64_t point = 3; point < points; point += 7) {
+    World base;
+    base.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = point});
+    base.disk->crash_at(point, true);
+    const Outcome outcome = run_workload(base, 2, kSteps, Durability::kPower);
+    base.disk->power_cut();
+    for (std::uint64_t inner = 0;; ++inner) {
+      SCOPED_TRACE("point " + std::to_string(point) + ", recovery at " + std::to_string(inner));
+      World world;
+      world.disk = base.disk->clone(inner + 1);
+      const std::uint64_t at = world.disk->operations() + inner;
+      world.disk->crash_at(at, inner % 2 == 0);
+      const bool whole = world.open().ok() && !world.disk->crashed();
+      if (inner % 3 == 0) {
+        world.disk->kill();
+      } else {
+        world.disk->power_cut();
+      }
+      world.disk->crash_at(world.disk->operations() + inner * 5 % 37, inner % 3 == 1);  // and the second recovery
+      (void)world.open();
+      world.disk->disarm();
+      world.disk->power_cut();
+      expect_prefix(world, 2, kSteps, outcome);
+      ++covered;
+      if (HasFailure()) return;
+      if (whole) break;
+    }
+  }
+  std::printf("recoveries crashed: %llu\n", static_cast<unsigned long long>(covered));
+}
+
+TEST(OneStart, DestroyingAStoreWritesNothing) {
+  World world;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    for (int i = 0; i < 50; ++i)
+      ASSERT_TRUE(store.put(k, std::to_string(i), "v", {.durability = Durability::kProcess}).ok());
+    const std::uint64_t before = world.disk->fingerprint();
+    const std::uint64_t operations = world.disk->write_operations();
+    { const Store last = std::move(store); }
+    EXPECT_EQ(world.disk->write_operations(), operations);
+    EXPECT_EQ(world.disk->fingerprint(), before);
+  }
+}
+
+}  // namespace
+}  // namespace daruma

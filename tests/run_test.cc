@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: Apache-2.0
+// Runs answer as a std::map does: built, read back, walked both ways, with versions, tombstones and range erases.
+#include "run/run_reader.h"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
+#include "base/coding.h"
+#include "io/posix_storage.h"
+
+namespace daruma {
+namespace {
+
+using Found = RunReader::Lookup::Found;
+
+std::set<std::string> probes(const ModelRun& model) {
+  std::set<std::string> keys{"", "zzzzzzzz", std::string(1, '\xff')};
+  for (const auto& [place, value] : model.entries) {
+    keys.insert(place.first);
+    keys.insert(place.first + '\0');
+    if (!place.first.empty()) keys.insert(place.first.substr(0, place.first.size() - 1));
+  }
+  for (const RangeErase& e : model.erases) {
+    keys.insert(e.begin);
+    keys.insert(e.end);
+  }
+  return keys;
+}
+
+void expect_walks_both_ways(const RunReader& reader, const ModelRun& model) {
+  auto cursor = reader.cursor();
+  cursor.seek_first();
+  for (const auto& [place, value] : model.entries) {
+    ASSERT_TRUE(cursor.valid()) << cursor.status().to_string();
+    ASSERT_EQ(cursor.key(), place.first);
+    ASSERT_EQ(cursor.sequence(), place.second);
+    ASSERT_EQ(cursor.kind() == EntryKind::kPut, value.has_value());
+    ASSERT_EQ(cursor.value(), value.value_or(""));
+    cursor.next();
+  }
+  EXPECT_FALSE(cursor.valid());
+  EXPECT_TRUE(cursor.status().ok());
+  cursor.seek_last();
+  for (auto it = model.entries.rbegin(); it != model.entries.rend(); ++it) {
+    ASSERT_TRUE(cursor.valid()) << cursor.status().to_string();
+    ASSERT_EQ(cursor.key(), it->first.first);
+    ASSERT_EQ(cursor.sequence(), it->first.second);
+    ASSERT_EQ(cursor.value(), it->second.value_or(""));
+    cursor.prev();
+  }
+  EXPECT_FALSE(cursor.valid());
+  EXPECT_TRUE(cursor.status().ok());
+}
+
+void expect_verifies(const RunReader& reader, const RunInfo& info) {
+  Result<RunReader::Verified> verified = reader.verify();
+  ASSERT_TRUE(verified.ok()) << verified.status().to_string();
+  EXPECT_TRUE(verified->ok()) << run_fault_name(verified->findings[0].fault) << ": " << verified->status().to_string();
+  EXPECT_EQ(verified->info, info);
+  EXPECT_EQ(verified->entries, info.entries);
+}
+
+TEST(Run, AnswersAsAMapDoes) {
+  for (std::uint64_t seed = 1; seed <= 30; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    SimStorage disk;
+    const ModelRun model = random_model(random, random.below(600), random.one_in(2) ? 0 : random.below(20));
+    const RunBuilderOptions options{.block_bytes = 64 + random.below(2000),
+                                    .compress = random.one_in(2),
+                                    .filter_bits = random.one_in(4) ? 0u : 10u};
+    const RunInfo info = build_run(disk, model, 7, options);
+    auto reader = open_run(disk, 7, random.one_in(2) ? std::make_shared<BlockCache>(16 << 10) : nullptr);
+    expect_verifies(*reader, info);
+    expect_walks_both_ways(*reader, model);
+    std::vector<std::string> keys;
+    for (const std::string& key : probes(model)) keys.push_back(key);
+    const Sequence at = random.one_in(3) ? kMaxSequence : random.below(1001);
+    for (const std::string& key : keys) {
+      for (const Sequence when : {at, kMaxSequence, random.below(1001)}) {
+        Result<RunReader::Lookup> got = reader->get(key, when);
+        ASSERT_TRUE(got.ok()) << got.status().to_string();
+        ASSERT_EQ(answer_of(*got), model.get(key, when)) << "key '" << key << "' at " << when;
+      }
+      Sequence newest = 0;
+      for (const RangeErase& e : model.erases) {
+        if (e.covers(key) && e.sequence <= at) newest = std::max(newest, e.sequence);
+      }
+      ASSERT_EQ(*reader->covering_erase(key, at), newest);
+    }
+    const std::vector<std::string_view> views(keys.begin(), keys.end());
+    const auto all = reader->multi_get(views, at);
+    ASSERT_EQ(all.size(), keys.size());
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      ASSERT_TRUE(all[i].ok());
+      ASSERT_EQ(answer_of(*all[i]), model.get(keys[i], at));
+    }
+    auto cursor = reader->cursor();
+    for (int step = 0; step < 200; ++step) {
+      const std::string& key = keys[random.below(keys.size())];
+      auto it = model.entries.lower_bound({key, kMaxSequence});
+      cursor.seek(key);
+      for (int walk = 0; walk < 12; ++walk) {
+        ASSERT_EQ(cursor.valid(), it != model.entries.end());
+        if (!cursor.valid()) break;
+        ASSERT_EQ(cursor.key(), it->first.first);
+        ASSERT_EQ(cursor.sequence(), it->first.second);
+        ASSERT_EQ(cursor.value(), it->second.value_or(""));
+        if (random.one_in(2)) {
+          cursor.next();
+          ++it;
+        } else {
+          cursor.prev();
+          it = it == model.entries.begin() ? model.entries.end() : std::prev(it);
+        }
+      }
+    }
+    EXPECT_TRUE(reader->findings().empty());
+  }
+}
+
+TEST(Run, TellsItsProperties) {
+  SimStorage disk;
+  const ModelRun model = small_model();
+  const RunInfo info = build_run(disk, model, 7);
+  EXPECT_EQ(info.number, 7u);
+  EXPECT_EQ(info.keyspace, 3u);
+  EXPECT_EQ(info.level, 1u);
+  EXPECT_EQ(info.job_id, 40u);
+  EXPECT_EQ(info.job_index, 2u);
+  EXPECT_TRUE(info.job_last);
+  EXPECT_EQ(info.checkpoint_sequence, 900u);
+  EXPECT_EQ(info.prev_sequence, 800u);
+  EXPECT_EQ(info.entries, model.entries.size());
+  EXPECT_EQ(info.tombstones, 5u);
+  EXPECT_EQ(info.erases, 2u);
+  EXPECT_EQ(info.min_sequence, 50u);
+  EXPECT_EQ(info.max_sequence, 236u);
+  EXPECT_EQ(info.smallest_key, "key100");
+  EXPECT_EQ(info.largest_key, "key217");
+  EXPECT_EQ(info.supersedes, (std::vector<std::uint64_t>{5, 6}));
+  EXPECT_EQ(info.file_bytes, (*disk.open(test_path(7), OpenMode::kRead))->size().value());
+  EXPECT_EQ(*open_run(disk, 7)->info(), info);
+  Result<RunDescription> described = describe_run(disk, test_path(7), std::nullopt, 7);
+  ASSERT_TRUE(described.ok());
+  EXPECT_EQ(described->info, info);
+  EXPECT_EQ(described->store, kTestStore);
+  EXPECT_TRUE(described->findings.empty());
+}
+
+TEST(Run, WithoutEntriesIsAMarker) {
+  SimStorage disk;
+  const RunInfo info = build_run(disk, {}, 7);
+  EXPECT_EQ(info.entries + info.erases, 0u);
+  EXPECT_EQ(info.max_sequence, 0u);
+  auto reader = open_run(disk, 7);
+  expect_verifies(*reader, info);
+  EXPECT_EQ(reader->get("", kMaxSequence)->found, Found::kNothing);
+  auto cursor = reader->cursor();
+  cursor.seek_first();
+  EXPECT_FALSE(cursor.valid());
+  cursor.seek_last();
+  EXPECT_FALSE(cursor.valid());
+  cursor.seek("a");
+  EXPECT_FALSE(cursor.valid());
+  EXPECT_TRUE(cursor.status().ok());
+}
+
+TEST(Run, OfRangeErasesAloneIsBoundedByWhatTheyCover) {
+  SimStorage disk;
+  ModelRun model;
+  model.erases = {{"b", "d", 9}, {"c", "m", 4}};
+  const RunInfo info = build_run(disk, model, 7);
+  EXPECT_EQ(info.smallest_key, "b");
+  EXPECT_LT(info.largest_key, "m");
+  EXPECT_GT(info.largest_key, "l" + std::string(1000, '\xff'));
+  EXPECT_EQ(info.min_sequence, 4u);
+  auto reader = open_run(disk, 7);
+  expect_verifies(*reader, info);
+  EXPECT_EQ(reader->get("c", kMaxSequence)->sequence, 9u);
+  EXPECT_EQ(reader->get("c", 8)->sequence, 4u);
+  EXPECT_EQ(reader->get("lzz", kMaxSequence)->found, Found::kErased);
+  EXPECT_EQ(reader->get("m", kMaxSequence)->found, Found::kNothing);
+  EXPECT_EQ(*reader->range_erases(), model.erases);
+  std::string encoded;
+  encode_run_info(encoded, info);
+  EXPECT_LT(encoded.size(), 300u) << "the padding of the bound is written";
+  EXPECT_EQ(*decode_run_info(encoded), info);
+}
+
+TEST(Run, UnboundedEraseReachesTheLastKey) {
+  SimStorage disk;
+  ModelRun model;
+  model.put("k", 3, "v");
+  model.erases = {{"x", "", 5}};
+  const RunInfo info = build_run(disk, model, 7);
+  EXPECT_EQ(info.largest_key, std::string(kMaxKeyBytes, '\xff'));
+  auto reader = open_run(disk, 7);
+  EXPECT_EQ(reader->get(std::string(kMaxKeyBytes, '\xff'), kMaxSequence)->found, Found::kErased);
+  EXPECT_EQ(reader->get("k", kMaxSequence)->value, "v");
+}
+
+TEST(Run, LastKeyBeforeIsTheLastKeyBefore) {
+  EXPECT_EQ(last_key_before(std::string("m\0", 2)), "m");
+  EXPECT_EQ(last_key_before(std::string(1, '\0')), "");
+  EXPECT_EQ(last_key_before("m"), "l" + std::string(kMaxKeyBytes - 1, '\xff'));
+  const std::string longest(kMaxKeyBytes, 'b');
+  EXPECT_EQ(last_key_before(longest), std::string(kMaxKeyBytes - 1, 'b') + "a");
+}
+
+TEST(Run, HoldsTheGreatestKeysAndValues) {
+  SimStorage disk;
+  ModelRun model;
+  const std::string longest(kMaxKeyBytes, 'k');
+  model.put("", 1, "of the empty key");
+  model.put("a", 5, std::string(kMaxValueBytes, 'x'));
+  model.put(longest, 6, "of the longest key");
+  model.put(longest, 4, std::string(100'000, 'y'));
+  model.put(longest.substr(1), 6, "one less");
+  std::string noise(3 << 20, '\0');  // does not compress
+  Random random(3);
+  for (char& c : noise) c = static_cast<char>(random.next());
+  model.put("noise", 7, noise);
+  const RunInfo info = build_run(disk, model, 7);
+  auto reader = open_run(disk, 7, std::make_shared<BlockCache>(1 << 20));
+  expect_verifies(*reader, info);
+  expect_walks_both_ways(*reader, model);
+  for (const auto& [place, value] : model.entries)
+    EXPECT_EQ(answer_of(*reader->get(place.first, place.second)), model.get(place.first, place.second));
+}
+
+TEST(Run, FindsVersionsThatSpanBlocks) {
+  SimStorage disk;
+  ModelRun model;
+  for (Sequence s = 1; s <= 300; ++s) model.put("same", s * 2, "v" + std::to_string(s));
+  model.put("rather", 1, "before");
+  model.put("then", 1, "behind");
+  build_run(disk, model, 7, {.block_bytes = 100});
+  auto reader = open_run(disk, 7);
+  for (Sequence at = 0; at <= 602; ++at) ASSERT_EQ(answer_of(*reader->get("same", at)), model.get("same", at)) << at;
+}
+
+TEST(Run, FilterDeniesMostMisses) {
+  SimStorage disk;
+  ModelRun model;
+  for (int i = 0; i < 20000; ++i) model.put("key" + std::to_string(i), 1, "");
+  build_run(disk, model, 7);
+  auto cache = std::make_shared<BlockCache>(64 << 20);
+  auto reader = open_run(disk, 7, cache);
+  for (int i = 0; i < 20000; ++i)
+    EXPECT_EQ(reader->get("key" + std::to_string(i) + "x", kMaxSequence)->found, Found::kNothing);
+  const auto stats = cache->stats();
+  EXPECT_LT(stats.hits + stats.misses, 600u) << "over 3 % false positives";
+}
+
+TEST(Run, HasItsNameOnlyOnceItIsPublished) {
+  SimStorage disk;
+  ASSERT_TRUE(disk.make_directory("runs").ok());
+  auto builder = RunBuilder::create(disk, "runs", test_identity(7));
+  ASSERT_TRUE((*builder)->add("a", 1, EntryKind::kPut, "1").ok());
+  ASSERT_TRUE((*builder)->finish({}).ok());
+  EXPECT_TRUE(RunReader::open(disk, test_path(7), kTestStore, 7, nullptr).status().is(Code::kNotFound));
+  ASSERT_TRUE((*builder)->publish(false).ok());
+  EXPECT_EQ(open_run(disk, 7)->get("a", 1)->value, "1");
+}
+
+TEST(Run, SurvivesEveryPowerCutOnceItIsPublished) {
+  std::uint64_t operations = 0;
+  for (std::uint64_t crash = 0; crash == 0 || crash <= operations; ++crash) {
+    for (unsigned survive : {0u, 50u, 100u}) {
+      SimStorage disk({.seed = crash + 1});
+      ASSERT_TRUE(disk.make_directory("runs").ok());
+      ASSERT_TRUE(disk.sync_directory("").ok());
+      const std::uint64_t before = disk.operations();
+      if (crash > 0) disk.crash_at(before + crash - 1);
+      bool published = false;
+      if (auto builder = RunBuilder::create(disk, "runs", test_identity(7)); builder.ok()) {
+        bool fine = true;
+        for (const auto& [place, value] : small_model().entries) {
+          fine = fine &&
+                 (*builder)
+                     ->add(place.first, place.second, value ? EntryKind::kPut : EntryKind::kErase, value.value_or(""))
+                     .ok();
+        }
+        published = fine && (*builder)->finish({}).ok() && (*builder)->publish().ok();
+      }
+      if (crash == 0) operations = disk.operations() - before;
+      disk.power_cut(survive);
+      auto reader = RunReader::open(disk, test_path(7), kTestStore, 7, nullptr);
+      ASSERT_TRUE(reader.ok() || !published) << "a published run is gone, crash at " << crash;
+      if (reader.ok()) {
+        auto verified = (*reader)->verify();
+        ASSERT_TRUE(verified.ok() && verified->ok()) << "a half-written run has its final name, crash at " << crash;
+      }
+    }
+  }
+  EXPECT_GE(operations, 5u);
+}
+
+TEST(Run, LooksWithoutTouching) {
+  SimStorage disk;
+  build_run(disk, small_model(), 7);
+  const std::uint64_t before = disk.fingerprint();
+  const std::uint64_t writes = disk.write_operations();
+  auto reader = open_run(disk, 7);
+  ASSERT_TRUE(reader->get("key100", 1000).ok());
+  ASSERT_TRUE(reader->verify().ok());
+  EXPECT_EQ(disk.fingerprint(), before);
+  EXPECT_EQ(disk.write_operations(), writes);
+}
+
+TEST(Run, IsReadByManyThreads) {
+  // The simulated disk is for one thread; this is the real one.
+  const std::string directory = ::testing::TempDir() + "daruma_run_test_" + std::to_string(entropy_seed());
+  auto storage = make_posix_storage();
+  ASSERT_TRUE(storage->make_directory(directory).ok());
+  ModelRun model;
+  for (int i = 0; i < 3000; ++i) model.put("key" + std::to_string(i), 1, "value" + std::to_string(i));
+  auto builder = RunBuilder::create(*storage, directory, test_identity(7), {.block_bytes = 512});
+  ASSERT_TRUE(builder.ok()) << builder.status().to_string();
+  for (const auto& [place, value] : model.entries)
+    ASSERT_TRUE((*builder)->add(place.first, place.second, EntryKind::kPut, *value).ok());
+  ASSERT_TRUE((*builder)->finish({}).ok());
+  ASSERT_TRUE((*builder)->publish().ok());
+  const std::string path = directory + "/" + run_name(7);
+  auto reader = RunReader::open(*storage, path, kTestStore, 7, std::make_shared<BlockCache>(8 << 10));
+  ASSERT_TRUE(reader.ok());
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      Random random(static_cast<std::uint64_t>(t));
+      for (int i = 0; i < 2000; ++i) {
+        const std::string n = std::to_string(random.below(3000));
+        auto got = (*reader)->get("key" + n, kMaxSequence);
+        if (!got.ok() || got->value != "value" + n) ADD_FAILURE() << "key" << n;
+      }
+      std::vector<std::string_view> keys{"key1", "key2", "key2999", "nokey"};
+      for (int i = 0; i < 50; ++i) {
+        const auto all = (*reader)->multi_get(keys, kMaxSequence);
+        if (!all[2].ok() || all[2]->value != "value2999" || all[3]->found != Found::kNothing)
+          ADD_FAILURE() << "multi_get";
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  auto verified = (*reader)->verify();
+  EXPECT_TRUE(verified.ok() && verified->ok()) << "past the page cache of the real disk";
+  ASSERT_TRUE(storage->remove(path).ok());
+  static_cast<void>(storage->remove(directory));
+}
+
+TEST(BlockCache, StaysWithinItsLimitAndKeepsWhatIsPinned) {
+  BlockCache cache(100'000);
+  const std::uint64_t owner = cache.new_owner();
+  EXPECT_NE(owner, cache.new_owner());
+  std::vector<BlockRef> pinned;
+  for (std::uint64_t i = 0; i < 500; ++i) {
+    BlockRef block = BlockRef::make(1000);
+    std::fill_n(block.data(), 1000, static_cast<char>(i));
+    if (i % 50 == 0) pinned.push_back(block);
+    cache.insert(owner, i * 4096, std::move(block));
+    ASSERT_LE(cache.stats().bytes, 100'000u);
+  }
+  for (std::size_t i = 0; i < pinned.size(); ++i)
+    EXPECT_EQ(pinned[i].view(), std::string(1000, static_cast<char>(i * 50)));
+  EXPECT_TRUE(cache.find(owner, 499 * 4096));
+  EXPECT_FALSE(cache.find(owner + 1, 499 * 4096)) << "another reader's";
+  EXPECT_FALSE(cache.find(owner, 0)) << "long evicted";
+  cache.insert(owner, 1, BlockRef::make(200'000));
+  EXPECT_FALSE(cache.find(owner, 1)) << "larger than the cache";
+  const auto stats = cache.stats();
+  EXPECT_EQ(stats.hits, 1u);
+  EXPECT_EQ(stats.misses, 3u);
+  EXPECT_GT(stats.evictions, 0u);
+}
+
+TEST(BlockCache, KeepsWhatIsUsed) {
+  BlockCache cache(50'000);
+  const std::uint64_t owner = cache.new_owner();
+  cache.insert(owner, 0, BlockRef::make(1000));
+  for (std::uint64_t i = 1; i < 1000; ++i) {
+    ASSERT_TRUE(cache.find(owner, 0)) << i;
+    cache.insert(owner, i, BlockRef::make(1000));
+  }
+}
+
+TEST(RunName, IsParsedBackAndNothingElseIs) {
+  EXPECT_EQ(run_name(7), "0000000000000007.run");
+  for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{12345678901234}, kMaxRunNumber})
+    EXPECT_EQ(run_number(run_name(n)), n);
+  for (const char* other : {"7.run", "0000000000000007.run.tmp", "000000000000000x.run", "99999999999999999999999.run",
+                            ".run", "0000000000000007.log"}) {
+    EXPECT_EQ(run_number(other), std::nullopt) << other;
+  }
+}
+
+std::string golden(const std::string& name) {
+  std::ifstream in(std::string(DARUMA_SOURCE_DIR) + "/tests/golden/" + name, std::ios::binary);
+  std::ostringstream all;
+  all << in.rdbuf();
+  return all.str();
+}
+
+TEST(RunGolden, ABuildGivesTheseBytes) {
+  SimStorage disk;
+  build_run(disk, small_model(), 7, {.block_bytes = 512, .compress = false});
+  const std::string built = *read_whole(disk, test_path(7), 1 << 20);
+  const std::string want = golden("run_v1_plain.run");
+  ASSERT_FALSE(want.empty());
+  ASSERT_EQ(built.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) ASSERT_EQ(built[i], want[i]) << "the format changed, at offset " << i;
+}
+
+TEST(RunGolden, OldFilesAreRead) {  // compressed bytes differ between versions of LZ4, so these are only read
+  for (const char* name : {"run_v1_plain.run", "run_v1_lz4.run"}) {
+    SCOPED_TRACE(name);
+    SimStorage disk;
+    ASSERT_TRUE(disk.make_directory("runs").ok());
+    auto file = disk.open(test_path(7), OpenMode::kCreate);
+    ASSERT_TRUE((*file)->write(0, golden(name)).ok());
+    auto reader = open_run(disk, 7);
+    auto verified = reader->verify();
+    ASSERT_TRUE(verified.ok()) << verified.status().to_string();
+    EXPECT_TRUE(verified->ok()) << verified->status().to_string();
+    expect_walks_both_ways(*reader, small_model());
+    EXPECT_EQ(*reader->range_erases(), small_model().erases);
+  }
+}
+
+}  // namespace
+}  // namespace daruma

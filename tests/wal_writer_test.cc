@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "wal/wal_writer.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "io/posix_storage.h"
+#include "wal_fixture.h"
+
+namespace daruma {
+namespace {
+
+using namespace wal_test;
+
+void append_to(WalWriter& wal, Sequence last, std::size_t bytes = 40) {
+  for (Sequence s = wal.appended_sequence() + 1; s <= last; ++s) {
+    const Status status = wal.append(s, event_of(s, bytes));
+    ASSERT_TRUE(status.ok()) << status.to_string();
+  }
+}
+
+/// Everything up to `through` is there and is right, and nothing anywhere is wrong.
+void expect_kept(const Log& log, Sequence through, std::size_t bytes = 40) {
+  for (Sequence s = 1; s <= through; ++s) ASSERT_TRUE(log.events.count(s)) << "lost " << s << " of " << through;
+  for (const auto& [s, event] : log.events) ASSERT_EQ(event, event_of(s, bytes)) << "wrong " << s;
+}
+
+TEST(WalWriter, KeepsWhatItWasGivenInOrder) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 100);
+  ASSERT_TRUE(wal->wait_durable(100).ok());
+  EXPECT_EQ(wal->durable_sequence(), 100u);
+  const Log log = read_log(*disk.storage);
+  expect_kept(log, 100);
+  EXPECT_EQ(log.events.size(), 100u);
+}
+
+TEST(WalWriter, DestroyedWritesNothing) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 100);
+  ASSERT_TRUE(wal->wait_durable(50).ok());
+  ASSERT_TRUE(wal->wait_durable(100).ok());
+  append_to(*wal, 120);
+  const std::uint64_t before = disk.storage->fingerprint();
+  wal.reset();
+  EXPECT_EQ(disk.storage->fingerprint(), before);
+}
+
+TEST(WalWriter, AProcessWriteIsInTheRingBeforeAppendReturns) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 30);
+  disk.storage->kill();
+  const Log log = read_log(*disk.storage);
+  ASSERT_EQ(log.tail.entries.size(), 30u);
+  EXPECT_TRUE(log.tail.whole && log.tail.mark_known);
+  for (const WalRecord& r : log.tail.entries) EXPECT_EQ(r.event, event_of(r.sequence));
+}
+
+TEST(WalWriter, RotatesSealsAndNamesThePredecessor) {
+  Disk disk;
+  auto wal = disk.writer();
+  for (Sequence s = 1; s <= 200; s += 5) {
+    append_to(*wal, s + 4, 500);
+    ASSERT_TRUE(wal->wait_durable(s + 4).ok());
+  }
+  EXPECT_GT(wal->stats().rotations, 1u);
+  EXPECT_EQ(wal->stats().failures, 0u);
+  const Log log = read_log(*disk.storage);
+  expect_kept(log, 200, 500);
+  for (std::size_t i = 0; i + 1 < log.scans.size(); ++i) {
+    const SegmentScan& scan = log.scans[i].second;
+    const SegmentScan& next = log.scans[i + 1].second;
+    EXPECT_EQ(scan.stop, Stop::kSealed);
+    EXPECT_EQ(scan.next_segment, next.header->number);
+    EXPECT_EQ(next.header->predecessor.number, scan.header->number);
+    EXPECT_EQ(next.header->predecessor.last_sequence, scan.last_good_sequence);
+    EXPECT_EQ(next.header->start_sequence, scan.last_good_sequence + 1);
+  }
+}
+
+TEST(WalWriter, AnIdleLogTellsThatAllOfItIsDurable) {
+  Disk disk;
+  auto wal = disk.writer();
+  ASSERT_TRUE(wal->step_idle().ok());
+  EXPECT_EQ(wal->stats().marks, 0u) << "an empty log has nothing to tell";
+  append_to(*wal, 10);
+  ASSERT_TRUE(wal->wait_durable(10).ok());
+  EXPECT_LT(read_log(*disk.storage).durable_proof, 10u);
+  ASSERT_TRUE(wal->step_idle().ok());
+  EXPECT_EQ(read_log(*disk.storage).durable_proof, 10u);
+  ASSERT_TRUE(wal->step_idle().ok());
+  EXPECT_EQ(wal->stats().marks, 1u) << "once is enough";
+  append_to(*wal, 12);
+  ASSERT_TRUE(wal->wait_durable(12).ok());
+  expect_kept(read_log(*disk.storage), 12);
+}
+
+TEST(WalWriter, AFailedSyncMovesToANewSegmentAndAcknowledges) {
+  for (unsigned skip = 0; skip < 6; ++skip) {
+    SCOPED_TRACE("skip " + std::to_string(skip));
+    Disk disk(skip + 1);
+    auto wal = disk.writer();
+    append_to(*wal, 5);
+    ASSERT_TRUE(wal->wait_durable(5).ok());
+    disk.storage->inject({.kind = FaultKind::kSyncError, .path_contains = ".log", .skip = skip, .times = 1});
+    append_to(*wal, 80, 40);
+    ASSERT_TRUE(wal->wait_durable(80).ok());
+    append_to(*wal, 90);
+    ASSERT_TRUE(wal->wait_durable(90).ok());
+    if (disk.storage->faults_fired() > 0) { EXPECT_EQ(wal->stats().failures, 1u); }
+    disk.storage->power_cut(0);
+    const Log log = read_log(*disk.storage);
+    expect_kept(log, 90);
+    if (disk.storage->faults_fired() > 0) { EXPECT_EQ(log.scans.size(), 2u); }
+  }
+}
+
+TEST(WalWriter, AFailedWriteNeverTouchesThatSegmentAgain) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 5);
+  ASSERT_TRUE(wal->wait_durable(5).ok());
+  disk.storage->inject({.kind = FaultKind::kWriteError, .path_contains = "0000000000000001.log"});  // for ever
+  append_to(*wal, 300);
+  ASSERT_TRUE(wal->wait_durable(300).ok());
+  EXPECT_EQ(wal->stats().failures, 1u) << "a second failure means that it was written again";
+  disk.storage->power_cut(0);
+  expect_kept(read_log(*disk.storage), 300);
+}
+
+TEST(WalWriter, WithNoWayToWriteSaysSoKeepsAllAndComesBack) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 5);
+  ASSERT_TRUE(wal->wait_durable(5).ok());
+  disk.storage->inject({.kind = FaultKind::kWriteError, .path_contains = ".log"});
+  append_to(*wal, 20);
+  const Status down = wal->wait_durable(20);
+  ASSERT_TRUE(down.is(Code::kUnavailable)) << down.to_string();
+  EXPECT_TRUE(wal->append(21, event_of(21)).is(Code::kUnavailable));
+  EXPECT_FALSE(wal->try_repair().ok());
+  EXPECT_TRUE(wal->wait_durable(5).ok()) << "what was durable stays so";
+  disk.storage->clear_faults();
+  ASSERT_TRUE(wal->try_repair().ok());
+  EXPECT_EQ(wal->durable_sequence(), 20u) << "process writes of before are made durable";
+  append_to(*wal, 30);
+  ASSERT_TRUE(wal->wait_durable(30).ok());
+  disk.storage->power_cut(0);
+  expect_kept(read_log(*disk.storage), 30);
+}
+
+TEST(WalWriter, AFullDiskThatEmptiesHeals) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 5);
+  ASSERT_TRUE(wal->wait_durable(5).ok());
+  disk.storage->inject({.kind = FaultKind::kNoSpace});
+  Status status;
+  Sequence s = 5;
+  while (status.ok() && s < 10000) {
+    ++s;
+    status = wal->append(s, event_of(s));
+    if (status.ok()) status = wal->wait_durable(s);
+  }
+  ASSERT_TRUE(status.is(Code::kUnavailable)) << status.to_string();
+  disk.storage->clear_faults();
+  ASSERT_TRUE(wal->try_repair().ok());
+  append_to(*wal, s + 10);
+  ASSERT_TRUE(wal->wait_durable(s + 10).ok());
+  expect_kept(read_log(*disk.storage), s + 10);
+}
+
+TEST(WalWriter, AFullRingDrivesTheLogItself) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 1000, 2000);  // 2 MB through 256 KiB
+  EXPECT_GT(wal->durable_sequence(), 800u);
+  EXPECT_LE(wal->pending_bytes(), 256u << 10);
+  disk.storage->kill();
+  const Log log = read_log(*disk.storage);
+  std::map<Sequence, std::string> all = log.events;
+  for (const WalRecord& r : log.tail.entries) all[r.sequence] = std::string(r.event);
+  EXPECT_TRUE(log.tail.whole);
+  ASSERT_EQ(all.size(), 1000u);
+  for (const auto& [s, event] : all) ASSERT_EQ(event, event_of(s, 2000));
+}
+
+TEST(WalWriter, ABigEventGoesAroundTheRingAndIsDurableAtOnce) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 3);
+  for (std::size_t bytes : {std::size_t{65 << 10}, std::size_t{300 << 10}, std::size_t{3 << 20}}) {
+    const Sequence s = wal->appended_sequence() + 1;
+    ASSERT_TRUE(wal->append(s, event_of(s, bytes)).ok());
+    EXPECT_EQ(wal->durable_sequence(), s);
+    append_to(*wal, s + 3);
+    ASSERT_TRUE(wal->wait_durable(s + 3).ok());
+  }
+  disk.storage->power_cut(0);
+  const Log log = read_log(*disk.storage);
+  ASSERT_EQ(log.events.size(), 15u);
+  EXPECT_EQ(log.events.at(4), event_of(4, 65 << 10));
+  EXPECT_EQ(log.events.at(12), event_of(12, 3 << 20));
+  EXPECT_EQ(log.events.at(15), event_of(15));
+}
+
+TEST(WalWriter, ABigEventThatCannotBeWrittenIsNotKept) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 3);
+  ASSERT_TRUE(wal->wait_durable(3).ok());
+  disk.storage->inject({.kind = FaultKind::kWriteError, .path_contains = ".log"});
+  EXPECT_TRUE(wal->append(4, event_of(4, 300 << 10)).is(Code::kUnavailable));
+  EXPECT_EQ(wal->appended_sequence(), 3u);
+  disk.storage->clear_faults();
+  ASSERT_TRUE(wal->try_repair().ok());
+  append_to(*wal, 6);
+  ASSERT_TRUE(wal->wait_durable(6).ok());
+  expect_kept(read_log(*disk.storage), 6);
+}
+
+TEST(WalWriter, RetiredSegmentsAreReusedAndTheirBytesNeverComeBack) {
+  Disk disk;
+  auto wal = disk.writer();
+  for (Sequence s = 1; s <= 2000; ++s) {
+    append_to(*wal, s, 300);
+    ASSERT_TRUE(wal->wait_durable(s).ok());
+    if (s % 50 == 0) { ASSERT_TRUE(wal->retire_below(s - 10).ok()); }
+  }
+  EXPECT_GT(wal->stats().recycled, 3u);
+  EXPECT_LE(wal->live_segments().size(), 8u);
+  disk.storage->power_cut(0);
+  const Log log = read_log(*disk.storage);
+  EXPECT_TRUE(log.events.count(2000));
+  const Sequence oldest = log.scans.front().second.header->start_sequence;
+  EXPECT_LE(oldest, 1990u);
+  for (const auto& [s, event] : log.events) {
+    ASSERT_GE(s, oldest);
+    ASSERT_EQ(event, event_of(s, 300));
+  }
+  for (Sequence s = oldest; s <= 2000; ++s) ASSERT_TRUE(log.events.count(s)) << s;
+}
+
+TEST(WalWriter, TellsWhatIsDurableInRisingOrderBeforeWaitersWake) {
+  Disk disk;
+  auto wal = disk.writer();
+  Sequence told = 0;
+  wal->on_durable([&](Sequence s) {
+    EXPECT_GT(s, told);
+    EXPECT_EQ(wal->durable_sequence(), s);
+    told = s;
+  });
+  append_to(*wal, 500);
+  ASSERT_TRUE(wal->wait_durable(500).ok());
+  EXPECT_EQ(told, 500u);
+  EXPECT_FALSE(wal->poll());
+  append_to(*wal, 510);
+  while (wal->poll()) {}
+  EXPECT_EQ(told, 510u);
+}
+
+TEST(WalWriter, WhatRecoveryHandsOverIsDurableBeforeTheRingIsEmptied) {
+  Disk counter;
+  std::vector<std::string> events;
+  std::vector<WalRecord> records;
+  for (Sequence s = 1; s <= 40; ++s) events.push_back(event_of(s, 400));
+  for (Sequence s = 1; s <= 40; ++s) records.push_back({s, events[s - 1]});
+  // A first life leaves 40 events in the ring only; a second one persists them, crashing everywhere.
+  for (std::uint64_t point = 0;; ++point) {
+    SCOPED_TRACE("crash point " + std::to_string(point));
+    Disk disk(point + 1);
+    auto first = disk.writer();
+    append_to(*first, 40, 400);
+    disk.storage->kill();
+    first.reset();
+    disk.storage->crash_at(disk.storage->operations() + point, true);
+    const bool made = disk.try_writer(small_options(), 2, 1, records).ok();
+    const bool crashed = disk.storage->crashed();
+    disk.storage->kill();
+    disk.storage->disarm();
+    const Log log = read_log(*disk.storage);
+    std::map<Sequence, std::string> all = log.events;
+    for (const WalRecord& r : log.tail.entries) all[r.sequence] = std::string(r.event);
+    ASSERT_EQ(all.size(), 40u);
+    for (const auto& [s, event] : all) ASSERT_EQ(event, event_of(s, 400));
+    if (made && !crashed) break;
+  }
+}
+
+// The heart: at every crash point, with every kind of end, what was acknowledged is there and nothing is wrong.
+struct Story {
+  Sequence durable = 0;   // acknowledged with power
+  Sequence appended = 0;  // acknowledged with process
+};
+Story live(Disk& disk) {
+  Story story;
+  auto made = disk.try_writer();
+  if (!made.ok()) return story;
+  WalWriter& wal = **made;
+  for (Sequence s = 1; s <= 120; ++s) {
+    if (!wal.append(s, event_of(s, 300)).ok()) break;
+    story.appended = s;
+    if (s % 3 == 0) {
+      if (!wal.wait_durable(s).ok()) break;
+      story.durable = s;
+    }
+    if (s % 7 == 0 && !wal.step(false).ok()) break;
+    if (s % 20 == 0 && (!wal.step_idle().ok() || !wal.retire_below(0).ok())) break;
+  }
+  story.durable = std::max(story.durable, wal.durable_sequence());
+  return story;
+}
+
+TEST(WalWriter, AckedIsKeptAtEveryCrashPoint) {
+  std::uint64_t points = 0;
+  {
+    Disk disk;
+    const Story story = live(disk);
+    ASSERT_EQ(story.appended, 120u);
+    points = disk.storage->operations();
+  }
+  ASSERT_GT(points, 50u);
+  for (std::uint64_t point = 0; point < points; ++point) {
+    for (const bool power : {true, false}) {
+      for (const unsigned survive : {0u, 50u, 100u}) {
+        if (!power && survive != 50) continue;
+        SCOPED_TRACE("crash point " + std::to_string(point) +
+                     (power ? " power cut, survive " + std::to_string(survive) : " kill"));
+        Disk disk(point * 7 + survive);
+        disk.storage->crash_at(point, point % 2 == 1);
+        const Story story = live(disk);
+        if (power)
+          disk.storage->power_cut(survive);
+        else
+          disk.storage->kill();
+        disk.storage->disarm();
+        const Log log = read_log(*disk.storage);
+        std::map<Sequence, std::string> all = log.events;
+        if (!power) {
+          for (const WalRecord& r : log.tail.entries) all[r.sequence] = std::string(r.event);
+        }
+        const Sequence promised = power ? story.durable : story.appended;
+        for (Sequence s = 1; s <= promised; ++s) ASSERT_TRUE(all.count(s)) << "lost " << s << " of " << promised;
+        for (const auto& [s, event] : all) ASSERT_EQ(event, event_of(s, 300)) << "wrong " << s;
+        ASSERT_LE(log.durable_proof, story.appended) << "a proof of what was never given";
+      }
+    }
+  }
+}
+
+TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
+  char name[] = "/tmp/daruma_wal_XXXXXX";
+  ASSERT_NE(mkdtemp(name), nullptr);
+  std::shared_ptr<Storage> storage = make_posix_storage();
+  ManualClock clock;
+  Random random(7);
+  WalOptions options;
+  options.segment_bytes = 1 << 20;
+  options.ring_bytes = 256 << 10;
+  constexpr Sequence kEvents = 4000;
+  {
+    WalCreate create;
+    create.directory = name;
+    create.store = kStore;
+    auto made = WalWriter::create(storage, options, create, system_clock(), random);
+    ASSERT_TRUE(made.ok()) << made.status().to_string();
+    WalWriter& wal = **made;
+    Mutex order;
+    Sequence next = 1;
+    std::atomic<bool> stop{false};
+    std::thread background([&] {
+      while (!stop) {
+        wal.poll();
+        std::this_thread::yield();
+      }
+    });
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([&] {
+        for (;;) {
+          Sequence mine = 0;
+          {
+            MutexLock lock(order);
+            if (next > kEvents) return;
+            mine = next++;
+            ASSERT_TRUE(wal.append(mine, event_of(mine, mine % 1000 == 0 ? 100000 : 300)).ok());
+          }
+          if (mine % 4 == 0) { ASSERT_TRUE(wal.wait_durable(mine).ok()); }
+          if (mine % 512 == 0) { ASSERT_TRUE(wal.retire_below(1).ok()); }
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    ASSERT_TRUE(wal.wait_durable(kEvents).ok());
+    stop = true;
+    background.join();
+    EXPECT_EQ(wal.stats().failures, 0u);
+  }
+  Sequence seen = 0;
+  auto entries = storage->list(std::string(name) + "/wal");
+  ASSERT_TRUE(entries.ok());
+  for (const DirectoryEntry& entry : *entries) {
+    if (!parse_segment_name(entry.name)) continue;
+    read_segment(*storage, std::string(name) + "/wal/" + entry.name, kStore, [&](const FrameView& f) {
+      for_each_record(f.header, f.payload, [&](const WalRecord& r) {
+        ASSERT_EQ(r.sequence, ++seen);
+        ASSERT_EQ(r.event, event_of(r.sequence, r.sequence % 1000 == 0 ? 100000 : 300));
+      });
+    });
+  }
+  EXPECT_EQ(seen, kEvents);
+  std::filesystem::remove_all(name);
+}
+
+}  // namespace
+}  // namespace daruma
