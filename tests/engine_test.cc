@@ -23,6 +23,12 @@ struct World {
   std::shared_ptr<SimStorage> disk = std::make_shared<SimStorage>();
   ManualClock clock;
   std::uint64_t seed = 7;
+  /// So small that a few checkpoints fill several levels.
+  CompactionSettings compaction{.level0_trigger = 2,
+                                .level1_bytes = 16 << 10,
+                                .level_factor = 2,
+                                .output_run_bytes = 8 << 10,
+                                .input_bytes_max = 64 << 10};
 
   Result<Store::Opened> open(const Options& options = small()) {
     Environment environment;
@@ -30,6 +36,7 @@ struct World {
     environment.clock = &clock;
     environment.seed = seed++;
     environment.threads = false;
+    environment.compaction = compaction;
     return Engine::open_store("store", options, environment);
   }
   Store must_open(RecoveryReport* report = nullptr) {
@@ -171,6 +178,143 @@ Batch step_of(std::uint64_t seed, std::uint64_t i, Keyspace k, Model& model) {
   return batch;
 }
 
+TEST(Engine, MergesLevelsAndForgetsWhatWasErased) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Model model;
+  Random random(11);
+  const auto key = [](std::uint64_t n) { return "key" + std::to_string(100'000 + n); };
+  for (int round = 0; round < 40; ++round) {
+    Batch batch;
+    for (int n = 0; n < 60; ++n) {
+      const std::string at = key(random.below(2000));
+      model[at].assign(100, static_cast<char>('a' + round % 26));
+      for (char& c : model[at]) c = static_cast<char>(c + random.below(4));
+      batch.put(k, at, model[at]);
+    }
+    if (round % 9 == 8) {
+      const std::string from = key(random.below(2000));
+      const std::string to = from + "~";
+      batch.erase_range(k, from.substr(0, 8), to);
+      model.erase(model.lower_bound(from.substr(0, 8)), model.lower_bound(to));
+    }
+    ASSERT_TRUE(store.write(batch).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+    ASSERT_TRUE(Engine::of(store).step().ok());
+    if (round % 10 == 9) {
+      world.disk->power_cut(50);
+      store = world.must_open();
+    }
+    expect_equal(store, k, model);
+  }
+  const KeyspaceStats deep = *store.keyspace_stats(k);
+  EXPECT_GE(deep.runs_per_level.size(), 3U);
+  std::vector<std::string> names;
+  for (std::uint64_t n = 0; n < 2000; n += 7) names.push_back(key(n));
+  const std::vector<std::string_view> wanted(names.begin(), names.end());
+  const auto got = store.multi_get(k, wanted);
+  ASSERT_EQ(got.size(), wanted.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const auto it = model.find(names[i]);
+    if (it == model.end()) {
+      EXPECT_TRUE(got[i].status().is(Code::kNotFound)) << names[i];
+    } else {
+      ASSERT_TRUE(got[i].ok()) << names[i] << ": " << got[i].status().to_string();
+      EXPECT_EQ(got[i].value(), it->second);
+      const auto pinned = store.get_pinned(k, names[i]);
+      ASSERT_TRUE(pinned.ok());
+      EXPECT_EQ(pinned.value().view(), it->second);
+    }
+  }
+  const View before = store.view();
+  ASSERT_TRUE(store.erase_range(k, "", "").ok());
+  ASSERT_TRUE(store.compact(k).ok());
+  EXPECT_EQ(store.keyspace_stats(k)->entries, 0U);
+  EXPECT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+  for (const auto& [name, value] : model) EXPECT_EQ(*store.get(k, name, before), value);  // removed files, still read
+  expect_equal(store, k, {});
+  world.disk->kill();
+  store = world.must_open();
+  expect_equal(store, k, {});
+}
+
+/// Names, sizes and bytes of all files below `directory`.
+std::map<std::string, std::string> contents(Storage& disk, const std::string& directory) {
+  std::map<std::string, std::string> all;
+  const std::vector<DirectoryEntry> entries = *disk.list(directory);
+  for (const DirectoryEntry& entry : entries) {
+    const std::string path = directory + "/" + entry.name;
+    if (entry.is_directory) {
+      all.merge(contents(disk, path));
+    } else {
+      all[path] = *read_whole(disk, path, std::uint64_t{1} << 30);
+    }
+  }
+  return all;
+}
+
+TEST(Engine, ReadOnlyServesTheSameAndChangesNoByte) {
+  World world;
+  Options looking = small();
+  looking.read_only = true;
+  EXPECT_TRUE(world.open(looking).status().is(Code::kNotFound));
+  EXPECT_FALSE(world.disk->list("store").ok());
+  Model model;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    for (std::uint64_t i = 0; i < 30; ++i) {
+      ASSERT_TRUE(store.write(step_of(3, i, k, model)).ok());
+      if (i == 20) { ASSERT_TRUE(store.checkpoint().ok()); }
+    }
+    EXPECT_TRUE(world.open(looking).status().is(Code::kBusy));
+  }
+  world.disk->kill();
+  const auto before = contents(*world.disk, "store");
+  {
+    Result<Store::Opened> one = world.open(looking);
+    Result<Store::Opened> two = world.open(looking);
+    ASSERT_TRUE(one.ok()) << one.status().to_string();
+    ASSERT_TRUE(two.ok()) << two.status().to_string();
+    EXPECT_TRUE(world.open().status().is(Code::kBusy));
+    Store& store = one->store;
+    const Keyspace k = *store.keyspace("k");
+    expect_equal(store, k, model);
+    EXPECT_TRUE(store.put(k, "a", "b").is(Code::kReadOnly));
+    EXPECT_TRUE(store.create_keyspace("l").status().is(Code::kReadOnly));
+    EXPECT_TRUE(store.checkpoint().is(Code::kReadOnly));
+    EXPECT_TRUE(store.compact(k).is(Code::kReadOnly));
+    EXPECT_TRUE(store.accept_damage(1).is(Code::kReadOnly));
+    EXPECT_TRUE(store.sync().ok());
+    EXPECT_TRUE(store.stats().read_only);
+  }
+  EXPECT_TRUE(contents(*world.disk, "store") == before);
+  Store again = world.must_open();
+  expect_equal(again, *again.keyspace("k"), model);
+}
+
+TEST(Engine, TheListenerHearsOfCheckpointsAndCompactions) {
+  struct Heard : EventListener {
+    std::uint64_t checkpoints = 0, compactions = 0;
+    void on_checkpoint(const CheckpointInfo& info) override { checkpoints += info.status.ok() && info.runs > 0; }
+    void on_compaction(const CompactionInfo& info) override { compactions += info.status.ok() && info.runs_in > 0; }
+  };
+  World world;
+  Options options = small();
+  const auto heard = std::make_shared<Heard>();
+  options.listener = heard;
+  Store store = std::move(world.open(options)->store);
+  const Keyspace k = *store.create_keyspace("k");
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(store.put(k, "a", std::to_string(i)).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  ASSERT_TRUE(store.compact(k).ok());
+  EXPECT_EQ(heard->checkpoints, 3U);
+  EXPECT_EQ(heard->compactions, 1U);
+}
+
 TEST(EngineModel, AnswersAsAMapDoesThroughCrashesAndReopenings) {
   for (std::uint64_t seed = 1; seed <= 20; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -187,7 +331,18 @@ TEST(EngineModel, AnswersAsAMapDoesThroughCrashesAndReopenings) {
       expect_equal(store, *k, model);
       for (std::uint64_t n = random.below(60); n > 0; --n) {
         ASSERT_TRUE(store.write(step_of(seed, i++, *k, model)).ok());
-        if (random.one_in(25)) { ASSERT_TRUE(store.checkpoint().ok()); }
+        if (random.one_in(10)) {
+          const Status made = store.checkpoint();
+          ASSERT_TRUE(made.ok()) << made.to_string();
+        }
+        if (random.one_in(10)) {
+          const Status stepped = Engine::of(store).step();
+          ASSERT_TRUE(stepped.ok()) << stepped.to_string();
+        }
+        if (random.one_in(40)) {
+          const Status merged = store.compact(*k);
+          ASSERT_TRUE(merged.ok()) << merged.to_string();
+        }
       }
       expect_equal(store, *k, model);
       if (random.one_in(2)) {
@@ -218,6 +373,8 @@ Outcome run_workload(World& world, std::uint64_t seed, std::uint64_t steps, Dura
     if (!store.write(step_of(seed, i, *k, scratch), {.durability = durability}).ok()) return outcome;
     outcome.acknowledged = i + 1;
     if (i % 5 == 4 && !store.checkpoint().ok()) return outcome;
+    if (i % 5 == 4 && !Engine::of(store).step().ok()) return outcome;
+    if (i % 17 == 16 && !store.compact(*k).ok()) return outcome;
   }
   return outcome;
 }

@@ -306,6 +306,9 @@ class Lazy final : public Storage {
   }
   Result<std::unique_ptr<Mapping>> map(const std::string& path) override { return base_.map(path); }
   Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override { return base_.lock(path); }
+  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override {
+    return base_.lock_shared(path);
+  }
   std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override { return base_.make_frame_queue(depth); }
   std::string boot_id() override { return base_.boot_id(); }
   Result<std::uint64_t> free_bytes(const std::string& path) override { return base_.free_bytes(path); }

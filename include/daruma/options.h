@@ -4,11 +4,14 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string_view>
 
 #include "daruma/limits.h"
 
 namespace daruma {
+
+class EventListener;
 
 /// What an acknowledged write survives.
 enum class Durability : std::uint8_t {
@@ -34,6 +37,10 @@ struct Options {
   /// Set to false to get kNotFound instead of a new, empty store.
   bool create_if_missing = true;
 
+  /// Set to true to look without touching: recovery happens in memory, not one byte of the store changes, writes give
+  /// kReadOnly. Several processes may read at once; none while a writer has the store (kBusy).
+  bool read_only = false;
+
   RecoveryPolicy recovery_policy = RecoveryPolicy::kServe;
 
   /// Called during open, on the opening thread, between steps of the longer passes. Must not call the store.
@@ -46,6 +53,12 @@ struct Options {
 
   /// Memory for decompressed blocks of runs, in bytes (0 to 1 TiB). Raise it to the size of the data read often.
   std::uint64_t cache_bytes = 64 << 20;
+
+  /// Most bytes a second that compaction writes; 0: no limit. Lower it where the device is shared.
+  std::uint64_t compaction_bytes_per_second = 0;
+
+  /// Told of checkpoints, compactions and background errors; see event_listener.h.
+  std::shared_ptr<EventListener> listener;
 
   /// Size of one log file (256 KiB to 1 GiB). Smaller files give space back sooner, larger ones rotate less.
   std::uint64_t segment_bytes = 32 << 20;

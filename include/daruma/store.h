@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daruma/event_listener.h"
 #include "daruma/options.h"
 #include "daruma/recovery_report.h"
 #include "daruma/status.h"
@@ -110,6 +111,41 @@ class DARUMA_API Cursor {
   std::unique_ptr<CursorState> state_;
 };
 
+/// A value where the store has it, without a copy. Keeps the memory alive: let it go soon. Thread: a value type.
+class DARUMA_API PinnedValue {
+ public:
+  [[nodiscard]] std::string_view view() const { return value_; }
+  operator std::string_view() const { return value_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  friend class Engine;
+  PinnedValue(std::shared_ptr<const void> pin, std::string_view value) : pin_(std::move(pin)), value_(value) {}
+  std::shared_ptr<const void> pin_;
+  std::string_view value_;
+};
+
+/// A stretch of acknowledged events that is lost, and the keys whose answers are in doubt because of it.
+struct DamageInfo {
+  std::uint64_t id = 0;                   ///< for `accept_damage`; never reused
+  std::optional<std::uint32_t> keyspace;  ///< nothing: every keyspace
+  std::string keys;                       ///< in words: "all keys", "3 keys by hash", "from 0x61 up to 0x7a"
+  Sequence first_sequence = 0;
+  Sequence last_sequence = 0;
+  std::string cause;      ///< case name, as in the recovery report
+  std::string file;       ///< relative to the store
+  bool accepted = false;  ///< given up: reads answer from what is left
+};
+
+struct KeyspaceStats {
+  std::uint64_t memtable_entries = 0;  ///< versions not yet in runs
+  std::uint64_t memtable_bytes = 0;
+  std::uint64_t entries = 0;     ///< versions in runs, tombstones included
+  std::uint64_t tombstones = 0;  ///< of those
+  std::uint64_t runs = 0;
+  std::uint64_t run_bytes = 0;  ///< in files
+  std::vector<std::uint64_t> runs_per_level;
+};
+
 struct StoreStats {
   Sequence sequence = 0;           ///< newest event
   Sequence durable_sequence = 0;   ///< newest event that survives power loss
@@ -118,7 +154,13 @@ struct StoreStats {
   std::uint64_t keyspaces = 0;
   std::uint64_t runs = 0;
   std::uint64_t run_bytes = 0;
-  std::uint64_t checkpoints = 0;  ///< since open
+  std::uint64_t checkpoints = 0;      ///< since open
+  std::uint64_t compactions = 0;      ///< since open
+  std::uint64_t compacted_bytes = 0;  ///< written by them
+  std::uint64_t log_bytes = 0;        ///< segments on disk
+  std::uint64_t damage = 0;           ///< entries of the damage map that block reads
+  bool read_only = false;
+  Status background;  ///< why the log or the last background work failed; ok when all is well
 };
 
 /// Thread: every method from any thread. Copies share one store; the last one gone abandons it: nothing is flushed.
@@ -146,6 +188,8 @@ class DARUMA_API Store {
   /// kNotFound when the key is not there; kDataLoss when the answer may lie in a damaged range.
   Result<std::string> get(Keyspace keyspace, std::string_view key) const;
   Result<std::string> get(Keyspace keyspace, std::string_view key, const View& view) const;
+  /// As `get`, without the copy.
+  Result<PinnedValue> get_pinned(Keyspace keyspace, std::string_view key) const;
   /// One result a key, in order, all at one read position.
   std::vector<Result<std::string>> multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const;
   [[nodiscard]] View view() const;
@@ -159,7 +203,16 @@ class DARUMA_API Store {
 
   /// Writes everything up to now into runs, publishes a snapshot and releases the log behind it.
   Status checkpoint();
+  /// Merges every run of the keyspace into its bottom level: deleted and overwritten values give back their space, as
+  /// far as no view needs them. Checkpoints first.
+  Status compact(Keyspace keyspace);
   [[nodiscard]] StoreStats stats() const;
+  Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;  ///< kNotFound
+
+  /// What is lost and blocks reads, and what was but has been accepted.
+  [[nodiscard]] std::vector<DamageInfo> damage() const;
+  /// Gives a loss up, durably: reads then answer from what is left, which may be an older value or none. kNotFound.
+  Status accept_damage(std::uint64_t id);
 
  private:
   friend class Engine;

@@ -4,10 +4,8 @@
 // older kept generation is released. Killed at any point, the store recovers from the generation before.
 #include "base/assert.h"
 #include "base/status_macros.h"
-#include "engine/engine.h"
+#include "engine/jobs.h"
 #include "engine/sources.h"
-#include "run/run_builder.h"
-#include "run/run_format.h"
 #include "snapshot/merge.h"
 #include "snapshot/retention.h"
 
@@ -19,44 +17,82 @@ struct Engine::Frozen {
   Sequence sequence = 0;
 };
 
-Status Engine::checkpoint() {
-  MutexLock lock(checkpoint_mutex_);
-  return checkpoint_locked();
+bool Engine::memtables_full() const {
+  return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes;
+}
+bool Engine::memtables_overfull() const {
+  return memtable_bytes_.load(std::memory_order_relaxed) > 2 * options_.memtable_bytes;
 }
 
-Status Engine::checkpoint_locked() {
+Status Engine::checkpoint() { return checkpoint_if(&Engine::always); }
+
+/// `due` is asked again once the lock is held: whoever had it may have done the work.
+Status Engine::checkpoint_if(bool (Engine::*due)() const) {
+  if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
+  CheckpointInfo info;
+  const std::int64_t began = clock_.monotonic_ns();
+  {
+    MutexLock lock(checkpoint_mutex_);
+    if (!(this->*due)()) return {};
+    info.status = checkpoint_locked(info);
+  }
+  info.duration_ns = clock_.monotonic_ns() - began;
+  if (options_.listener && !stopping()) options_.listener->on_checkpoint(info);
+  return info.status;
+}
+
+Status Engine::checkpoint_locked(CheckpointInfo& info) {
+  DARUMA_TRY(settle());
   const Frozen frozen = freeze();
+  info.sequence = frozen.sequence;
   if (frozen.sequence == snapshot_sequence_.load(std::memory_order_relaxed) && !generations_.empty()) return {};
   DARUMA_TRY(wal_->wait_durable(frozen.sequence));
-  DARUMA_TRY_ASSIGN(const auto runs, flush(frozen));
+  Outputs outputs;
+  if (Status status = flush(frozen, outputs); !status.ok()) return give_up(outputs, std::move(status));
 
-  Manifest next;
-  next.store = store_id_;
-  next.number = next_manifest_;
+  Manifest next = next_generation();
   next.sequence = frozen.sequence;
-  next.durable_sequence = wal_->durable_sequence();
-  next.next_file_number = next_file_;
-  next.next_segment = wal_->live_segments().empty() ? 1 : wal_->live_segments().back().number + 1;
-  next.created_wall_ns = clock_.wall_ns();
-  if (!generations_.empty()) {
-    next.previous_number = generations_.front().number;
-    next.previous_hash = manifest_hash(generations_.front());
-    for (const PlacedRun& placed : generations_.front().runs) {
-      if (frozen.state->find(placed.info.keyspace))
-        next.runs.push_back(placed);  // those of dropped keyspaces are left out
-    }
+  std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
+  for (const auto& run : outputs.runs) next.runs.push_back({run->info, 0});
+  DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
+  if (!generations_.empty()) damage.forget_accepted(generations_.front().sequence);
+  next.damage.clear();
+  damage.encode(next.damage);
+  if (Status status = publish_generation(std::move(next)); !status.ok()) return give_up(outputs, std::move(status));
+
+  std::set<std::uint32_t> changed;
+  for (const auto& run : outputs.runs) {
+    changed.insert(run->info.keyspace);
+    on_disk_[run->info.number] = run->info;
+    live_[run->info.number] = run;
   }
-  for (const auto& run : runs) next.runs.push_back({run->info, 0});
-  if (frozen.state->damage) frozen.state->damage->encode(next.damage);
-  DARUMA_TRY(publish_manifest(*storage_, directory_, next));
-  ++next_manifest_;
-  generations_.insert(generations_.begin(), std::move(next));
-  install(frozen, runs);
+  {
+    MutexLock lock(write_mutex_);
+    auto state = std::make_shared<State>(*current_);
+    std::uint64_t released = 0;
+    for (auto& keyspace : state->keyspaces) {
+      const KeyspaceState* then = frozen.state->find(keyspace->id);
+      if (!then || then->frozen.empty()) continue;
+      auto without = std::make_shared<KeyspaceState>(*keyspace);
+      for (const auto& memtable : then->frozen) {
+        released += memtable->bytes();
+        std::erase(without->frozen, memtable);
+      }
+      keyspace = std::move(without);
+    }
+    place_runs(*state, changed);
+    memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
+    publish_state(std::move(state));
+  }
+  std::erase_if(live_, [&](const auto& entry) { return !frozen.state->find(entry.second->info.keyspace); });
+  info.runs = outputs.runs.size();
+  info.bytes = outputs.bytes;
   snapshot_sequence_.store(frozen.sequence, std::memory_order_relaxed);
   checkpoints_.fetch_add(1, std::memory_order_relaxed);
   return release();
 }
 
+/// The active memtables join those that an earlier attempt could not flush.
 Engine::Frozen Engine::freeze() {
   MutexLock lock(write_mutex_);
   auto state = std::make_shared<State>(*current_);
@@ -71,23 +107,17 @@ Engine::Frozen Engine::freeze() {
   return {state, last_};
 }
 
-std::vector<Sequence> Engine::pinned_sequences() const {
-  MutexLock lock(views_mutex_);
-  return {views_.begin(), views_.end()};
-}
-
-/// One run a keyspace, read back and verified before anyone relies on it.
-Result<std::vector<std::shared_ptr<LiveRun>>> Engine::flush(const Frozen& frozen) {
+/// One run a keyspace. Views keep their memtables alive themselves, so of each key only the newest version goes on.
+Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
   std::vector<const KeyspaceState*> work;
   for (const auto& keyspace : frozen.state->keyspaces) {
     if (!keyspace->frozen.empty()) work.push_back(keyspace.get());
   }
-  const std::vector<Sequence> pinned = pinned_sequences();
-  const std::uint64_t job = next_file_;
-  std::vector<std::shared_ptr<LiveRun>> runs;
+  // Every checkpoint leaves a run that tells its sequence, if only a marker: the chain must have no gap.
+  if (work.empty()) work.push_back(frozen.state->find(kCatalogKeyspace));
+  std::uint64_t job = 0;
   for (std::size_t i = 0; i < work.size(); ++i) {
     MergeSettings settings;
-    settings.pinned = pinned;
     std::vector<std::unique_ptr<MergeSource>> sources;
     for (const auto& memtable : work[i]->frozen) {
       std::unique_ptr<EntrySource> source = memtable_source(*memtable);
@@ -97,7 +127,9 @@ Result<std::vector<std::shared_ptr<LiveRun>>> Engine::flush(const Frozen& frozen
     }
     RunIdentity identity;
     identity.store = store_id_;
-    identity.number = next_file_++;
+    identity.number = next_file_.fetch_add(1, std::memory_order_relaxed);
+    outputs.numbers.push_back(identity.number);
+    if (i == 0) job = identity.number;
     identity.keyspace = work[i]->id;
     identity.job_id = job;
     identity.job_index = static_cast<std::uint32_t>(i);
@@ -105,56 +137,21 @@ Result<std::vector<std::shared_ptr<LiveRun>>> Engine::flush(const Frozen& frozen
     identity.checkpoint_sequence = frozen.sequence;
     identity.prev_sequence = snapshot_sequence_.load(std::memory_order_relaxed);
     identity.created_wall_ns = clock_.wall_ns();
-    DARUMA_TRY_ASSIGN(const std::unique_ptr<RunBuilder> builder,
+    DARUMA_TRY_ASSIGN(std::unique_ptr<RunBuilder> builder,
                       RunBuilder::create(*storage_, directory_ + "/" + std::string(kRunDirectory), identity));
     Merge merge(std::move(sources), std::move(settings));
-    for (; merge.valid(); merge.next())
+    for (; merge.valid(); merge.next()) {
+      if (stopping()) return {Code::kAborted, "the store is being abandoned"};
       DARUMA_TRY(builder->add(merge.key(), merge.sequence(), merge.kind(), merge.value()));
+    }
     DARUMA_TRY(merge.status());
     for (const RangeErase& erase : merge.erases()) builder->add_range_erase(erase);
-    DARUMA_TRY_ASSIGN(const RunInfo info, builder->finish({}));
-    DARUMA_TRY(builder->publish(/*sync_directory=*/false));
-    DARUMA_TRY_ASSIGN(std::shared_ptr<LiveRun> run, open_run(info));
-    DARUMA_TRY_ASSIGN(const RunReader::Verified verified, run->reader->verify());
-    DARUMA_TRY(verified.status());
-    runs.push_back(std::move(run));
+    DARUMA_TRY(add_output(std::move(builder), {}, outputs));
   }
-  DARUMA_TRY(storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory)));
-  return runs;
+  return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));
 }
 
-Result<std::shared_ptr<LiveRun>> Engine::open_run(const RunInfo& info) {
-  auto run = std::make_shared<LiveRun>();
-  run->info = info;
-  DARUMA_TRY_ASSIGN(
-      run->reader,
-      RunReader::open(*storage_, directory_ + "/" + std::string(kRunDirectory) + "/" + run_name(info.number), store_id_,
-                      info.number, cache_, info));
-  return run;
-}
-
-/// The frozen memtables give way to their runs. What was frozen is behind what was written meanwhile, and stays so.
-void Engine::install(const Frozen& frozen, const std::vector<std::shared_ptr<LiveRun>>& runs) {
-  MutexLock lock(write_mutex_);
-  auto state = std::make_shared<State>(*current_);
-  std::uint64_t released = 0;
-  for (auto& keyspace : state->keyspaces) {
-    const KeyspaceState* then = frozen.state->find(keyspace->id);
-    if (!then || then->frozen.empty()) continue;
-    auto changed = std::make_shared<KeyspaceState>(*keyspace);
-    for (const auto& memtable : then->frozen) {
-      released += memtable->bytes();
-      std::erase(changed->frozen, memtable);
-    }
-    for (const auto& run : runs) {
-      if (run->info.keyspace == keyspace->id) changed->runs.insert(changed->runs.begin(), run);
-    }
-    keyspace = std::move(changed);
-  }
-  memtable_bytes_.fetch_sub(std::min(released, memtable_bytes_.load()), std::memory_order_relaxed);
-  publish_state(std::move(state));
-}
-
+/// Forgets what no kept generation needs, in the order that retention.h gives.
 Status Engine::release() {
   if (generations_.size() > kGenerationsKept) generations_.resize(kGenerationsKept);
   RetentionInput input;
@@ -162,28 +159,20 @@ Status Engine::release() {
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> manifests,
                     storage_->list(directory_ + "/" + std::string(kManifestDirectory)));
   for (const DirectoryEntry& entry : manifests) {
-    const std::optional<std::uint64_t> number = manifest_number(entry.name);
-    // Older than every kept one: superseded. Newer ones, and rejected ones between, are evidence.
-    if (number && *number < generations_.back().number) input.manifests_on_disk.insert(*number);
+    if (const std::optional<std::uint64_t> number = manifest_number(entry.name))
+      input.manifests_on_disk.insert(*number);
   }
-  for (const Manifest& manifest : generations_) input.manifests_on_disk.insert(manifest.number);
-  std::set<std::uint64_t> named;
-  for (const Manifest& manifest : generations_) {
-    for (const PlacedRun& placed : manifest.runs) {
-      if (named.insert(placed.info.number).second) input.runs_on_disk.push_back(placed.info);
-    }
+  for (bool more = true; more;) {
+    input.runs_on_disk.clear();
+    for (const auto& [number, info] : on_disk_) input.runs_on_disk.push_back(info);
+    const RetentionPlan plan = plan_retention(input);
+    DARUMA_TRY(apply_retention(*storage_, directory_, plan));
+    for (const std::uint64_t number : plan.remove_manifests) input.manifests_on_disk.erase(number);
+    for (const std::uint64_t number : plan.remove_runs) on_disk_.erase(number);
+    more = !plan.remove_runs.empty() && !plan.wait_runs.empty();
+    if (!more && generations_.size() >= kGenerationsKept) DARUMA_TRY(wal_->retire_below(plan.keep_log_from));
   }
-  const RetentionPlan plan = plan_retention(input);
-  DARUMA_TRY(apply_retention(*storage_, directory_, plan));
-  if (generations_.size() < kGenerationsKept) return {};
-  return wal_->retire_below(plan.keep_log_from);
-}
-
-Status Engine::step() {
-  while (wal_->poll()) {}
-  DARUMA_TRY(wal_->step_idle());
-  if (memtable_bytes_.load(std::memory_order_relaxed) < options_.memtable_bytes) return {};
-  return checkpoint();
+  return {};
 }
 
 }  // namespace daruma

@@ -4,12 +4,13 @@
 //
 // What must stay true:
 //   - A write is appended to the log before it is in a memtable, in a memtable before it is visible, and visible in
-//   sequence
-//     order. `write_mutex_` makes it so; readers take no lock.
+//     sequence order. `write_mutex_` makes it so; readers take no lock.
 //   - Nothing is released (log, runs, memtables) before what replaces it is durable and has been read back.
 //   - Destruction writes nothing.
+//   - A job (flush, compaction) that failed leaves no output behind before the next one starts (catalogue.h says why).
 //
-// Lock order: checkpoint_mutex_, write_mutex_, then the locks inside the log; none is held while user code runs.
+// Lock order: compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks inside the log; none is held while
+// user code runs, except compaction_mutex_, which keeps what listeners hear in order.
 #pragma once
 
 #include <atomic>
@@ -27,6 +28,8 @@
 #include "engine/state.h"
 #include "io/storage.h"
 #include "run/block_cache.h"
+#include "run/run_builder.h"
+#include "snapshot/compaction_picker.h"
 #include "snapshot/manifest.h"
 #include "wal/wal_writer.h"
 
@@ -38,6 +41,7 @@ struct Environment {
   Clock* clock = nullptr;
   std::uint64_t seed = 0;  ///< for identities
   bool threads = true;     ///< false: background work happens only in `Engine::step`
+  CompactionSettings compaction{};
 };
 
 class Engine : public std::enable_shared_from_this<Engine> {
@@ -54,8 +58,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Result<Sequence> write(const Batch& batch, std::optional<Durability> wait) EXCLUDES(write_mutex_);
   Status sync(Sequence through);
   Result<std::string> get(std::uint32_t keyspace, std::string_view key, const View* view) const;
-  View view() EXCLUDES(views_mutex_);
-  Result<Cursor> cursor(Keyspace keyspace, const CursorOptions& options);
+  Result<PinnedValue> get_pinned(std::uint32_t keyspace, std::string_view key) const;
+  std::vector<Result<std::string>> multi_get(std::uint32_t keyspace, const std::vector<std::string_view>& keys) const;
+  View view() const;
+  Result<Cursor> cursor(Keyspace keyspace, const CursorOptions& options) const;
 
   Result<Keyspace> create_keyspace(std::string_view name) EXCLUDES(write_mutex_);
   Result<Keyspace> keyspace(std::string_view name) const;
@@ -63,12 +69,17 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status drop_keyspace(Keyspace keyspace) EXCLUDES(write_mutex_);
   std::vector<KeyspaceInfo> keyspaces() const;
   Status checkpoint() EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status compact(Keyspace keyspace) EXCLUDES(compaction_mutex_, checkpoint_mutex_);
   StoreStats stats() const;
+  Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;
+  std::vector<DamageInfo> damage() const;
+  Status accept_damage(std::uint64_t id) EXCLUDES(checkpoint_mutex_, write_mutex_);
 
-  /// One round of background work on the calling thread: the log, then a checkpoint when one is due.
+  /// One round of background work on the calling thread: the log, a checkpoint when one is due, a compaction likewise.
   Status step();
 
-  [[nodiscard]] static std::uint32_t id_of(Keyspace keyspace) { return keyspace.id(); }
+  /// For tests, which drive the background work themselves.
+  [[nodiscard]] static Engine& of(const Store& store) { return *store.engine_; }
 
  private:
   friend struct View::State;
@@ -77,11 +88,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // open.cc: before any other thread knows of the engine
   struct Start;
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status lock_to_write();
+  Status lock_to_read();
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc
@@ -93,24 +108,50 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void publish_state(std::shared_ptr<State> state) REQUIRES(write_mutex_);
 
   // checkpoint.cc
-  Status checkpoint_locked() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
-  std::vector<Sequence> pinned_sequences() const EXCLUDES(views_mutex_);
   struct Frozen;
+  struct Outputs;
+  Status checkpoint_if(bool (Engine::*due)() const) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status checkpoint_locked(CheckpointInfo& info) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  [[nodiscard]] bool memtables_full() const;
+  [[nodiscard]] bool memtables_overfull() const;
+  [[nodiscard]] bool always() const { return true; }
   Frozen freeze() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
-  Result<std::vector<std::shared_ptr<LiveRun>>> flush(const Frozen& frozen) REQUIRES(checkpoint_mutex_);
-  void install(const Frozen& frozen, const std::vector<std::shared_ptr<LiveRun>>& runs) REQUIRES(checkpoint_mutex_)
-      EXCLUDES(write_mutex_);
+  Status flush(const Frozen& frozen, Outputs& outputs) REQUIRES(checkpoint_mutex_);
   Status release() REQUIRES(checkpoint_mutex_);
-  Result<std::shared_ptr<LiveRun>> open_run(const RunInfo& info);
-  void background();
+
+  // jobs.cc: what flush and compaction share
+  Status add_output(std::unique_ptr<RunBuilder> builder, std::vector<std::uint64_t> supersedes, Outputs& outputs);
+  Result<std::shared_ptr<LiveRun>> open_run(const RunInfo& info) const;
+  Manifest next_generation() REQUIRES(checkpoint_mutex_);
+  Status publish_generation(Manifest next) REQUIRES(checkpoint_mutex_);
+  Status give_up(const Outputs& outputs, Status why) REQUIRES(checkpoint_mutex_);
+  Status settle() REQUIRES(checkpoint_mutex_);
+  void place_runs(State& state, const std::set<std::uint32_t>& keyspaces) REQUIRES(checkpoint_mutex_);
+  [[nodiscard]] bool stopping() const { return stop_.load(std::memory_order_relaxed); }
+
+  // compact.cc
+  struct Compaction;
+  Result<bool> compact_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
+  Status run_compaction(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
+  Status move_run(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status merge_runs(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
+  Status install_compaction(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void pace(std::int64_t began, std::uint64_t bytes) const;
+
+  // background.cc
+  void drive_log();
+  void drive_compactions();
+  void tell_background(const char* what, const Status& status) EXCLUDES(background_mutex_);
 
   const std::string directory_;
   const Options options_;
   const std::shared_ptr<Storage> storage_;
   Clock& clock_;
+  const bool threads_;
+  const CompactionSettings compaction_;
   std::unique_ptr<DirectoryLock> lock_;
   StoreId store_id_;
-  std::unique_ptr<WalWriter> wal_;
+  std::unique_ptr<WalWriter> wal_;  // null when read-only
   std::shared_ptr<BlockCache> cache_;
 
   std::atomic<const State*> state_{nullptr};
@@ -124,26 +165,35 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Sequence last_ GUARDED_BY(write_mutex_) = 0;
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
 
+  Mutex compaction_mutex_;
+  std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);  // cannot be read whole, so are not compacted
+
   Mutex checkpoint_mutex_;
-  std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);  // newest first
-  std::uint64_t next_file_ GUARDED_BY(checkpoint_mutex_) = 1;
+  std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);                       // newest first
+  std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
+  std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
+  std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
+  std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
   std::uint64_t next_manifest_ GUARDED_BY(checkpoint_mutex_) = 1;
+  std::atomic<std::uint64_t> next_file_{1};
   std::atomic<Sequence> snapshot_sequence_{0};
   std::atomic<std::uint64_t> checkpoints_{0};
+  std::atomic<std::uint64_t> compactions_{0};
+  std::atomic<std::uint64_t> compacted_bytes_{0};
 
-  mutable Mutex views_mutex_;
-  std::multiset<Sequence> views_ GUARDED_BY(views_mutex_);
+  mutable Mutex background_mutex_;
+  std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work
 
   EpochRetired retired_;
   std::atomic<bool> stop_{false};
-  std::thread worker_;
+  std::thread log_driver_;
+  std::thread compactor_;
 };
 
 struct View::State {
-  std::shared_ptr<Engine> engine;
+  std::shared_ptr<const Engine> engine;
   std::shared_ptr<const daruma::State> state;
   Sequence sequence = 0;
-  ~State();
 };
 
 }  // namespace daruma

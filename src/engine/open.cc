@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The only way to start. Passes, in order: lock, choose snapshot, open runs, replay, set aside, start log, report.
-// Everything up to and including `replay` only reads; from then on each step publishes something whole, so that a kill
-// in between leaves the start before or the start after, and the same answers.
+// The only way to start. Passes, in order: lock, choose snapshot, open runs, replay, set aside, start log, tidy,
+// report. Everything up to and including `replay` only reads; from then on each step publishes something whole, so that
+// a kill in between leaves the start before or the start after, and the same answers.
 #include <cstdio>
 
 #include "base/assert.h"
 #include "base/status_macros.h"
-#include "engine/engine.h"
-#include "engine/sources.h"
+#include "engine/jobs.h"
 #include "recovery/log_replay.h"
 #include "run/run_format.h"
 #include "snapshot/catalogue.h"
@@ -20,6 +19,8 @@ struct Engine::Start {
   RecoveryReport report;
   bool found_anything = false;
   Catalogue catalogue;
+  bool no_generation = false;             // no manifest to start from
+  std::vector<DirectoryEntry> run_files;  // in runs/
   std::vector<PlacedRun> runs;
   DamageMap damage;
   LogReplay log;
@@ -52,6 +53,17 @@ Status check(const Options& options) {
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
 
+Status nothing_here(const std::string& directory) {
+  return {Code::kNotFound, "there is no store here", {.file = directory}, "create one with create_if_missing"};
+}
+
+/// The entries of a directory of the store; none when it is not there.
+Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::string& directory) {
+  Result<std::vector<DirectoryEntry>> entries = storage.list(directory);
+  if (!entries.ok() && entries.status().is(Code::kNotFound)) return std::vector<DirectoryEntry>();
+  return entries;
+}
+
 std::string hex(const StoreId& id) {
   char text[33];
   std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(id.high),
@@ -66,6 +78,8 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       options_(std::move(options)),
       storage_(environment.storage),
       clock_(*environment.clock),
+      threads_(environment.threads),
+      compaction_(environment.compaction),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
       random_(environment.seed) {}
 
@@ -76,7 +90,10 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
   std::shared_ptr<Engine> engine(new Engine(directory, options, environment));
   Start start;
   DARUMA_TRY(engine->recover(start));
-  if (environment.threads) engine->worker_ = std::thread([raw = engine.get()] { raw->background(); });
+  if (environment.threads && !options.read_only) {
+    engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
+    engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
+  }
   return Opened{std::move(engine), std::move(start.report)};
 }
 
@@ -88,7 +105,8 @@ Result<Store::Opened> Engine::open_store(const std::string& directory, const Opt
 
 Engine::~Engine() {
   stop_.store(true);
-  if (worker_.joinable()) worker_.join();
+  if (log_driver_.joinable()) log_driver_.join();
+  if (compactor_.joinable()) compactor_.join();
 }
 
 Status Engine::recover(Start& start) {
@@ -104,30 +122,49 @@ Status Engine::recover(Start& start) {
       options_.on_recovery_progress({name, start.pass_bytes, start.pass_bytes});
     return status;
   };
-  DARUMA_TRY(pass("lock", [&]() -> Status {
-    if (!options_.create_if_missing) {
-      Result<std::vector<DirectoryEntry>> names = storage_->list(directory_);
-      if (!names.ok()) return names.status();
-      if (names->empty())
-        return {Code::kNotFound, "there is no store here", {.file = directory_}, "create one with create_if_missing"};
-    }
-    DARUMA_TRY(storage_->make_directory(directory_));
-    DARUMA_TRY_ASSIGN(lock_, storage_->lock(directory_ + "/lock"));
-    for (const char* room : {"wal", "runs", "snapshots", "quarantine", "recoveries"}) {
-      DARUMA_TRY(storage_->make_directory(directory_ + "/" + room));
-    }
-    DARUMA_TRY(storage_->sync_directory(directory_));
-    const std::size_t slash = directory_.find_last_of('/');
-    return storage_->sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash));
-  }));
+  DARUMA_TRY(pass("lock", [&] { return options_.read_only ? lock_to_read() : lock_to_write(); }));
   DARUMA_TRY(pass("choose snapshot", [&] { return choose_snapshot(start); }));
   DARUMA_TRY(pass("open runs", [&] { return open_runs(start); }));
   DARUMA_TRY(pass("replay", [&] { return replay(start); }));
   DARUMA_TRY(pass("set aside", [&] { return set_damage(start); }));
-  DARUMA_TRY(pass("start log", [&] { return start_log(start); }));
+  if (!options_.read_only) {
+    DARUMA_TRY(pass("start log", [&] { return start_log(start); }));
+    DARUMA_TRY(pass("tidy", [&] { return tidy(start); }));
+  }
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - began;
-  start.report.outcome = read_only_.load() ? "read_only" : "served";
-  write_report(start);
+  start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
+  if (!options_.read_only) write_report(start);
+  return {};
+}
+
+Status Engine::lock_to_write() {
+  if (!options_.create_if_missing) {
+    DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, storage_->list(directory_));
+    if (names.empty()) return nothing_here(directory_);
+  }
+  DARUMA_TRY(storage_->make_directory(directory_));
+  DARUMA_TRY_ASSIGN(lock_, storage_->lock(directory_ + "/lock"));
+  for (const char* room : {"wal", "runs", "snapshots", "quarantine", "recoveries"}) {
+    DARUMA_TRY(storage_->make_directory(directory_ + "/" + room));
+  }
+  DARUMA_TRY(storage_->sync_directory(directory_));
+  const std::size_t slash = directory_.find_last_of('/');
+  return storage_->sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash));
+}
+
+/// A store without a lock file is a copy that nobody has opened yet: nobody can be writing it through us.
+Status Engine::lock_to_read() {
+  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, storage_->list(directory_));
+  const auto has = [&](std::string_view name) {
+    return std::any_of(names.begin(), names.end(), [&](const DirectoryEntry& entry) { return entry.name == name; });
+  };
+  if (!has("wal") && !has("runs") && !has("snapshots")) return nothing_here(directory_);
+  Result<std::unique_ptr<DirectoryLock>> lock = storage_->lock_shared(directory_ + "/lock");
+  if (lock.ok()) {
+    lock_ = std::move(*lock);
+  } else if (!lock.status().is(Code::kNotFound)) {
+    return lock.status();
+  }
   return {};
 }
 
@@ -161,13 +198,14 @@ Status Engine::choose_snapshot(Start& start) {
     if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
   }
   // Runs on disk: their numbers are taken, and without any manifest they are the state.
-  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> files,
-                    storage_->list(directory_ + "/" + std::string(kRunDirectory)));
+  DARUMA_TRY_ASSIGN(start.run_files, list_if_there(*storage_, directory_ + "/" + std::string(kRunDirectory)));
+  std::uint64_t next_file = next_file_;
   std::vector<RunInfo> described;
-  for (const DirectoryEntry& entry : files) {
-    std::uint64_t number = 0;
-    if (std::sscanf(entry.name.c_str(), "%16lu.run", &number) != 1) continue;
-    next_file_ = std::max(next_file_, number + 1);
+  for (const DirectoryEntry& entry : start.run_files) {
+    const std::optional<std::uint64_t> numbered = run_number(entry.name);
+    if (!numbered) continue;
+    const std::uint64_t number = *numbered;
+    next_file = std::max(next_file, number + 1);
     if (entry.name != run_name(number) || catalogue.newest()) continue;
     start.found_anything = true;
     const auto store = catalogue.store;
@@ -191,7 +229,7 @@ Status Engine::choose_snapshot(Start& start) {
     RebuiltState rebuilt = rebuild_from_runs(described);
     start.runs = std::move(rebuilt.runs);
     snapshot_sequence_ = rebuilt.sequence;
-    next_file_ = std::max(next_file_, rebuilt.next_file_number);
+    next_file = std::max(next_file, rebuilt.next_file_number);
     RecoveryFinding finding;
     finding.case_name = "manifest_rebuilt";
     finding.file = "snapshots";
@@ -207,71 +245,76 @@ Status Engine::choose_snapshot(Start& start) {
       start.damage.add(std::move(entry));
     }
   }
+  next_file_ = next_file;
   return {};
 }
 
 Status Engine::open_runs(Start& start) {
-  auto state = std::make_shared<State>();
-  auto catalogue = std::make_shared<KeyspaceState>();
-  catalogue->id = kCatalogKeyspace;
-  std::map<std::uint32_t, std::vector<std::shared_ptr<LiveRun>>> by_keyspace;
   for (const PlacedRun& placed : start.runs) {
+    on_disk_[placed.info.number] = placed.info;
+    if (is_marker(placed.info)) continue;
     ++start.report.files;
     Result<std::shared_ptr<LiveRun>> run = open_run(placed.info);
-    if (!run.ok()) {  // lost: its keys answer kDataLoss, everything else is served
-      DamageEntry entry;
-      entry.keyspace = placed.info.keyspace;
-      entry.keys = DamageEntry::Keys::kRange;
-      entry.begin = placed.info.smallest_key;
-      entry.end = placed.info.largest_key + '\0';
-      entry.sequence_lo = placed.info.min_sequence;
-      entry.sequence_hi = placed.info.max_sequence;
-      entry.cause = "run_lost";
-      entry.file = "runs/" + run_name(placed.info.number);
-      RecoveryFinding finding;
-      finding.case_name = "run_lost";
-      finding.file = entry.file;
-      finding.verdict = "corrupt";
-      finding.action = "block_key_range";
-      finding.first_sequence = entry.sequence_lo;
-      finding.last_sequence = entry.sequence_hi;
-      finding.detail = run.status().to_string();
-      finding.damage_id = start.damage.add(std::move(entry));
-      start.report.findings.push_back(std::move(finding));
-      ++start.report.lost.stretches;
+    if (run.ok()) {
+      live_[placed.info.number] = std::move(*run);
       continue;
     }
-    by_keyspace[placed.info.keyspace].push_back(*run);
+    // Lost: its keys answer kDataLoss, everything else is served.
+    DamageEntry entry;
+    entry.keyspace = placed.info.keyspace;
+    entry.keys = DamageEntry::Keys::kRange;
+    entry.begin = placed.info.smallest_key;
+    entry.end = placed.info.largest_key + '\0';
+    entry.sequence_lo = placed.info.min_sequence;
+    entry.sequence_hi = placed.info.max_sequence;
+    entry.cause = "run_lost";
+    entry.file = "runs/" + run_name(placed.info.number);
+    RecoveryFinding finding;
+    finding.case_name = "run_lost";
+    finding.file = entry.file;
+    finding.verdict = "corrupt";
+    finding.action = "block_key_range";
+    finding.first_sequence = entry.sequence_lo;
+    finding.last_sequence = entry.sequence_hi;
+    finding.detail = run.status().to_string();
+    finding.damage_id = start.damage.add(std::move(entry));
+    start.report.findings.push_back(std::move(finding));
+    ++start.report.lost.stretches;
   }
-  for (auto& [id, runs] : by_keyspace) {
-    std::sort(runs.begin(), runs.end(),
-              [](const auto& a, const auto& b) { return a->info.max_sequence > b->info.max_sequence; });
+  if (generations_.empty()) {  // rebuilt, or new: what the runs are placed by
+    Manifest rebuilt;
+    rebuilt.runs = start.runs;
+    generations_.push_back(std::move(rebuilt));
+    start.no_generation = true;
   }
-  catalogue->runs = by_keyspace[kCatalogKeyspace];
+  auto state = std::make_shared<State>();
+  auto catalog = std::make_shared<KeyspaceState>();
+  catalog->id = kCatalogKeyspace;
+  state->keyspaces.push_back(std::move(catalog));
+  place_runs(*state, {kCatalogKeyspace});
   std::map<std::string, std::pair<Sequence, std::optional<std::string>>> names;
-  for (const auto& run : catalogue->runs) {
-    RunReader::Cursor cursor = run->reader->cursor();
+  Status unreadable;
+  state->find(kCatalogKeyspace)->runs.for_each([&](std::uint32_t, const LiveRun& run) {
+    RunReader::Cursor cursor = run.reader->cursor();
     for (cursor.seek_first(); cursor.valid(); cursor.next()) {
       auto& newest = names[std::string(cursor.key())];
       if (cursor.sequence() < newest.first) continue;
       newest.first = cursor.sequence();
       newest.second = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
     }
-    DARUMA_TRY(cursor.status());  // without the catalogue no keyspace has a name
-  }
-  state->keyspaces.push_back(std::move(catalogue));
+    if (unreadable.ok()) unreadable = cursor.status();
+  });
+  DARUMA_TRY(unreadable);  // without the catalogue no keyspace has a name
   publish_state(std::move(state));
   for (const auto& [key, value] : names) {
     if (value.second && key.size() == 4) apply_catalog(key, std::string_view(*value.second));
   }
+  std::set<std::uint32_t> all;
+  for (const auto& keyspace : current_->keyspaces) all.insert(keyspace->id);
   auto placed = std::make_shared<State>(*current_);
-  for (auto& keyspace : placed->keyspaces) {
-    if (keyspace->id == kCatalogKeyspace || !by_keyspace.contains(keyspace->id)) continue;
-    auto changed = std::make_shared<KeyspaceState>(*keyspace);
-    changed->runs = by_keyspace[keyspace->id];
-    keyspace = std::move(changed);
-  }
+  place_runs(*placed, all);
   publish_state(std::move(placed));
+  if (start.no_generation) generations_.clear();
   return {};
 }
 
@@ -289,9 +332,9 @@ Status Engine::replay(Start& start) {
       options_.on_recovery_progress({"replay", done, total});
     };
   }
-  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input, [this](Sequence sequence, std::string_view event) {
-                      apply(sequence, event);
-                    }));
+  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input,
+                                          [this](Sequence sequence, std::string_view event)
+                                              NO_THREAD_SAFETY_ANALYSIS { apply(sequence, event); }));
   LogReplay& log = start.log;
   start.pass_bytes = log.bytes_read;
   start.found_anything = start.found_anything || log.store.has_value();
@@ -329,8 +372,17 @@ Status Engine::replay(Start& start) {
   return {};
 }
 
-/// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
-Status Engine::set_damage(Start& start) {
+/// Copies what could not be used into quarantine.
+void Engine::set_aside(Start& start) {
+  for (const Generation& generation : start.catalogue.generations) {
+    if (generation.rejected.ok()) continue;
+    QuarantineEntry entry;
+    entry.case_name = "rejected_manifest";
+    entry.file = "snapshots/" + generation.name;
+    entry.bytes = generation.file_bytes;
+    entry.verdict = "corrupt";
+    start.log.set_aside.push_back(std::move(entry));
+  }
   Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
   for (QuarantineEntry& aside : start.log.set_aside) {
     std::string bytes(std::min<std::uint64_t>(aside.bytes, std::uint64_t{64} << 20), '\0');
@@ -343,6 +395,11 @@ Status Engine::set_damage(Start& start) {
       if (finding.file == aside.file && finding.offset == aside.offset) finding.quarantine_id = kept.id;
     }
   }
+}
+
+/// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
+Status Engine::set_damage(Start& start) {
+  if (!options_.read_only) set_aside(start);
   const DamageMap before = start.damage;
   for (const DamageEntry& entry : start.log.lost) {
     const std::uint64_t id = start.damage.add(entry);
@@ -356,27 +413,24 @@ Status Engine::set_damage(Start& start) {
     publish_state(std::move(state));
   }
   if (options_.recovery_policy == RecoveryPolicy::kReadOnly && !start.damage.empty()) read_only_ = true;
-  start.report.read_only = read_only_;
-  const bool rebuilt = generations_.empty();
-  if (!rebuilt && start.damage == before && start.catalogue.newest()->damage.empty() == start.damage.empty()) return {};
+  start.report.read_only = read_only_ || options_.read_only;
+  if (options_.read_only) return {};
+  // A generation that is missing or hurt is healed by publishing the next one.
+  bool hurt = start.no_generation;
+  for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {
+    hurt = hurt || !start.catalogue.generations[i].rejected.ok() || !start.catalogue.generations[i].damaged.empty();
+  }
+  if (!hurt && start.damage == before && start.catalogue.newest()->damage.empty() == start.damage.entries().empty())
+    return {};
 
-  Manifest next;
-  next.store = store_id_;
-  next.number = next_manifest_++;
+  Manifest next = next_generation();
   next.sequence = snapshot_sequence_;
   next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
-  next.next_file_number = next_file_;
-  next.next_segment = start.log.next_segment;
-  next.created_wall_ns = clock_.wall_ns();
-  if (!generations_.empty()) {
-    next.previous_number = generations_.front().number;
-    next.previous_hash = manifest_hash(generations_.front());
-  }
+  next.next_segment = std::max(next.next_segment, start.log.next_segment);
   next.runs = start.runs;
+  next.damage.clear();
   start.damage.encode(next.damage);
-  DARUMA_TRY(publish_manifest(*storage_, directory_, next));
-  generations_.insert(generations_.begin(), std::move(next));
-  return {};
+  return publish_generation(std::move(next));
 }
 
 Status Engine::start_log(Start& start) {
@@ -402,6 +456,47 @@ Status Engine::start_log(Start& start) {
   return {};
 }
 
+/// Removes what means nothing: files of jobs that a crash cut off, generations that were replaced. Only after a start
+/// that lost nothing: else a run that no generation names may be the last evidence.
+Status Engine::tidy(Start& start) {
+  if (!start.report.clean()) return {};
+  const std::string snapshots = directory_ + "/" + std::string(kManifestDirectory);
+  bool removed = false;
+  const auto remove = [&](const std::string& path) {
+    removed = true;
+    const Status status = storage_->remove(path);
+    return status.is(Code::kNotFound) ? Status() : status;  // a publish of this start may have used up the name
+  };
+  for (const Generation& generation : start.catalogue.generations) {
+    if (generation.rejected.ok()) continue;  // its bytes are in quarantine, the next generation is durable
+    DARUMA_TRY(remove(snapshots + "/" + generation.name));
+  }
+  for (const std::string& name : start.catalogue.leftovers) DARUMA_TRY(remove(snapshots + "/" + name));
+  if (removed) DARUMA_TRY(storage_->sync_directory(snapshots));
+
+  for (const Manifest& generation : generations_) {
+    for (const PlacedRun& placed : generation.runs) on_disk_.emplace(placed.info.number, placed.info);
+  }
+  const std::string runs = directory_ + "/" + std::string(kRunDirectory);
+  removed = false;
+  bool unnamed = generations_.size() > kGenerationsKept;
+  for (const DirectoryEntry& entry : start.run_files) {
+    const std::optional<std::uint64_t> number = run_number(entry.name);
+    if (!number) {
+      if (!entry.name.ends_with(kTemporarySuffix)) continue;  // not ours
+      DARUMA_TRY(remove(runs + "/" + entry.name));
+    } else if (!on_disk_.contains(*number)) {
+      unnamed = true;
+      Result<RunDescription> description = describe_run(*storage_, runs + "/" + entry.name, store_id_, *number);
+      RunInfo info;
+      info.number = *number;
+      on_disk_.emplace(*number, description.ok() ? description->info : info);
+    }
+  }
+  if (removed) DARUMA_TRY(storage_->sync_directory(runs));
+  return unnamed ? release() : Status();
+}
+
 /// The flight recorder. It cannot stop a start: without space the report is in the caller's hands only.
 void Engine::write_report(Start& start) {
   const std::string directory = directory_ + "/recoveries";
@@ -422,25 +517,6 @@ void Engine::write_report(Start& start) {
   if (!publish(*storage_, directory, name(start.report.start_number), start.report.to_json()).ok()) return;
   for (const std::uint64_t old : numbers) {
     if (old + kReportsKept <= start.report.start_number) (void)storage_->remove(directory + "/" + name(old));
-  }
-}
-
-void Engine::background() {
-  constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after this long
-  std::int64_t quiet_since = clock_.monotonic_ns();
-  bool sealed = false;
-  while (!stop_.load(std::memory_order_relaxed)) {
-    if (wal_->poll()) {
-      quiet_since = clock_.monotonic_ns();
-      sealed = false;
-      continue;
-    }
-    if (!sealed && clock_.monotonic_ns() - quiet_since > kIdleNs) {
-      (void)wal_->step_idle();  // a log that is down says so to writers
-      sealed = true;
-    }
-    if (memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes) (void)checkpoint();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 

@@ -19,36 +19,64 @@ Status gone(std::uint32_t keyspace) {
   return {Code::kNotFound, "keyspace " + std::to_string(keyspace) + " does not exist"};
 }
 
-/// The newest version of a key at or below `at`. `pinned` keeps a run's block alive.
+/// The newest version of a key at or below a sequence.
 struct Version {
-  Sequence sequence = 0;
+  Sequence sequence = 0;  // 0: none found
   bool put = false;
   std::string_view value;
-  RunReader::Lookup pinned;
+  BlockRef block;                            // keeps `value` alive when it is in a run
+  std::shared_ptr<const Memtable> memtable;  // likewise, when a caller asked for it
 };
 
-Status find_newest(const KeyspaceState& keyspace, std::string_view key, Sequence at, Version& newest) {
-  const auto in_memtable = [&](const Memtable& memtable) {
-    const Memtable::Lookup found = memtable.get(key, at);
-    if (found.found == Memtable::Lookup::Found::kNothing) return false;
-    newest.sequence = found.sequence;
-    newest.put = found.found == Memtable::Lookup::Found::kValue;
-    newest.value = found.value;
-    return true;
-  };
-  if (keyspace.active && in_memtable(*keyspace.active)) return {};
+bool find_in(const Memtable& memtable, std::string_view key, Sequence at, Version& newest) {
+  const Memtable::Lookup found = memtable.get(key, at);
+  if (found.found == Memtable::Lookup::Found::kNothing) return false;
+  newest.sequence = found.sequence;
+  newest.put = found.found == Memtable::Lookup::Found::kValue;
+  newest.value = found.value;
+  return true;
+}
+
+void take(RunReader::Lookup found, Version& newest) {
+  if (found.found == RunReader::Lookup::Found::kNothing || found.sequence <= newest.sequence) return;
+  newest.sequence = found.sequence;
+  newest.put = found.found == RunReader::Lookup::Found::kValue;
+  newest.block = std::move(found.block);
+  newest.value = found.value;
+}
+
+/// The memtable that answers; null: none does.
+const std::shared_ptr<Memtable>* find_in_memtables(const KeyspaceState& keyspace, std::string_view key, Sequence at,
+                                                   Version& newest) {
+  if (keyspace.active && find_in(*keyspace.active, key, at, newest)) return &keyspace.active;
   for (const auto& memtable : keyspace.frozen) {
-    if (in_memtable(*memtable)) return {};
+    if (find_in(*memtable, key, at, newest)) return &memtable;
   }
-  for (const auto& run : keyspace.runs) {
+  return nullptr;
+}
+
+Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Version& newest) {
+  for (const auto& run : runs.level0) {
     if (run->info.max_sequence <= newest.sequence) break;  // by highest sequence: the rest is older
     DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at));
-    if (found.found == RunReader::Lookup::Found::kNothing || found.sequence <= newest.sequence) continue;
-    newest.sequence = found.sequence;
-    newest.put = found.found == RunReader::Lookup::Found::kValue;
-    newest.pinned = std::move(found);
-    newest.value = newest.pinned.value;
+    take(std::move(found), newest);
   }
+  for (const RunSet::Level& level : runs.levels) {
+    if (newest.sequence != 0) break;  // whatever answered is newer than anything below
+    const LiveRun* run = level.find(key);
+    if (!run) continue;
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at));
+    take(std::move(found), newest);
+  }
+  return {};
+}
+
+/// Whether the newest version found is the answer.
+Status judge(const State& state, std::uint32_t keyspace, std::string_view key, const Version& newest) {
+  if (state.damage && !state.damage->empty()) {
+    if (const DamageEntry* hurt = state.damage->blocks(keyspace, key, newest.sequence)) return lost(*hurt);
+  }
+  if (!newest.put) return {Code::kNotFound, "the key is not there"};
   return {};
 }
 
@@ -58,42 +86,107 @@ Result<std::string> Engine::get(std::uint32_t keyspace, std::string_view key, co
   EpochGuard guard;
   // The state first: its runs keep the versions that sequences visible from then on need, not those of earlier ones.
   const State& state = view ? *view->state_->state : *state_.load(std::memory_order_seq_cst);
-  const Sequence at = view ? view->state_->sequence : visible_.load(std::memory_order_acquire);
+  const Sequence at = view ? view->state_->sequence : visible_.load(std::memory_order_seq_cst);
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
   Version newest;
-  DARUMA_TRY(find_newest(*in, key, at, newest));
-  if (state.damage && !state.damage->empty()) {
-    if (const DamageEntry* hurt = state.damage->blocks(keyspace, key, newest.sequence)) return lost(*hurt);
-  }
-  if (!newest.put) return Status(Code::kNotFound, "the key is not there");
+  if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, newest));
+  DARUMA_TRY(judge(state, keyspace, key, newest));
   return std::string(newest.value);
 }
 
-View Engine::view() {
+Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view key) const {
+  EpochGuard guard;
+  const State& state = *state_.load(std::memory_order_seq_cst);
+  const Sequence at = visible_.load(std::memory_order_seq_cst);
+  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
+  if (!in) return gone(keyspace);
+  Version newest;
+  const std::shared_ptr<Memtable>* memtable = find_in_memtables(*in, key, at, newest);
+  if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, newest));
+  DARUMA_TRY(judge(state, keyspace, key, newest));
+  if (memtable) return PinnedValue(*memtable, newest.value);
+  return PinnedValue(std::make_shared<const BlockRef>(std::move(newest.block)), newest.value);
+}
+
+/// As many gets at one read position; what no memtable answers is asked of each run once, so that blocks are read
+/// together.
+std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
+                                                   const std::vector<std::string_view>& keys) const {
+  const View at = view();
+  const State& state = *at.state_->state;
+  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
+  if (!in) return std::vector<Result<std::string>>(keys.size(), gone(keyspace));
+  std::vector<Version> newest(keys.size());
+  std::vector<Status> failed(keys.size());
+  std::vector<std::size_t> open;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (!find_in_memtables(*in, keys[i], at.sequence(), newest[i])) open.push_back(i);
+  }
+  const auto ask = [&](const LiveRun& run, const std::vector<std::size_t>& which) {
+    std::vector<std::string_view> wanted;
+    wanted.reserve(which.size());
+    for (const std::size_t i : which) wanted.push_back(keys[i]);
+    std::vector<Result<RunReader::Lookup>> found = run.reader->multi_get(wanted, at.sequence());
+    for (std::size_t n = 0; n < which.size(); ++n) {
+      if (found[n].ok()) {
+        take(std::move(*found[n]), newest[which[n]]);
+      } else if (failed[which[n]].ok()) {
+        failed[which[n]] = found[n].status();
+      }
+    }
+  };
+  const auto unanswered = [&](Sequence below) {
+    std::erase_if(open, [&](std::size_t i) { return !failed[i].ok() || newest[i].sequence >= below; });
+    return !open.empty();
+  };
+  for (const auto& run : in->runs.level0) {
+    if (!unanswered(run->info.max_sequence)) break;
+    ask(*run, open);
+  }
+  for (const RunSet::Level& level : in->runs.levels) {
+    if (!unanswered(1)) break;
+    std::map<const LiveRun*, std::vector<std::size_t>> by_run;
+    for (const std::size_t i : open) {
+      if (const LiveRun* run = level.find(keys[i])) by_run[run].push_back(i);
+    }
+    for (const auto& [run, which] : by_run) ask(*run, which);
+  }
+  std::vector<Result<std::string>> results;
+  results.reserve(keys.size());
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    Status status = failed[i].ok() ? judge(state, keyspace, keys[i], newest[i]) : failed[i];
+    if (status.ok()) {
+      results.emplace_back(std::string(newest[i].value));
+    } else {
+      results.emplace_back(std::move(status));
+    }
+  }
+  return results;
+}
+
+/// A state that did not change around the reading of the sequence holds every memtable and run that this sequence
+/// needs: an event is visible only after its memtable is in the state, and no version is dropped before its state is
+/// replaced.
+View Engine::view() const {
   auto pinned = std::make_shared<View::State>();
   pinned->engine = shared_from_this();
-  // A checkpoint that asks for pins after this lock sees the view; one that asked before froze at or below the sequence
-  // read here. The sequence first: whatever is visible has its memtable in the state by then.
-  MutexLock lock(views_mutex_);
-  pinned->sequence = visible_.load(std::memory_order_acquire);
-  {
-    EpochGuard guard;
-    pinned->state = state_.load(std::memory_order_seq_cst)->shared_from_this();
+  EpochGuard guard;
+  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
+    pinned->sequence = visible_.load(std::memory_order_seq_cst);
+    const State* after = state_.load(std::memory_order_seq_cst);
+    if (after == state) {
+      pinned->state = state->shared_from_this();
+      break;
+    }
+    state = after;
   }
-  views_.insert(pinned->sequence);
   View view;
   view.state_ = std::move(pinned);
   return view;
 }
 
-View::State::~State() {
-  if (!engine || sequence == kMaxSequence) return;
-  MutexLock lock(engine->views_mutex_);
-  engine->views_.erase(engine->views_.find(sequence));
-}
-
-Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) {
+Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) const {
   const View at = options.view ? *options.view : view();
   const KeyspaceState* in = keyspace.id() == kCatalogKeyspace ? nullptr : at.state_->state->find(keyspace.id());
   if (!in) return gone(keyspace.id());
@@ -101,15 +194,20 @@ Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) {
   std::vector<RangeErase> erases;
   const auto add_memtable = [&](const Memtable& memtable) {
     sources.push_back(memtable_source(memtable));
-    for (const auto& erase : memtable.range_erases()) erases.push_back(erase);
+    for (auto& erase : memtable.range_erases()) erases.push_back(std::move(erase));
   };
   if (in->active) add_memtable(*in->active);
   for (const auto& memtable : in->frozen) add_memtable(*memtable);
-  for (const auto& run : in->runs) {
-    sources.push_back(run_source(*run->reader));
-    DARUMA_TRY_ASSIGN(const std::vector<RangeErase> of_run, run->reader->range_erases());
-    erases.insert(erases.end(), of_run.begin(), of_run.end());
-  }
+  for (const auto& run : in->runs.level0) sources.push_back(run_source(*run->reader));
+  for (const RunSet::Level& level : in->runs.levels) sources.push_back(level_source(level));
+  Status failed;
+  in->runs.for_each([&](std::uint32_t, const LiveRun& run) {
+    if (run.info.erases == 0 || !failed.ok()) return;
+    Result<std::vector<RangeErase>> of_run = run.reader->range_erases();
+    failed = of_run.status();
+    if (of_run.ok()) erases.insert(erases.end(), of_run->begin(), of_run->end());
+  });
+  DARUMA_TRY(failed);
   return Cursor(std::make_unique<CursorState>(at.state_, std::move(sources), std::move(erases),
                                               at.state_->state->damage, keyspace.id(), at.sequence(), options.lower,
                                               options.upper));
@@ -136,18 +234,56 @@ std::vector<KeyspaceInfo> Engine::keyspaces() const {
 StoreStats Engine::stats() const {
   StoreStats stats;
   stats.sequence = visible_.load(std::memory_order_acquire);
-  stats.durable_sequence = wal_->durable_sequence();
+  stats.durable_sequence = wal_ ? wal_->durable_sequence() : stats.sequence;
   stats.snapshot_sequence = snapshot_sequence_.load(std::memory_order_relaxed);
   stats.memtable_bytes = memtable_bytes_.load(std::memory_order_relaxed);
   stats.checkpoints = checkpoints_.load(std::memory_order_relaxed);
-  EpochGuard guard;
-  for (const auto& k : state_.load(std::memory_order_seq_cst)->keyspaces) {
-    stats.keyspaces += k->id != kCatalogKeyspace;
-    for (const auto& run : k->runs) {
-      ++stats.runs;
-      stats.run_bytes += run->info.file_bytes;
-    }
+  stats.compactions = compactions_.load(std::memory_order_relaxed);
+  stats.compacted_bytes = compacted_bytes_.load(std::memory_order_relaxed);
+  stats.read_only = options_.read_only || read_only_.load(std::memory_order_relaxed);
+  if (wal_) {
+    for (const LiveSegment& segment : wal_->live_segments()) stats.log_bytes += segment.bytes;
+    stats.background = wal_->broken();
   }
+  if (stats.background.ok()) {
+    MutexLock lock(background_mutex_);
+    if (!background_.empty()) stats.background = background_.begin()->second;
+  }
+  EpochGuard guard;
+  const State& state = *state_.load(std::memory_order_seq_cst);
+  if (state.damage) {
+    for (const DamageEntry& entry : state.damage->entries()) stats.damage += !entry.accepted;
+  }
+  for (const auto& k : state.keyspaces) {
+    stats.keyspaces += k->id != kCatalogKeyspace;
+    k->runs.for_each([&](std::uint32_t, const LiveRun& run) {
+      ++stats.runs;
+      stats.run_bytes += run.info.file_bytes;
+    });
+  }
+  return stats;
+}
+
+Result<KeyspaceStats> Engine::keyspace_stats(Keyspace keyspace) const {
+  EpochGuard guard;
+  const State& state = *state_.load(std::memory_order_seq_cst);
+  const KeyspaceState* in = keyspace.id() == kCatalogKeyspace ? nullptr : state.find(keyspace.id());
+  if (!in) return gone(keyspace.id());
+  KeyspaceStats stats;
+  const auto add = [&](const Memtable& memtable) {
+    stats.memtable_entries += memtable.entries();
+    stats.memtable_bytes += memtable.bytes();
+  };
+  if (in->active) add(*in->active);
+  for (const auto& memtable : in->frozen) add(*memtable);
+  in->runs.for_each([&](std::uint32_t level, const LiveRun& run) {
+    stats.entries += run.info.entries;
+    stats.tombstones += run.info.tombstones;
+    ++stats.runs;
+    stats.run_bytes += run.info.file_bytes;
+    if (stats.runs_per_level.size() <= level) stats.runs_per_level.resize(level + 1);
+    ++stats.runs_per_level[level];
+  });
   return stats;
 }
 

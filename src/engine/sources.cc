@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/sources.h"
 
+#include <optional>
+
 namespace daruma {
 namespace {
 
@@ -27,7 +29,70 @@ class Source final : public EntrySource {
   Inner cursor_;
 };
 
+class LevelSource final : public EntrySource {
+ public:
+  explicit LevelSource(const RunSet::Level& level) : level_(level) {}
+  void seek_first() override {
+    enter(0);
+    if (cursor_) cursor_->seek_first();
+    skip_forward();
+  }
+  void seek_last() override {
+    enter(level_.runs.size() - 1);
+    if (cursor_) cursor_->seek_last();
+    skip_backward();
+  }
+  void seek(std::string_view key) override {
+    const auto it = std::lower_bound(level_.runs.begin(), level_.runs.end(), key,
+                                     [](const auto& run, std::string_view k) { return run->info.largest_key < k; });
+    enter(static_cast<std::size_t>(it - level_.runs.begin()));
+    if (cursor_) cursor_->seek(key);
+    skip_forward();
+  }
+  void next() override {
+    cursor_->next();
+    skip_forward();
+  }
+  void prev() override {
+    cursor_->prev();
+    skip_backward();
+  }
+  [[nodiscard]] bool valid() const override { return cursor_ && cursor_->valid(); }
+  [[nodiscard]] std::string_view key() const override { return cursor_->key(); }
+  [[nodiscard]] Sequence sequence() const override { return cursor_->sequence(); }
+  [[nodiscard]] EntryKind kind() const override { return cursor_->kind(); }
+  [[nodiscard]] std::string_view value() const override { return cursor_->value(); }
+  [[nodiscard]] Status status() const override { return cursor_ ? cursor_->status() : Status(); }
+
+ private:
+  void enter(std::size_t run) {
+    at_ = run;
+    cursor_.reset();
+    if (run < level_.runs.size()) cursor_.emplace(level_.runs[run]->reader->cursor());
+  }
+  // A run that ends without an error is left for its neighbour; one with range erases only has no entry at all.
+  void skip_forward() {
+    while (cursor_ && !cursor_->valid() && cursor_->status().ok()) {
+      enter(at_ + 1);
+      if (cursor_) cursor_->seek_first();
+    }
+  }
+  void skip_backward() {
+    while (cursor_ && !cursor_->valid() && cursor_->status().ok()) {
+      if (at_ == 0) return cursor_.reset();
+      enter(at_ - 1);
+      cursor_->seek_last();
+    }
+  }
+
+  const RunSet::Level& level_;
+  std::size_t at_ = 0;
+  std::optional<RunReader::Cursor> cursor_;
+};
+
 }  // namespace
+
+std::unique_ptr<EntrySource> level_source(const RunSet::Level& level) { return std::make_unique<LevelSource>(level); }
 
 std::unique_ptr<EntrySource> memtable_source(const Memtable& memtable) {
   return std::make_unique<Source<Memtable::Cursor>>(memtable.cursor());

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "daruma/status.h"
+#include "engine/state.h"
 #include "event/entry.h"
 #include "memtable/memtable.h"
 #include "run/run_reader.h"
@@ -25,5 +26,7 @@ class EntrySource : public MergeSource {
 /// `memtable` and `reader` outlive the source.
 std::unique_ptr<EntrySource> memtable_source(const Memtable& memtable);
 std::unique_ptr<EntrySource> run_source(const RunReader& reader);
+/// The runs of a level as one source; only the one that the cursor is in is read. `level` outlives the source.
+std::unique_ptr<EntrySource> level_source(const RunSet::Level& level);
 
 }  // namespace daruma

@@ -22,6 +22,32 @@ struct LiveRun {
   std::unique_ptr<RunReader> reader;
 };
 
+/// The runs of one keyspace in the order that reads ask them (placed_run.h).
+struct RunSet {
+  struct Level {
+    std::uint32_t level = 0;
+    std::vector<std::shared_ptr<LiveRun>> runs;  // by smallest key, no two overlap
+    /// The run that may hold `key`; null: none.
+    [[nodiscard]] const LiveRun* find(std::string_view key) const {
+      auto it = std::upper_bound(runs.begin(), runs.end(), key,
+                                 [](std::string_view k, const auto& run) { return k < run->info.smallest_key; });
+      if (it == runs.begin()) return nullptr;
+      const LiveRun* run = std::prev(it)->get();
+      return key <= run->info.largest_key ? run : nullptr;
+    }
+  };
+  std::vector<std::shared_ptr<LiveRun>> level0;  // may overlap; by highest sequence, newest first
+  std::vector<Level> levels;                     // 1 and deeper, rising, those that hold runs
+
+  template <typename Visit>
+  void for_each(const Visit& visit) const {
+    for (const auto& run : level0) visit(0U, *run);
+    for (const Level& level : levels) {
+      for (const auto& run : level.runs) visit(level.level, *run);
+    }
+  }
+};
+
 struct KeyspaceState {
   std::uint32_t id = 0;
   std::string name;
@@ -29,8 +55,7 @@ struct KeyspaceState {
   std::shared_ptr<Memtable> active;
   /// Frozen and not yet in runs, newest first.
   std::vector<std::shared_ptr<Memtable>> frozen;
-  /// By highest sequence, newest first.
-  std::vector<std::shared_ptr<LiveRun>> runs;
+  RunSet runs;
 };
 
 struct State : std::enable_shared_from_this<State> {

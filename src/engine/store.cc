@@ -93,14 +93,12 @@ Result<std::string> Store::get(Keyspace keyspace, std::string_view key, const Vi
   return engine_->get(keyspace.id(), key, &view);
 }
 
-std::vector<Result<std::string>> Store::multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const {
-  const View at = engine_->view();
-  std::vector<Result<std::string>> results;
-  results.reserve(keys.size());
-  for (const std::string_view key : keys) results.push_back(engine_->get(keyspace.id(), key, &at));
-  return results;
+Result<PinnedValue> Store::get_pinned(Keyspace keyspace, std::string_view key) const {
+  return engine_->get_pinned(keyspace.id(), key);
 }
-
+std::vector<Result<std::string>> Store::multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const {
+  return engine_->multi_get(keyspace.id(), keys);
+}
 View Store::view() const { return engine_->view(); }
 Result<Cursor> Store::cursor(Keyspace keyspace, const CursorOptions& options) const {
   return engine_->cursor(keyspace, options);
@@ -113,6 +111,10 @@ Status Store::rename_keyspace(Keyspace keyspace, std::string_view name) {
 Status Store::drop_keyspace(Keyspace keyspace) { return engine_->drop_keyspace(keyspace); }
 std::vector<KeyspaceInfo> Store::keyspaces() const { return engine_->keyspaces(); }
 Status Store::checkpoint() { return engine_->checkpoint(); }
+Status Store::compact(Keyspace keyspace) { return engine_->compact(keyspace); }
+Result<KeyspaceStats> Store::keyspace_stats(Keyspace keyspace) const { return engine_->keyspace_stats(keyspace); }
+std::vector<DamageInfo> Store::damage() const { return engine_->damage(); }
+Status Store::accept_damage(std::uint64_t id) { return engine_->accept_damage(id); }
 StoreStats Store::stats() const { return engine_->stats(); }
 
 }  // namespace daruma

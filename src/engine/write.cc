@@ -23,6 +23,7 @@ bool erased_later(const auto& operations, std::size_t i, auto is_range) {
 }  // namespace
 
 Status Engine::check_batch(const Batch& batch) const {
+  if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
   if (read_only_.load(std::memory_order_relaxed)) {
     return {Code::kReadOnly,
             "the store was opened read-only because acknowledged data is damaged",
@@ -78,9 +79,7 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
                       std::to_string(kMaxEventBytes),
                   {}, "split it");
   }
-  if (memtable_bytes_.load(std::memory_order_relaxed) > 2 * options_.memtable_bytes) {
-    DARUMA_TRY(checkpoint());  // the writer helps: memory is bounded
-  }
+  if (memtables_overfull()) DARUMA_TRY(checkpoint_if(&Engine::memtables_overfull));  // the writer helps
   Sequence sequence = 0;
   {
     MutexLock lock(write_mutex_);
@@ -101,12 +100,12 @@ Result<Sequence> Engine::commit(std::string_view event) {
   DARUMA_TRY(wal_->append(sequence, event));
   last_ = sequence;
   apply(sequence, event);
-  visible_.store(sequence, std::memory_order_release);
+  visible_.store(sequence, std::memory_order_seq_cst);
   return sequence;
 }
 
 void Engine::apply(Sequence sequence, std::string_view event) {
-  const Status applied = for_each_op(event, [&](const Op& op) {
+  const Status applied = for_each_op(event, [&](const Op& op) REQUIRES(write_mutex_) {
     if (op.keyspace == kCatalogKeyspace) {
       apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
     } else if (!current_->find(op.keyspace)) {
@@ -160,7 +159,11 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
                              [](const auto& k, std::uint32_t want) { return k->id < want; });
   const bool known = it != state->keyspaces.end() && (*it)->id == id;
   if (!name) {
-    if (known) state->keyspaces.erase(it);
+    if (!known) return;
+    std::uint64_t released = (*it)->active ? (*it)->active->bytes() : 0;
+    for (const auto& memtable : (*it)->frozen) released += memtable->bytes();
+    memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
+    state->keyspaces.erase(it);
   } else {
     auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
     changed->id = id;
@@ -175,6 +178,7 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
 }
 
 Status Engine::sync(Sequence through) {
+  if (!wal_) return {};
   return wal_->wait_durable(std::min(through, visible_.load(std::memory_order_acquire)));
 }
 

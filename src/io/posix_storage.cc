@@ -52,9 +52,9 @@ class PosixDirectoryLock final : public DirectoryLock {
 };
 
 /// 0, or the errno; EAGAIN when somebody else holds it.
-int try_lock(int fd) {
+int try_lock(int fd, bool shared) {
   struct flock whole {};
-  whole.l_type = F_WRLCK;
+  whole.l_type = shared ? F_RDLCK : F_WRLCK;
   whole.l_whence = SEEK_SET;
   for (;;) {
     if (::fcntl(fd, F_OFD_SETLK, &whole) == 0) return 0;
@@ -63,7 +63,7 @@ int try_lock(int fd) {
     if (errno != EINVAL) return errno;
     break;  // a kernel without such locks; flock has the same owner, only not across NFS clients
   }
-  while (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  while (::flock(fd, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
     if (errno != EINTR) return errno;
   }
   return 0;
@@ -119,6 +119,7 @@ class PosixStorage final : public Storage {
   Status sync_directory(const std::string& path) override;
   Result<std::unique_ptr<Mapping>> map(const std::string& path) override;
   Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override;
+  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override;
   std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override {
     return std::make_unique<PosixFrameQueue>(backend_, depth);
   }
@@ -244,7 +245,7 @@ Result<std::unique_ptr<DirectoryLock>> PosixStorage::lock(const std::string& pat
   for (int tries = 0; tries < kMaxTries; ++tries) {
     struct stat mine;
     DARUMA_TRY_ASSIGN(Descriptor fd, open_regular(path, O_RDWR | O_CREAT, "lock", mine));
-    if (const int error = try_lock(fd.get()); error == EAGAIN) {
+    if (const int error = try_lock(fd.get(), /*shared=*/false); error == EAGAIN) {
       return Status(Code::kBusy, "locked by " + lock_holder(fd.get()), {.file = path},
                     "stop it, or open another store");
     } else if (error != 0) {
@@ -256,6 +257,16 @@ Result<std::unique_ptr<DirectoryLock>> PosixStorage::lock(const std::string& pat
     return std::unique_ptr<DirectoryLock>(std::make_unique<PosixDirectoryLock>(std::move(fd)));
   }
   return Status(Code::kBusy, "the lock file is being replaced again and again", {.file = path});
+}
+
+Result<std::unique_ptr<DirectoryLock>> PosixStorage::lock_shared(const std::string& path) {
+  struct stat st;
+  DARUMA_TRY_ASSIGN(Descriptor fd, open_regular(path, O_RDONLY, "lock", st));
+  const int error = try_lock(fd.get(), /*shared=*/true);
+  if (error == EAGAIN)
+    return Status(Code::kBusy, "locked by " + lock_holder(fd.get()), {.file = path}, "stop it, or read a copy");
+  if (error != 0) return posix_status(error, "lock", path);
+  return std::unique_ptr<DirectoryLock>(std::make_unique<PosixDirectoryLock>(std::move(fd)));
 }
 
 std::string PosixStorage::boot_id() {

@@ -149,7 +149,8 @@ class SimDisk {
   std::int64_t per_sync_ns = 0;
   std::map<std::uint64_t, SimFrame> in_flight;
   std::uint64_t next_frame = 1;
-  std::set<SimInodeId> locks;
+  std::map<SimInodeId, int> locks;  // readers, or kLockedToWrite
+  static constexpr int kLockedToWrite = 0;
   std::map<SimInodeId, unsigned> open_files;  ///< of this generation: keeps an unlinked file readable
 
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};

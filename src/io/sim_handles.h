@@ -57,7 +57,13 @@ class SimLock final : public DirectoryLock {
   SimLock(std::shared_ptr<SimDisk> disk, SimInodeId inode)
       : disk_(std::move(disk)), inode_(inode), generation_(disk_->generation) {}
   ~SimLock() override {
-    if (disk_->alive(generation_).ok()) disk_->locks.erase(inode_);
+    if (!disk_->alive(generation_).ok()) return;
+    const auto held = disk_->locks.find(inode_);
+    if (held->second <= 1) {
+      disk_->locks.erase(held);
+    } else {
+      --held->second;
+    }
   }
 
  private:

@@ -168,7 +168,19 @@ Result<std::unique_ptr<DirectoryLock>> SimStorage::lock(const std::string& path)
     }));
   }
   DARUMA_TRY_ASSIGN(const SimInodeId id, disk.find(path, false));
-  if (!disk.locks.insert(id).second) return Status(Code::kBusy, "held by the simulated process itself", {.file = path});
+  if (!disk.locks.emplace(id, SimDisk::kLockedToWrite).second)
+    return Status(Code::kBusy, "held by the simulated process itself", {.file = path});
+  return std::unique_ptr<DirectoryLock>(std::make_unique<SimLock>(disk_, id));
+}
+
+Result<std::unique_ptr<DirectoryLock>> SimStorage::lock_shared(const std::string& path) {
+  SimDisk& disk = *disk_;
+  DARUMA_TRY(disk.alive(disk.generation));
+  DARUMA_TRY_ASSIGN(const SimInodeId id, disk.find(path, false));
+  const auto [held, first] = disk.locks.emplace(id, 1);
+  if (!first && held->second == SimDisk::kLockedToWrite)
+    return Status(Code::kBusy, "held by the simulated process itself", {.file = path});
+  if (!first) ++held->second;
   return std::unique_ptr<DirectoryLock>(std::make_unique<SimLock>(disk_, id));
 }
 

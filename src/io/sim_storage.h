@@ -101,6 +101,7 @@ class SimStorage final : public Storage {
   Status sync_directory(const std::string& path) override;
   Result<std::unique_ptr<Mapping>> map(const std::string& path) override;
   Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override;
+  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override;
   std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override;
   std::string boot_id() override;
   Result<std::uint64_t> free_bytes(const std::string& path) override;

@@ -115,6 +115,9 @@ class Storage {
   virtual Result<std::unique_ptr<Mapping>> map(const std::string& path) = 0;  ///< whole file, read and write
   /// Takes the exclusive lock on file `path`, creating it. kBusy names the process that holds it where known.
   virtual Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) = 0;
+  /// Takes a shared lock on an existing lock file, changing nothing: keeps writers out, not other readers. kNotFound,
+  /// kBusy.
+  virtual Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) = 0;
   virtual std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) = 0;
   virtual void read_batch(std::span<ReadRequest> requests);  ///< fills results; here: one after the other
   /// Identifies this boot of the machine: equal ids prove that the page cache survived. Empty when unknown.

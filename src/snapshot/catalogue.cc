@@ -120,7 +120,10 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
       (entry.name.ends_with(kTemporarySuffix) ? catalogue.leftovers : catalogue.strangers).push_back(entry.name);
       continue;
     }
-    Generation generation{.number = *number, .name = entry.name, .file_bytes = entry.bytes};
+    Generation generation;
+    generation.number = *number;
+    generation.name = entry.name;
+    generation.file_bytes = entry.bytes;
     catalogue.highest_number = std::max(catalogue.highest_number, *number);
     const std::string path = folder + "/" + entry.name;
     std::string unreadable;

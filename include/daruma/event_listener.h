@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the store tells while it runs.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "daruma/status.h"
+
+namespace daruma {
+
+/// A checkpoint that ended, well or not.
+struct CheckpointInfo {
+  Sequence sequence = 0;    ///< the snapshot holds the state up to here
+  std::uint64_t runs = 0;   ///< written
+  std::uint64_t bytes = 0;  ///< of those runs
+  std::int64_t duration_ns = 0;
+  Status status;  ///< not ok: nothing was released; the store tries again
+};
+
+/// A compaction that ended, well or not.
+struct CompactionInfo {
+  std::uint32_t keyspace = 0;
+  std::uint32_t from_level = 0;
+  std::uint32_t to_level = 0;
+  std::uint64_t runs_in = 0;
+  std::uint64_t bytes_in = 0;
+  std::uint64_t runs_out = 0;
+  std::uint64_t bytes_out = 0;
+  bool moved = false;  ///< a run changed its level, nothing was written
+  std::int64_t duration_ns = 0;
+  Status status;  ///< not ok: the inputs stand as they were
+};
+
+/// Derive and override what is of interest. Calls come without any lock of the store, on the thread that did the work:
+/// its own background thread, or one inside `checkpoint`, `compact` or a write. Of one kind they come one at a time.
+/// They may call the store's reads; they should be short, since the work waits for them.
+class DARUMA_API EventListener {
+ public:
+  virtual ~EventListener() = default;
+  virtual void on_checkpoint(const CheckpointInfo&) {}
+  virtual void on_compaction(const CompactionInfo&) {}
+  /// Background work failed; it is tried again. `what` names it: "checkpoint", "compaction", "log".
+  virtual void on_background_error(const std::string& what, const Status&) { (void)what; }
+};
+
+}  // namespace daruma

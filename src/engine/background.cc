@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who does the work nobody waits for. `step` is all of it on one thread, for tests; the two threads only pace the same
+// calls.
+#include <chrono>
+
+#include "base/status_macros.h"
+#include "engine/engine.h"
+
+namespace daruma {
+namespace {
+
+using std::chrono_literals::operator""ms;
+constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after this long
+
+}  // namespace
+
+Status Engine::step() {
+  if (!wal_) return {};
+  while (wal_->poll()) {}
+  DARUMA_TRY(wal_->step_idle());
+  DARUMA_TRY(checkpoint_if(&Engine::memtables_full));
+  MutexLock lock(compaction_mutex_);
+  return compact_one().status();
+}
+
+void Engine::drive_log() {
+  std::int64_t quiet_since = clock_.monotonic_ns();
+  bool sealed = false;
+  while (!stopping()) {
+    if (wal_->poll()) {
+      quiet_since = clock_.monotonic_ns();
+      sealed = false;
+      continue;
+    }
+    if (const Status down = wal_->broken(); !down.ok()) {
+      tell_background("log", down);
+      if (wal_->try_repair().ok()) tell_background("log", {});
+      std::this_thread::sleep_for(10ms);
+    }
+    if (!sealed && clock_.monotonic_ns() - quiet_since > kIdleNs) {
+      (void)wal_->step_idle();  // a log that is down says so to writers
+      sealed = true;
+    }
+    if (memtables_full()) {
+      const Status made = checkpoint_if(&Engine::memtables_full);
+      tell_background("checkpoint", made);
+      if (!made.ok()) std::this_thread::sleep_for(100ms);
+    }
+    std::this_thread::sleep_for(1ms);
+  }
+}
+
+void Engine::drive_compactions() {
+  while (!stopping()) {
+    Result<bool> done = false;
+    {
+      MutexLock lock(compaction_mutex_);
+      done = compact_one();
+    }
+    tell_background("compaction", done.status());
+    if (done.ok() && *done) continue;
+    std::this_thread::sleep_for(done.ok() ? 20ms : 1000ms);
+  }
+}
+
+/// Keeps the last failure of each kind of work until that work succeeds again, and tells the listener once.
+void Engine::tell_background(const char* what, const Status& status) {
+  {
+    MutexLock lock(background_mutex_);
+    auto it = background_.find(what);
+    if (status.ok()) {
+      if (it != background_.end()) background_.erase(it);
+      return;
+    }
+    if (it != background_.end() && it->second.to_string() == status.to_string()) return;
+    background_.insert_or_assign(what, status);
+  }
+  if (options_.listener && !stopping()) options_.listener->on_background_error(what, status);
+}
+
+}  // namespace daruma

@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Compaction: runs of one keyspace merge into the next level. One at a time; writes, reads and checkpoints go on.
+//
+// What must stay true: the outputs are durable and read back before the manifest that names them; the inputs stay until
+// no kept generation names them; killed at any point, the store has either, never both and never neither.
+#include <chrono>
+
+#include "base/status_macros.h"
+#include "engine/jobs.h"
+#include "engine/sources.h"
+#include "snapshot/compaction_picker.h"
+#include "snapshot/merge.h"
+#include "snapshot/retention.h"
+
+namespace daruma {
+
+struct Engine::Compaction {
+  CompactionPick pick;
+  std::vector<std::shared_ptr<LiveRun>> inputs;
+  std::vector<std::uint64_t> supersedes;
+  Sequence base = 0;             // of the generation that it started from
+  bool keep_tombstones = false;  // damage may hide what they erase
+  Outputs outputs;
+  CompactionInfo info;
+};
+
+namespace {
+
+/// Where the range erases of a merge fall into its outputs, which are cut between keys: each gets its part.
+class ErasesInParts {
+ public:
+  explicit ErasesInParts(std::vector<RangeErase> erases) : erases_(std::move(erases)) {}
+  [[nodiscard]] bool empty() const { return erases_.empty(); }
+  /// The parts below `end` (nothing: all that is left), which then are gone.
+  std::vector<RangeErase> take_below(const std::optional<std::string>& end) {
+    std::vector<RangeErase> part;
+    std::vector<RangeErase> rest;
+    for (RangeErase& erase : erases_) {
+      if (end && erase.begin >= *end) {
+        rest.push_back(std::move(erase));
+      } else if (end && (erase.end.empty() || erase.end > *end)) {
+        part.push_back({erase.begin, *end, erase.sequence});
+        rest.push_back({*end, std::move(erase.end), erase.sequence});
+      } else {
+        part.push_back(std::move(erase));
+      }
+    }
+    erases_ = std::move(rest);
+    return part;
+  }
+
+ private:
+  std::vector<RangeErase> erases_;
+};
+
+}  // namespace
+
+Status Engine::compact(Keyspace keyspace) {
+  DARUMA_TRY(checkpoint());
+  MutexLock lock(compaction_mutex_);
+  Compaction job;
+  {
+    MutexLock checkpoint_lock(checkpoint_mutex_);
+    {
+      EpochGuard guard;
+      if (keyspace.id() == kCatalogKeyspace || !state_.load(std::memory_order_seq_cst)->find(keyspace.id()))
+        return {Code::kNotFound, "keyspace " + std::to_string(keyspace.id()) + " does not exist"};
+    }
+    std::optional<CompactionPick> pick = pick_everything(generations_.front().runs, keyspace.id(), {});
+    if (!pick) return {};
+    job.pick = std::move(*pick);
+  }
+  return run_compaction(job);
+}
+
+/// True when there was one to do.
+Result<bool> Engine::compact_one() {
+  Compaction job;
+  {
+    MutexLock lock(checkpoint_mutex_);
+    if (generations_.empty()) return false;
+    std::optional<CompactionPick> pick = pick_compaction(generations_.front().runs, compaction_, hurt_runs_);
+    if (!pick) return false;
+    job.pick = std::move(*pick);
+  }
+  DARUMA_TRY(run_compaction(job));
+  return true;
+}
+
+Status Engine::run_compaction(Compaction& job) {
+  const std::int64_t began = clock_.monotonic_ns();
+  job.info.keyspace = job.pick.keyspace;
+  job.info.from_level = job.pick.input_level;
+  job.info.to_level = job.pick.output_level;
+  job.info.runs_in = job.pick.inputs.size();
+  job.info.bytes_in = job.pick.input_bytes;
+  job.info.moved = job.pick.trivial_move;
+  const auto work = [&]() REQUIRES(compaction_mutex_) -> Status {
+    {
+      MutexLock lock(checkpoint_mutex_);
+      DARUMA_TRY(settle());
+      if (job.pick.trivial_move) return move_run(job);
+      std::vector<RunInfo> inputs;
+      for (const std::uint64_t number : job.pick.inputs) {
+        const auto run = live_.find(number);
+        if (run == live_.end()) {  // lost at start: its keys are in the damage map
+          hurt_runs_.insert(number);
+          return {};
+        }
+        job.inputs.push_back(run->second);
+        inputs.push_back(run->second->info);
+      }
+      std::set<std::uint64_t> on_disk;
+      for (const auto& [number, info] : on_disk_) on_disk.insert(number);
+      job.supersedes = supersedes_for(inputs, on_disk);
+      job.base = generations_.front().sequence;
+      job.keep_tombstones = !generations_.front().damage.empty();
+    }
+    Status merged = merge_runs(job);
+    MutexLock lock(checkpoint_mutex_);
+    if (merged.ok()) return install_compaction(job);
+    if (merged.is(Code::kCorruption) || merged.is(Code::kDataLoss)) {
+      hurt_runs_.insert(job.pick.inputs.begin(), job.pick.inputs.end());
+    }
+    return give_up(job.outputs, std::move(merged));
+  };
+  job.info.status = work();
+  job.info.duration_ns = clock_.monotonic_ns() - began;
+  if (job.info.status.ok()) {
+    compactions_.fetch_add(1, std::memory_order_relaxed);
+    compacted_bytes_.fetch_add(job.outputs.bytes, std::memory_order_relaxed);
+  }
+  if (options_.listener && !stopping()) options_.listener->on_compaction(job.info);
+  return job.info.status;
+}
+
+/// Nothing overlaps the run on its way down: only the manifest changes.
+Status Engine::move_run(Compaction& job) {
+  Manifest next = next_generation();
+  for (PlacedRun& placed : next.runs) {
+    if (placed.info.number == job.pick.inputs.front()) placed.level = job.pick.output_level;
+  }
+  DARUMA_TRY(publish_generation(std::move(next)));
+  MutexLock lock(write_mutex_);
+  auto state = std::make_shared<State>(*current_);
+  place_runs(*state, {job.pick.keyspace});
+  publish_state(std::move(state));
+  return {};
+}
+
+Status Engine::merge_runs(Compaction& job) {
+  MergeSettings settings;
+  settings.bottom = job.pick.bottom;
+  settings.keep_tombstones = job.keep_tombstones;
+  std::vector<std::unique_ptr<MergeSource>> sources;
+  for (const auto& run : job.inputs) {
+    std::unique_ptr<EntrySource> source = run_source(*run->reader);
+    source->seek_first();
+    sources.push_back(std::move(source));
+    if (run->info.erases == 0) continue;
+    DARUMA_TRY_ASSIGN(std::vector<RangeErase> erases, run->reader->range_erases());
+    for (RangeErase& erase : erases) settings.erases.push_back(std::move(erase));
+  }
+  Merge merge(std::move(sources), std::move(settings));
+  DARUMA_TRY(merge.status());
+  ErasesInParts erases(merge.erases());
+
+  const std::int64_t began = clock_.monotonic_ns();
+  const std::uint64_t first_number = next_file_.fetch_add(1, std::memory_order_relaxed);
+  RunIdentity identity;
+  identity.store = store_id_;
+  identity.number = first_number;
+  identity.keyspace = job.pick.keyspace;
+  identity.level = job.pick.output_level;
+  identity.job_id = first_number;
+  identity.checkpoint_sequence = job.base;
+  for (bool last = false; !last; ++identity.job_index) {
+    if (identity.job_index > 0) identity.number = next_file_.fetch_add(1, std::memory_order_relaxed);
+    identity.created_wall_ns = clock_.wall_ns();
+    job.outputs.numbers.push_back(identity.number);
+    DARUMA_TRY_ASSIGN(std::unique_ptr<RunBuilder> builder,
+                      RunBuilder::create(*storage_, directory_ + "/" + std::string(kRunDirectory), identity));
+    std::string key;
+    bool full = false;
+    for (; merge.valid(); merge.next()) {
+      if (stopping()) return {Code::kAborted, "the store is being abandoned"};
+      if (full && merge.key() != key) break;  // never between the versions of one key
+      DARUMA_TRY(builder->add(merge.key(), merge.sequence(), merge.kind(), merge.value()));
+      if (!full && builder->estimated_bytes() >= compaction_.output_run_bytes) {
+        full = true;
+        key.assign(merge.key());
+      }
+    }
+    DARUMA_TRY(merge.status());
+    last = !merge.valid();
+    for (RangeErase& erase : erases.take_below(last ? std::nullopt : std::optional(std::string(merge.key()))))
+      builder->add_range_erase(std::move(erase));
+    if (last) builder->mark_job_last();
+    DARUMA_TRY(add_output(std::move(builder), job.supersedes, job.outputs));
+    pace(began, job.outputs.bytes);
+  }
+  return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));
+}
+
+Status Engine::install_compaction(Compaction& job) {
+  Manifest next = next_generation();
+  const std::set<std::uint64_t> inputs(job.pick.inputs.begin(), job.pick.inputs.end());
+  const std::size_t gone =
+      std::erase_if(next.runs, [&](const PlacedRun& run) { return inputs.contains(run.info.number); });
+  if (gone != inputs.size()) {  // the keyspace was dropped meanwhile
+    return give_up(job.outputs, {});
+  }
+  std::set<std::uint64_t> on_disk;
+  for (const auto& [number, info] : on_disk_) on_disk.insert(number);
+  for (const auto& run : job.outputs.runs) next.runs.push_back({run->info, job.pick.output_level});
+  const std::vector<std::uint64_t> markers = markers_to_drop(next.runs, on_disk);
+  std::erase_if(next.runs, [&](const PlacedRun& run) {
+    return std::find(markers.begin(), markers.end(), run.info.number) != markers.end();
+  });
+  if (Status status = publish_generation(std::move(next)); !status.ok()) return give_up(job.outputs, std::move(status));
+  for (const auto& run : job.outputs.runs) {
+    on_disk_[run->info.number] = run->info;
+    live_[run->info.number] = run;
+  }
+  for (const std::uint64_t number : inputs) live_.erase(number);
+  {
+    MutexLock lock(write_mutex_);
+    auto state = std::make_shared<State>(*current_);
+    place_runs(*state, {job.pick.keyspace});
+    publish_state(std::move(state));
+  }
+  job.info.runs_out = job.outputs.runs.size();
+  job.info.bytes_out = job.outputs.bytes;
+  return release();
+}
+
+/// Sleeps while more was written than the limit allows. Without threads there is nobody to make room for.
+void Engine::pace(std::int64_t began, std::uint64_t bytes) const {
+  if (options_.compaction_bytes_per_second == 0 || !threads_) return;
+  const double due_s = static_cast<double>(bytes) / static_cast<double>(options_.compaction_bytes_per_second);
+  const std::int64_t until = began + static_cast<std::int64_t>(due_s * 1e9);
+  while (!stopping() && clock_.monotonic_ns() < until) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+}
+
+}  // namespace daruma

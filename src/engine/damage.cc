@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is lost, in words, and giving it up.
+#include <cctype>
+
+#include "base/status_macros.h"
+#include "engine/engine.h"
+#include "recovery/quarantine.h"
+
+namespace daruma {
+namespace {
+
+std::string printable(std::string_view key) {
+  constexpr std::size_t kShown = 40;
+  constexpr char kDigits[] = "0123456789abcdef";
+  std::string text = "'";
+  for (const char c : key.substr(0, kShown)) {
+    if (std::isprint(static_cast<unsigned char>(c)) && c != '\\' && c != '\'') {
+      text += c;
+    } else {
+      text += "\\x";
+      text += kDigits[static_cast<unsigned char>(c) >> 4];
+      text += kDigits[static_cast<unsigned char>(c) & 15];
+    }
+  }
+  return text + (key.size() > kShown ? "…'" : "'");
+}
+
+std::string keys_of(const DamageEntry& entry) {
+  switch (entry.keys) {
+    case DamageEntry::Keys::kAll: return "all keys";
+    case DamageEntry::Keys::kRange:
+      return "from " + printable(entry.begin) + (entry.end ? " up to " + printable(*entry.end) : " to the last");
+    case DamageEntry::Keys::kHashes: break;
+  }
+  return std::to_string(entry.hashes.size()) + (entry.hashes.size() == 1 ? " key by hash" : " keys by hash");
+}
+
+}  // namespace
+
+std::vector<DamageInfo> Engine::damage() const {
+  std::vector<DamageInfo> all;
+  EpochGuard guard;
+  const State& state = *state_.load(std::memory_order_seq_cst);
+  if (!state.damage) return all;
+  for (const DamageEntry& entry : state.damage->entries()) {
+    DamageInfo info;
+    info.id = entry.id;
+    info.keyspace = entry.keyspace;
+    info.keys = keys_of(entry);
+    info.first_sequence = entry.sequence_lo;
+    info.last_sequence = entry.sequence_hi;
+    info.cause = entry.cause;
+    info.file = entry.file;
+    info.accepted = entry.accepted;
+    all.push_back(std::move(info));
+  }
+  return all;
+}
+
+/// Durable in a manifest before any read answers from what is left.
+Status Engine::accept_damage(std::uint64_t id) {
+  if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
+  MutexLock lock(checkpoint_mutex_);
+  DARUMA_TRY(settle());
+  DamageMap damage;
+  {
+    MutexLock write_lock(write_mutex_);
+    if (current_->damage) damage = *current_->damage;
+  }
+  DARUMA_TRY(damage.accept(id));
+  Manifest next = next_generation();
+  next.damage.clear();
+  damage.encode(next.damage);
+  DARUMA_TRY(publish_generation(std::move(next)));
+  {
+    MutexLock write_lock(write_mutex_);
+    auto state = std::make_shared<State>(*current_);
+    state->damage = std::make_shared<const DamageMap>(damage);
+    publish_state(std::move(state));
+  }
+  if (damage.empty()) read_only_.store(false, std::memory_order_relaxed);
+  Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
+  for (const DamageEntry& entry : damage.entries()) {
+    if (entry.id != id) continue;
+    for (const QuarantineEntry& kept : quarantine.list()) {
+      if (kept.file == entry.file && kept.first_sequence == entry.sequence_lo &&
+          kept.resolution == QuarantineEntry::Resolution::kOpen) {
+        (void)quarantine.resolve(kept.id, QuarantineEntry::Resolution::kAccepted);  // the manifest is what counts
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace daruma

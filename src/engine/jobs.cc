@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What flushes and compactions share: their outputs, the next generation, and cleaning up after a failure.
+#include "engine/jobs.h"
+#include "base/status_macros.h"
+#include "snapshot/retention.h"
+
+namespace daruma {
+
+/// Finishes, publishes and reads back one run: until it has verified, nobody relies on it.
+Status Engine::add_output(std::unique_ptr<RunBuilder> builder, std::vector<std::uint64_t> supersedes,
+                          Outputs& outputs) {
+  DARUMA_TRY_ASSIGN(const RunInfo info, builder->finish(std::move(supersedes)));
+  DARUMA_TRY(builder->publish(/*sync_directory=*/false));
+  DARUMA_TRY_ASSIGN(std::shared_ptr<LiveRun> run, open_run(info));
+  DARUMA_TRY_ASSIGN(const RunReader::Verified verified, run->reader->verify());
+  DARUMA_TRY(verified.status());
+  outputs.bytes += info.file_bytes;
+  outputs.runs.push_back(std::move(run));
+  return {};
+}
+
+Result<std::shared_ptr<LiveRun>> Engine::open_run(const RunInfo& info) const {
+  auto run = std::make_shared<LiveRun>();
+  run->info = info;
+  DARUMA_TRY_ASSIGN(
+      run->reader,
+      RunReader::open(*storage_, directory_ + "/" + std::string(kRunDirectory) + "/" + run_name(info.number), store_id_,
+                      info.number, cache_, info));
+  return run;
+}
+
+/// The newest generation again under the next number; the caller changes what is new.
+Manifest Engine::next_generation() {
+  Manifest next;
+  if (!generations_.empty()) {
+    next = generations_.front();
+    next.previous_number = generations_.front().number;
+    next.previous_hash = manifest_hash(generations_.front());
+  }
+  next.store = store_id_;
+  next.number = next_manifest_;
+  next.next_file_number = next_file_.load(std::memory_order_relaxed);
+  if (wal_) {
+    next.durable_sequence = std::max(next.durable_sequence, wal_->durable_sequence());
+    const std::vector<LiveSegment> segments = wal_->live_segments();
+    if (!segments.empty()) next.next_segment = std::max(next.next_segment, segments.back().number + 1);
+  }
+  next.created_wall_ns = clock_.wall_ns();
+  next.options = options_text(options_);
+  return next;
+}
+
+/// A manifest that failed to become durable may still be there after a crash, so its number is never used again and the
+/// file goes before the runs that it names.
+Status Engine::publish_generation(Manifest next) {
+  ++next_manifest_;
+  if (Status status = publish_manifest(*storage_, directory_, next); !status.ok()) {
+    unsettled_manifests_.insert(next.number);
+    return status;
+  }
+  generations_.insert(generations_.begin(), std::move(next));
+  return {};
+}
+
+Status Engine::give_up(const Outputs& outputs, Status why) {
+  unsettled_runs_.insert(outputs.numbers.begin(), outputs.numbers.end());
+  if (!stopping()) (void)settle();  // else before the next job, or at the next start
+  return why;
+}
+
+Status Engine::settle() {
+  const auto remove = [&](const std::string& path) -> Status {
+    for (const std::string& name : {path, path + std::string(kTemporarySuffix)}) {
+      if (Status status = storage_->remove(name); !status.ok() && !status.is(Code::kNotFound)) return status;
+    }
+    return {};
+  };
+  if (!unsettled_manifests_.empty()) {
+    const std::string directory = directory_ + "/" + std::string(kManifestDirectory);
+    for (const std::uint64_t number : unsettled_manifests_) DARUMA_TRY(remove(directory + "/" + manifest_name(number)));
+    DARUMA_TRY(storage_->sync_directory(directory));
+    unsettled_manifests_.clear();
+  }
+  if (!unsettled_runs_.empty()) {
+    const std::string directory = directory_ + "/" + std::string(kRunDirectory);
+    for (const std::uint64_t number : unsettled_runs_) DARUMA_TRY(remove(directory + "/" + run_name(number)));
+    DARUMA_TRY(storage_->sync_directory(directory));
+    unsettled_runs_.clear();
+  }
+  return {};
+}
+
+/// Puts the live runs of the newest generation where reads of these keyspaces look for them.
+void Engine::place_runs(State& state, const std::set<std::uint32_t>& keyspaces) {
+  std::map<std::uint32_t, std::map<std::uint32_t, std::vector<std::shared_ptr<LiveRun>>>> by_level;
+  if (!generations_.empty()) {
+    for (const PlacedRun& placed : generations_.front().runs) {
+      if (!keyspaces.contains(placed.info.keyspace) || is_marker(placed.info)) continue;
+      if (const auto live = live_.find(placed.info.number); live != live_.end()) {
+        by_level[placed.info.keyspace][placed.level].push_back(live->second);
+      }
+    }
+  }
+  for (auto& keyspace : state.keyspaces) {
+    if (!keyspaces.contains(keyspace->id)) continue;
+    auto changed = std::make_shared<KeyspaceState>(*keyspace);
+    changed->runs = {};
+    for (auto& [level, runs] : by_level[keyspace->id]) {
+      if (level == 0) {
+        std::sort(runs.begin(), runs.end(),
+                  [](const auto& a, const auto& b) { return a->info.max_sequence > b->info.max_sequence; });
+        changed->runs.level0 = std::move(runs);
+      } else {
+        std::sort(runs.begin(), runs.end(),
+                  [](const auto& a, const auto& b) { return a->info.smallest_key < b->info.smallest_key; });
+        changed->runs.levels.push_back({level, std::move(runs)});
+      }
+    }
+    keyspace = std::move(changed);
+  }
+}
+
+std::string options_text(const Options& options) {
+  std::string text;
+  const auto line = [&](const char* name, std::uint64_t value) {
+    text += std::string(name) + " " + std::to_string(value) + "\n";
+  };
+  line("memtable_bytes", options.memtable_bytes);
+  line("cache_bytes", options.cache_bytes);
+  line("compaction_bytes_per_second", options.compaction_bytes_per_second);
+  line("segment_bytes", options.segment_bytes);
+  line("ring_bytes", options.ring_bytes);
+  return text;
+}
+
+}  // namespace daruma

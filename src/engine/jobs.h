@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Types shared by the files that write runs: checkpoint.cc and compact.cc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+#include "run/run_format.h"
+
+namespace daruma {
+
+/// What one job has written so far.
+struct Engine::Outputs {
+  std::vector<std::uint64_t> numbers;          // of files begun, published or not
+  std::vector<std::shared_ptr<LiveRun>> runs;  // published and read back; durable once the directory is synced
+  std::uint64_t bytes = 0;
+};
+
+/// The options that shape the files, "name value" a line, for whoever inspects the store.
+std::string options_text(const Options& options);
+
+}  // namespace daruma
