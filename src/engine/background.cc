@@ -10,7 +10,7 @@
 namespace daruma {
 namespace {
 
-using std::chrono_literals::operator""ms;
+using namespace std::chrono_literals;
 constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after this long
 
 }  // namespace

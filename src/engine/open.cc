@@ -471,7 +471,10 @@ Status Engine::tidy(Start& start) {
     if (generation.rejected.ok()) continue;  // its bytes are in quarantine, the next generation is durable
     DARUMA_TRY(remove(snapshots + "/" + generation.name));
   }
-  for (const std::string& name : start.catalogue.leftovers) DARUMA_TRY(remove(snapshots + "/" + name));
+  for (const std::string& name : start.catalogue.leftovers) {
+    std::string path = snapshots;
+    DARUMA_TRY(remove(path.append("/").append(name)));
+  }
   if (removed) DARUMA_TRY(storage_->sync_directory(snapshots));
 
   for (const Manifest& generation : generations_) {
