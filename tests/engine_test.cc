@@ -3,50 +3,11 @@
 
 #include <map>
 
+#include <engine_testing.h>
 #include <gtest/gtest.h>
-
-#include "io/sim_storage.h"
 
 namespace daruma {
 namespace {
-
-Options small() {
-  Options options;
-  options.memtable_bytes = 1 << 20;
-  options.segment_bytes = 256 << 10;
-  options.ring_bytes = 256 << 10;
-  options.cache_bytes = 1 << 20;
-  return options;
-}
-
-struct World {
-  std::shared_ptr<SimStorage> disk = std::make_shared<SimStorage>();
-  ManualClock clock;
-  std::uint64_t seed = 7;
-  /// So small that a few checkpoints fill several levels.
-  CompactionSettings compaction{.level0_trigger = 2,
-                                .level1_bytes = 16 << 10,
-                                .level_factor = 2,
-                                .output_run_bytes = 8 << 10,
-                                .input_bytes_max = 64 << 10};
-
-  Result<Store::Opened> open(const Options& options = small()) {
-    Environment environment;
-    environment.storage = disk;
-    environment.clock = &clock;
-    environment.seed = seed++;
-    environment.threads = false;
-    environment.compaction = compaction;
-    return Engine::open_store("store", options, environment);
-  }
-  Store must_open(RecoveryReport* report = nullptr) {
-    Result<Store::Opened> opened = open();
-    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
-    if (!opened.ok()) std::abort();
-    if (report) *report = opened->report;
-    return std::move(opened->store);
-  }
-};
 
 TEST(Engine, OpensNothingAsAnEmptyStore) {
   World world;
@@ -239,21 +200,6 @@ TEST(Engine, MergesLevelsAndForgetsWhatWasErased) {
   expect_equal(store, k, {});
 }
 
-/// Names, sizes and bytes of all files below `directory`.
-std::map<std::string, std::string> contents(Storage& disk, const std::string& directory) {
-  std::map<std::string, std::string> all;
-  const std::vector<DirectoryEntry> entries = *disk.list(directory);
-  for (const DirectoryEntry& entry : entries) {
-    const std::string path = directory + "/" + entry.name;
-    if (entry.is_directory) {
-      all.merge(contents(disk, path));
-    } else {
-      all[path] = *read_whole(disk, path, std::uint64_t{1} << 30);
-    }
-  }
-  return all;
-}
-
 TEST(Engine, ReadOnlyServesTheSameAndChangesNoByte) {
   World world;
   Options looking = small();
@@ -352,123 +298,6 @@ TEST(EngineModel, AnswersAsAMapDoesThroughCrashesAndReopenings) {
       }
     }
   }
-}
-
-// --- every crash point ---
-
-struct Outcome {
-  std::uint64_t acknowledged = 0;  // steps
-};
-
-/// Runs the workload until it ends or the disk dies.
-Outcome run_workload(World& world, std::uint64_t seed, std::uint64_t steps, Durability durability) {
-  Outcome outcome;
-  Result<Store::Opened> opened = world.open();
-  if (!opened.ok()) return outcome;
-  Store& store = opened->store;
-  const Result<Keyspace> k = store.create_keyspace("k");
-  if (!k.ok()) return outcome;
-  Model scratch;
-  for (std::uint64_t i = 0; i < steps; ++i) {
-    if (!store.write(step_of(seed, i, *k, scratch), {.durability = durability}).ok()) return outcome;
-    outcome.acknowledged = i + 1;
-    if (i % 5 == 4 && !store.checkpoint().ok()) return outcome;
-    if (i % 5 == 4 && !Engine::of(store).step().ok()) return outcome;
-    if (i % 17 == 16 && !store.compact(*k).ok()) return outcome;
-  }
-  return outcome;
-}
-
-/// What the store holds is the state after some number of steps, at least those acknowledged and at most one more.
-void expect_prefix(World& world, std::uint64_t seed, std::uint64_t steps, const Outcome& outcome) {
-  RecoveryReport report;
-  Store store = world.must_open(&report);
-  EXPECT_TRUE(report.clean()) << report.to_json();
-  const Result<Keyspace> k = store.keyspace("k");
-  if (!k.ok()) {
-    EXPECT_EQ(outcome.acknowledged, 0U);
-    return;
-  }
-  Model held;
-  Result<Cursor> cursor = store.cursor(*k);
-  ASSERT_TRUE(cursor.ok());
-  for (cursor->seek_first(); cursor->valid(); cursor->next()) held.emplace(cursor->key(), cursor->value());
-  ASSERT_TRUE(cursor->status().ok()) << cursor->status().to_string();
-  Model model;
-  bool found = outcome.acknowledged == 0 && held.empty();
-  for (std::uint64_t i = 0; i < steps && i <= outcome.acknowledged; ++i) {
-    step_of(seed, i, *k, model);
-    if (i + 1 >= outcome.acknowledged && held == model) found = true;
-  }
-  EXPECT_TRUE(found) << "after " << outcome.acknowledged << " acknowledged steps\n" << report.to_json();
-}
-
-TEST(EngineCrash, EveryPointOfAWorkloadWithPowerLossAndWithKill) {
-  constexpr std::uint64_t kSteps = 12;
-  std::uint64_t covered = 0;
-  for (const Durability durability : {Durability::kPower, Durability::kProcess}) {
-    World counted;
-    run_workload(counted, 1, kSteps, durability);
-    const std::uint64_t points = counted.disk->operations();
-    for (std::uint64_t point = 0; point < points; ++point) {
-      for (const bool power : {true, false}) {
-        if (power && durability == Durability::kProcess) continue;  // promises nothing there
-        for (const bool half : {false, true}) {
-          SCOPED_TRACE("point " + std::to_string(point) + (power ? " power" : " kill") + (half ? " half" : ""));
-          World world;
-          world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = point * 4 + (half ? 1 : 0)});
-          world.disk->crash_at(point, half);
-          const Outcome outcome = run_workload(world, 1, kSteps, durability);
-          if (power) {
-            world.disk->power_cut();
-          } else {
-            world.disk->kill();
-          }
-          expect_prefix(world, 1, kSteps, outcome);
-          ++covered;
-          if (HasFailure()) return;
-        }
-      }
-    }
-  }
-  std::printf("crash points covered: %llu\n", static_cast<unsigned long long>(covered));
-}
-
-TEST(EngineCrash, RecoveryItselfAtEveryPointTwoDeep) {
-  constexpr std::uint64_t kSteps = 8;
-  std::uint64_t covered = 0;
-  World counted;
-  run_workload(counted, 2, kSteps, Durability::kPower);
-  const std::uint64_t points = counted.disk->operations();
-  for (std::uint64_t point = 3; point < points; point += 7) {
-    World base;
-    base.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = point});
-    base.disk->crash_at(point, true);
-    const Outcome outcome = run_workload(base, 2, kSteps, Durability::kPower);
-    base.disk->power_cut();
-    for (std::uint64_t inner = 0;; ++inner) {
-      SCOPED_TRACE("point " + std::to_string(point) + ", recovery at " + std::to_string(inner));
-      World world;
-      world.disk = base.disk->clone(inner + 1);
-      const std::uint64_t at = world.disk->operations() + inner;
-      world.disk->crash_at(at, inner % 2 == 0);
-      const bool whole = world.open().ok() && !world.disk->crashed();
-      if (inner % 3 == 0) {
-        world.disk->kill();
-      } else {
-        world.disk->power_cut();
-      }
-      world.disk->crash_at(world.disk->operations() + inner * 5 % 37, inner % 3 == 1);  // and the second recovery
-      (void)world.open();
-      world.disk->disarm();
-      world.disk->power_cut();
-      expect_prefix(world, 2, kSteps, outcome);
-      ++covered;
-      if (HasFailure()) return;
-      if (whole) break;
-    }
-  }
-  std::printf("recoveries crashed: %llu\n", static_cast<unsigned long long>(covered));
 }
 
 TEST(OneStart, DestroyingAStoreWritesNothing) {

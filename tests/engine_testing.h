@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// A store on a simulated disk, on one thread: what the tests of the engine share.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "engine/engine.h"
+#include "io/sim_storage.h"
+
+namespace daruma {
+
+inline Options small() {
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  options.segment_bytes = 256 << 10;
+  options.ring_bytes = 256 << 10;
+  options.cache_bytes = 1 << 20;
+  return options;
+}
+
+struct World {
+  std::shared_ptr<SimStorage> disk = std::make_shared<SimStorage>();
+  ManualClock clock;
+  std::uint64_t seed = 7;
+  /// So small that a few checkpoints fill several levels.
+  CompactionSettings compaction{.level0_trigger = 2,
+                                .level1_bytes = 16 << 10,
+                                .level_factor = 2,
+                                .output_run_bytes = 8 << 10,
+                                .input_bytes_max = 64 << 10};
+
+  Result<Store::Opened> open(const Options& options = small()) {
+    Environment environment;
+    environment.storage = disk;
+    environment.clock = &clock;
+    environment.seed = seed++;
+    environment.threads = false;
+    environment.compaction = compaction;
+    return Engine::open_store("store", options, environment);
+  }
+  Store must_open(RecoveryReport* report = nullptr) {
+    Result<Store::Opened> opened = open();
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    if (!opened.ok()) std::abort();
+    if (report) *report = opened->report;
+    return std::move(opened->store);
+  }
+};
+
+/// Names, sizes and bytes of all files below `directory`.
+inline std::map<std::string, std::string> contents(Storage& disk, const std::string& directory) {
+  std::map<std::string, std::string> all;
+  const std::vector<DirectoryEntry> entries = *disk.list(directory);
+  for (const DirectoryEntry& entry : entries) {
+    const std::string path = directory + "/" + entry.name;
+    if (entry.is_directory) {
+      all.merge(contents(disk, path));
+    } else {
+      all[path] = *read_whole(disk, path, std::uint64_t{1} << 30);
+    }
+  }
+  return all;
+}
+
+}  // namespace daruma
