@@ -18,7 +18,7 @@ using daruma::Result;
 using daruma::Status;
 using daruma::Store;
 
-constexpr std::uint64_t kSyncEvery = 32;     // records between two fences against power loss
+constexpr std::uint64_t kSyncEvery = 250;    // records between two fences against power loss
 constexpr std::uint64_t kLookedBackAt = 64;  // records before the end that a loader checks when it starts
 
 [[noreturn]] void stop(Board& board, const std::string& problem) {
