@@ -20,7 +20,12 @@ Status Segments::tidy() {
     if (!entry.name.ends_with(kTemporarySuffix) || entry.is_directory) continue;
     const std::string_view stem = std::string_view(entry.name).substr(0, entry.name.size() - kTemporarySuffix.size());
     const bool spare = entry.name.starts_with(kSparePrefix);
-    if (spare && spares_.size() < kMaxSpares && entry.bytes > kSegmentFramesAt && entry.bytes % kSectorBytes == 0) {
+    // A power cut during a retirement may leave both names on one file: then it is a segment still.
+    const bool lives = spare && std::any_of(live_.begin(), live_.end(), [&](const LiveSegment& segment) {
+                         return stem == std::string(kSparePrefix) + std::to_string(segment.number);
+                       });
+    if (spare && !lives && spares_.size() < kMaxSpares && entry.bytes > kSegmentFramesAt &&
+        entry.bytes % kSectorBytes == 0) {
       spares_.push_back({entry.name, entry.bytes});
     } else if (spare || parse_segment_name(stem)) {
       DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));

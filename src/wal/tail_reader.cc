@@ -86,10 +86,8 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
   std::vector<Found> found;
   for (std::uint64_t at = 0; at < scan.header.capacity;) {
     const std::optional<Found> entry = entry_at(scan.header, scan.data.get(), at);
-    if (entry && (!scan.mark_known || (entry->position >= scan.durable_position &&
-                                       entry->position - scan.durable_position < scan.header.capacity))) {
-      found.push_back(*entry);
-    }
+    // No upper bound: when the newest slot is damaged, the older one stands more than a capacity behind the head.
+    if (entry && (!scan.mark_known || entry->position >= scan.durable_position)) { found.push_back(*entry); }
     at += entry ? entry->bytes : kTailUnit;
   }
   std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.position < b.position; });
@@ -108,8 +106,13 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
     last = entry.record.sequence;
     scan.entries.push_back(entry.record);
   }
+  // Two of the three that an entry here would begin with: one flipped bit must not make it look like free space, and
+  // what an earlier round left here has the magic alone.
   const char* next = scan.data.get() + position % scan.header.capacity;
-  if (load<std::uint32_t>(next) == kTailEntryMagic && load<std::uint64_t>(next + 16) == position) {
+  const int signs = (load<std::uint32_t>(next) == kTailEntryMagic ? 1 : 0) +
+                    (load<std::uint64_t>(next + 8) == last + 1 ? 1 : 0) +
+                    (load<std::uint64_t>(next + 16) == position ? 1 : 0);
+  if (signs >= 2) {
     scan.torn_end = true;
     scan.whole = false;
   }

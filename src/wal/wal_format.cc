@@ -159,7 +159,8 @@ std::optional<FrameHeader> decode_frame_header(std::string_view bytes, const Sto
   if (h.first_sequence == 0 || h.first_sequence > kMaxSequence || h.last_sequence > kMaxSequence) return std::nullopt;
   if (h.last_sequence + 1 < h.first_sequence || h.watermark >= h.first_sequence) return std::nullopt;
   // Each record takes at least two bytes, so a count can never exceed the payload.
-  if (h.has_events() ? (h.count() == 0 || h.count() > h.payload_raw_bytes) : (h.count() != 0 || h.payload_bytes != 0))
+  if (h.has_events() ? (h.count() == 0 || h.count() > h.payload_raw_bytes)
+                     : (h.count() != 0 || h.payload_raw_bytes != 0 || h.payload_bytes != 0))
     return std::nullopt;
   if ((h.flags & kFrameLz4) == 0 && h.payload_bytes != h.payload_raw_bytes) return std::nullopt;
   return h;

@@ -185,9 +185,14 @@ SegmentScan read_segment(Storage& storage, const std::string& path, const std::o
   std::string sector(kSectorBytes, '\0');
   scan.status = Status(Code::kCorruption, "segment is too short to have a header", {path, {}, {}});
   scan.stop = Stop::kShortFile;
+  // A recycled file whose first sector was never written still verifies there, as the segment that it was.
+  const std::optional<std::uint64_t> number = parse_segment_name(path.substr(path.rfind('/') + 1));
   for (std::uint64_t at = 0; at < kSegmentFramesAt && at + kSectorBytes <= sectors.limit(); at += kSectorBytes) {
     const bool readable = sectors.read(at, sector);
     Result<SegmentHeader> header = decode_segment_header(sector, at, store);
+    if (header.ok() && number && header->number != *number) {
+      header = Status(Code::kCorruption, "is segment " + std::to_string(header->number) + " under another name");
+    }
     if (header.ok()) {
       ++scan.header_copies;
       if (!scan.header) scan.header = *header;
