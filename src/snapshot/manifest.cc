@@ -12,7 +12,7 @@
 namespace daruma {
 namespace {
 
-// Header sector; docs/format_snapshot.md.
+// Header sector; docs/format.md.
 constexpr std::size_t kVersionAt = 8, kCopyAt = 12, kRequiredAt = 16, kOptionalAt = 24, kStoreHighAt = 32,
                       kStoreLowAt = 40, kNumberAt = 48, kBodyBytesAt = 56, kCopyBytesAt = 64, kBodyChecksumAt = 72,
                       kHeaderChecksumAt = 4088;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A snapshot manifest: which runs hold the state up to sequence S. `docs/format_snapshot.md` gives every byte.
+// A snapshot manifest: which runs hold the state up to sequence S. `docs/format.md` gives every byte.
 //
 // What must stay true:
 //   - A manifest is a cache of what the runs say of themselves, plus what only it knows (levels after a move, the
