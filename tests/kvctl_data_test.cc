@@ -2,122 +2,41 @@
 //
 // kvctl's data commands, driven as processes. What must stay true: looks-without-touching (a reading command changes no
 // byte), all-or-nothing (a malformed line applies nothing of its batch), and what dump writes, load reads back.
-#include <fcntl.h>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <poll.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <csignal>
-#include <filesystem>
-#include <fstream>
-#include <map>
-#include <nlohmann/json.hpp>
 #include <random>
-#include <sstream>
 
-#include "daruma/store.h"
+#include "kvctl_testing.h"
 
 namespace daruma {
 namespace {
 
-namespace fs = std::filesystem;
-using Json = nlohmann::json;
+using kvctl_test::Json;
+using kvctl_test::Ran;
+using kvctl_test::run;
+using kvctl_test::Stdout;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using testing::Not;
+namespace fs = std::filesystem;
 
-struct Ran {
-  int exit = -1;
-  std::string out;
-  std::string err;
-  [[nodiscard]] Json json() const { return Json::parse(out, nullptr, false); }
-};
-
-enum class Stdout { kPipe, kClosed, kReaderGone };
-
-Ran run(const std::vector<std::string>& arguments, const std::string& input = "", Stdout how = Stdout::kPipe) {
-  int in[2];
-  int out[2];
-  int err[2];
-  if (::pipe2(in, O_CLOEXEC) != 0 || ::pipe2(out, O_CLOEXEC) != 0 || ::pipe2(err, O_CLOEXEC) != 0) abort();
-  std::vector<char*> argv;
-  std::string program = DARUMA_KVCTL;
-  argv.push_back(program.data());
-  std::vector<std::string> copies = arguments;
-  for (std::string& argument : copies) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  const pid_t pid = ::fork();
-  if (pid == 0) {
-    ::signal(SIGPIPE, SIG_DFL);
-    ::dup2(in[0], STDIN_FILENO);
-    ::dup2(err[1], STDERR_FILENO);
-    if (how == Stdout::kClosed) {
-      ::close(STDOUT_FILENO);
-    } else {
-      ::dup2(out[1], STDOUT_FILENO);
-    }
-    ::execv(argv[0], argv.data());
-    ::_exit(127);
-  }
-  ::close(in[0]);
-  ::close(out[1]);
-  ::close(err[1]);
-  if (how == Stdout::kReaderGone) ::close(std::exchange(out[0], -1));
-  ::signal(SIGPIPE, SIG_IGN);
-  Ran ran;
-  std::size_t written = 0;
-  if (input.empty()) ::close(std::exchange(in[1], -1));
-  if (in[1] >= 0) ::fcntl(in[1], F_SETFL, O_NONBLOCK);  // both ends may be full at once
-  while (in[1] >= 0 || out[0] >= 0 || err[0] >= 0) {
-    pollfd fds[] = {{in[1], POLLOUT, 0}, {out[0], POLLIN, 0}, {err[0], POLLIN, 0}};
-    ::poll(fds, 3, -1);
-    if (fds[0].revents != 0) {
-      const ssize_t n = ::write(in[1], input.data() + written, input.size() - written);
-      if (n > 0) written += static_cast<std::size_t>(n);
-      if ((n < 0 && errno != EAGAIN) || written == input.size()) ::close(std::exchange(in[1], -1));
-    }
-    for (int i = 1; i <= 2; ++i) {
-      if (fds[i].revents == 0) continue;
-      char buffer[65536];
-      int& fd = i == 1 ? out[0] : err[0];
-      const ssize_t n = ::read(fd, buffer, sizeof buffer);
-      if (n > 0) (i == 1 ? ran.out : ran.err).append(buffer, static_cast<std::size_t>(n));
-      if (n <= 0) ::close(std::exchange(fd, -1));
-    }
-  }
-  int status = 0;
-  ::waitpid(pid, &status, 0);
-  ran.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return ran;
-}
-
-class KvctlData : public testing::Test {
+class KvctlData : public kvctl_test::KvctlTest {
  protected:
-  KvctlData() {
-    std::string name = (fs::temp_directory_path() / "kvctl_data_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) abort();
-    root_ = name;
-    ::unsetenv("KVCTL_STORE");
+  void fill() const {
+    const std::string file = path("awkward.ndjson");
+    std::ofstream(file) << kAwkward;
+    ASSERT_EQ(kvctl({"load", "--create", file}).exit, 0);
   }
-  ~KvctlData() override { fs::remove_all(root_); }
 
-  [[nodiscard]] std::string path(const std::string& name) const { return (root_ / name).string(); }
-  Ran kvctl(std::vector<std::string> arguments, const std::string& input = "", const std::string& store = "a") const {
-    arguments.insert(arguments.begin(), {"-d", path(store)});
-    return run(arguments, input);
-  }
-  void fill() const { ASSERT_EQ(kvctl({"load", "--create"}, kAwkward).exit, 0); }
-
-  /// Every file's bytes by its name, directories too.
-  [[nodiscard]] std::map<std::string, std::string> contents(const std::string& store = "a") const {
+  /// Everything in the default keyspace, read by the library: a process a look would be most of the time of these
+  /// tests.
+  [[nodiscard]] std::map<std::string, std::string> entries(const std::string& store = "a") const {
+    Options options = kvctl_test::small();
+    options.read_only = true;
+    const auto opened = Store::open(path(store), options);
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    if (!opened.ok()) abort();
     std::map<std::string, std::string> all;
-    for (const auto& entry : fs::recursive_directory_iterator(path(store))) {
-      std::ostringstream bytes;
-      if (entry.is_regular_file()) bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
-      all[entry.path().string()] = bytes.str();
-    }
+    Cursor cursor = *opened->store.cursor(*opened->store.keyspace("default"));
+    for (cursor.seek_first(); cursor.valid(); cursor.next()) all.emplace(cursor.key(), cursor.value());
+    EXPECT_TRUE(cursor.status().ok()) << cursor.status().to_string();
     return all;
   }
 
@@ -129,7 +48,6 @@ class KvctlData : public testing::Test {
       "{\"key\":\"a,\\\"b\\\"\",\"value\":\"line\\nline\\r\\n\\ttab\"}\n"
       "{\"key\":\"back\\\\slash\",\"value\":\"\\\\x41 \\\\n\"}\n"
       "{\"key\":\"日本\",\"value_base64\":\"AAECAw==\"}\n";
-  fs::path root_;
 };
 
 TEST_F(KvctlData, what_is_put_is_got_in_every_encoding) {
@@ -231,7 +149,7 @@ TEST_F(KvctlData, json_is_one_document_whatever_happens) {
 
 TEST_F(KvctlData, a_malformed_line_is_named_and_applies_nothing) {
   fill();
-  const std::string before = kvctl({"dump"}).out;
+  const std::map<std::string, std::string> before = entries();
   const std::map<std::string, std::string> loads{{"{\"key\":\"n\",\"value\":\"1\"}\n{\"key\":\"m\"}\n", "line 2"},
                                                  {"{\"key\":\"n\",\"value\":\"1\"}\n\n{oops\n", "line 3"},
                                                  {"{\"key_hex\":\"0g\",\"value\":\"1\"}\n", "line 1"},
@@ -243,7 +161,9 @@ TEST_F(KvctlData, a_malformed_line_is_named_and_applies_nothing) {
                                                  {"0x61 ==> 0x6\n", "line 1"},
                                                  {"nonsense\n", "line 1"}};
   for (const auto& [text, line] : loads) {
-    const Ran ran = kvctl({"load"}, text);
+    const std::string file = path("malformed");
+    std::ofstream(file, std::ios::binary) << text;
+    const Ran ran = kvctl({"load", file});
     EXPECT_EQ(ran.exit, 2) << text;
     EXPECT_THAT(ran.err, HasSubstr(line)) << text;
   }
@@ -257,7 +177,7 @@ TEST_F(KvctlData, a_malformed_line_is_named_and_applies_nothing) {
     EXPECT_EQ(ran.exit, 2) << text;
     EXPECT_THAT(ran.err, HasSubstr(line)) << text;
   }
-  EXPECT_EQ(kvctl({"dump"}).out, before);
+  EXPECT_TRUE(entries() == before);
 }
 
 TEST_F(KvctlData, a_batch_applies_across_keyspaces) {
@@ -292,8 +212,8 @@ TEST_F(KvctlData, dump_and_load_make_an_equal_store_in_every_format) {
   }
   more += "{\"key_hex\":\"" + bytes(64 << 10) + "\",\"value_hex\":\"" + bytes(100'000) + "\"}\n";
   ASSERT_EQ(kvctl({"load", "--batch", "7"}, more).exit, 0);
-  const std::string whole = kvctl({"dump"}).out;
-  ASSERT_GT(whole.size(), 100'000U);
+  const std::map<std::string, std::string> whole = entries();
+  ASSERT_GT(whole.size(), 300U);
 
   int number = 0;
   for (const std::string format : {"ndjson", "csv", "mdb"}) {
@@ -306,15 +226,17 @@ TEST_F(KvctlData, dump_and_load_make_an_equal_store_in_every_format) {
       const Ran dumped = kvctl(arguments);
       ASSERT_EQ(dumped.exit, 0) << dumped.err;
       const std::string store = "copy" + std::to_string(number++);
-      const Ran loaded = kvctl({"load", "--create"}, dumped.out, store);
+      const std::string text = path(store + ".text");
+      std::ofstream(text, std::ios::binary) << dumped.out;
+      const Ran loaded = kvctl({"load", "--create", text}, "", store);
       ASSERT_EQ(loaded.exit, 0) << loaded.err;
-      EXPECT_TRUE(kvctl({"dump"}, "", store).out == whole);
+      EXPECT_TRUE(entries(store) == whole);
     }
   }
   ASSERT_EQ(kvctl({"dump", path("file.csv"), "--format", "csv"}).exit, 0);
   EXPECT_EQ(kvctl({"dump", path("file.csv")}).exit, 9) << "replaces only with --yes";
   ASSERT_EQ(kvctl({"load", path("file.csv"), "--create", "--atomic"}, "", "last").exit, 0);
-  EXPECT_TRUE(kvctl({"dump"}, "", "last").out == whole);
+  EXPECT_TRUE(entries("last") == whole);
 }
 
 TEST_F(KvctlData, other_tools_text_loads) {
@@ -356,7 +278,7 @@ TEST_F(KvctlData, looks_without_touching) {
   fill();
   ASSERT_EQ(kvctl({"checkpoint"}).exit, 0);
   ASSERT_EQ(kvctl({"put", "after", "the checkpoint"}).exit, 0);
-  const auto before = contents();
+  const auto before = state();
   const std::vector<std::vector<std::string>> readers{{"get", "plain"},
                                                       {"get", "other"},
                                                       {"exists", "plain"},
@@ -377,11 +299,11 @@ TEST_F(KvctlData, looks_without_touching) {
   for (const auto& reader : readers) {
     const Ran ran = kvctl(reader);
     EXPECT_LE(ran.exit, 1) << testing::PrintToString(reader) << ran.err;
-    EXPECT_TRUE(contents() == before) << testing::PrintToString(reader) << " changed the store";
+    EXPECT_TRUE(state() == before) << testing::PrintToString(reader) << " changed the store";
   }
   EXPECT_EQ(kvctl({"-n", "load"}, "{\"key\":\"n\",\"value\":\"1\"}\n").exit, 0);
   EXPECT_EQ(kvctl({"-n", "batch"}, "del plain\n").exit, 0);
-  EXPECT_TRUE(contents() == before);
+  EXPECT_TRUE(state() == before);
 }
 
 TEST_F(KvctlData, keyspaces_are_made_renamed_and_dropped) {
@@ -405,14 +327,14 @@ TEST_F(KvctlData, process_durability_survives_the_end_of_the_process) {
 
 TEST_F(KvctlData, a_reader_that_goes_away_or_a_closed_stdout_is_noticed) {
   fill();
-  const auto before = contents();
+  const auto before = state();
   const Ran gone = run({"-d", path("a"), "scan"}, "", Stdout::kReaderGone);
   EXPECT_EQ(gone.exit, 141);
   EXPECT_THAT(gone.err, IsEmpty());
   const Ran closed = run({"-d", path("a"), "scan"}, "", Stdout::kClosed);
   EXPECT_EQ(closed.exit, 6);
   EXPECT_THAT(closed.err, HasSubstr("stdout"));
-  EXPECT_TRUE(contents() == before);
+  EXPECT_TRUE(state() == before);
 }
 
 }  // namespace

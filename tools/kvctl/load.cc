@@ -32,8 +32,14 @@ class Loader {
     DARUMA_TRY_ASSIGN(const auto rows,
                       open_rows(lines, *parse_row_format(options_.format), context_.key_format, context_.value_format));
     if (!context_.dry_run || !options_.create) {
-      DARUMA_TRY_ASSIGN(Store::Opened opened,
-                        context_.dry_run ? context_.open_for_reading() : context_.open_for_writing(options_.create));
+      // Much to load asks for the segments of a store at work; see open_for_writing.
+      constexpr std::uint64_t kMuch = 4 << 20;
+      const bool much = lines.size() == 0 || lines.size() > kMuch;
+      Options options;
+      options.create_if_missing = options_.create;
+      DARUMA_TRY_ASSIGN(Store::Opened opened, context_.dry_run ? context_.open_for_reading()
+                                              : much           ? context_.open(std::move(options))
+                                                               : context_.open_for_writing(options_.create));
       store_.emplace(std::move(opened.store));
       // Even without entries: a load into a keyspace that is not there is a mistake.
       if (context_.keyspace_given || options_.file == "-") DARUMA_TRY(keyspace(std::nullopt, lines).status());
