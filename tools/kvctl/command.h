@@ -140,11 +140,19 @@ CLI::App* add_command(CLI::App& parent, Context& context, const std::string& nam
 /// Adds a noun that needs one of its own commands: "keyspace".
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& help);
 
-void register_data(CLI::App& app, Context& context);      ///< put get del exists batch
-void register_scan(CLI::App& app, Context& context);      ///< scan count dump
-void register_load(CLI::App& app, Context& context);      ///< load
-void register_keyspace(CLI::App& app, Context& context);  ///< keyspace …, checkpoint, compact, version
-Result<Outcome> version_outcome(Context& context);        ///< what `kvctl version` tells
+void register_data(CLI::App& app, Context& context);        ///< put get del exists batch
+void register_scan(CLI::App& app, Context& context);        ///< scan count dump
+void register_load(CLI::App& app, Context& context);        ///< load
+void register_keyspace(CLI::App& app, Context& context);    ///< keyspace …, checkpoint, compact, version
+void register_status(CLI::App& app, Context& context);      ///< status
+void register_recover(CLI::App& app, Context& context);     ///< recover, report
+void register_verify(CLI::App& app, Context& context);      ///< verify
+void register_wal(CLI::App& app, Context& context);         ///< wal …
+void register_run(CLI::App& app, Context& context);         ///< run …
+void register_snapshot(CLI::App& app, Context& context);    ///< snapshot …
+void register_quarantine(CLI::App& app, Context& context);  ///< quarantine …, damage …
+Result<Outcome> version_outcome(Context& context);          ///< what `kvctl version` tells
+Result<Outcome> checkpoint_outcome(Context& context);       ///< what `kvctl checkpoint` does
 
 /// The "error" member: {"code","exit","message","where":{…},"hint"}; members that are not known are left out.
 Json error_json(const Status& status, int exit);

@@ -106,29 +106,6 @@ Result<Outcome> stat(Context& context, const std::vector<std::string>& names) {
   return outcome;
 }
 
-Result<Outcome> checkpoint(Context& context) {
-  DARUMA_TRY_ASSIGN(Store::Opened opened,
-                    context.dry_run ? context.open_for_reading() : context.open_for_writing(false));
-  const StoreStats before = opened.store.stats();
-  if (!context.dry_run) DARUMA_TRY(opened.store.checkpoint());
-  const StoreStats after = opened.store.stats();
-  Outcome outcome;
-  outcome.json["snapshot_sequence"] = after.snapshot_sequence;
-  outcome.json["sequence"] = after.sequence;
-  outcome.json["runs"] = after.runs;
-  outcome.json["run_bytes"] = after.run_bytes;
-  outcome.json["log_bytes_before"] = before.log_bytes;
-  outcome.json["log_bytes"] = after.log_bytes;
-  if (context.dry_run) {
-    outcome.text = fmt::format("would write {} of memtables into runs, up to sequence {}\n",
-                               bytes_text(before.memtable_bytes), before.sequence);
-  } else if (!context.quiet) {
-    outcome.text = fmt::format("snapshot at sequence {}, {} runs, {}\n", after.snapshot_sequence,
-                               count_text(after.runs), bytes_text(after.run_bytes));
-  }
-  return outcome;
-}
-
 Result<Outcome> compact(Context& context) {
   DARUMA_TRY_ASSIGN(Store::Opened opened,
                     context.dry_run ? context.open_for_reading() : context.open_for_writing(false));
@@ -168,6 +145,29 @@ Result<Outcome> compact(Context& context) {
 }
 
 }  // namespace
+
+Result<Outcome> checkpoint_outcome(Context& context) {
+  DARUMA_TRY_ASSIGN(Store::Opened opened,
+                    context.dry_run ? context.open_for_reading() : context.open_for_writing(false));
+  const StoreStats before = opened.store.stats();
+  if (!context.dry_run) DARUMA_TRY(opened.store.checkpoint());
+  const StoreStats after = opened.store.stats();
+  Outcome outcome;
+  outcome.json["snapshot_sequence"] = after.snapshot_sequence;
+  outcome.json["sequence"] = after.sequence;
+  outcome.json["runs"] = after.runs;
+  outcome.json["run_bytes"] = after.run_bytes;
+  outcome.json["log_bytes_before"] = before.log_bytes;
+  outcome.json["log_bytes"] = after.log_bytes;
+  if (context.dry_run) {
+    outcome.text = fmt::format("would write {} of memtables into runs, up to sequence {}\n",
+                               bytes_text(before.memtable_bytes), before.sequence);
+  } else if (!context.quiet) {
+    outcome.text = fmt::format("snapshot at sequence {}, {} runs, {}\n", after.snapshot_sequence,
+                               count_text(after.runs), bytes_text(after.run_bytes));
+  }
+  return outcome;
+}
 
 Result<Outcome> version_outcome(Context&) {
   Outcome outcome;
@@ -219,7 +219,7 @@ void register_keyspace(CLI::App& app, Context& context) {
   command->add_option("NAME", *names, "Which");
 
   add_command(app, context, "checkpoint", "Writes everything into runs and a snapshot; the next start replays nothing",
-              checkpoint);
+              checkpoint_outcome);
   add_command(app, context, "compact", "Merges the runs of the keyspace named by -k, or of all", compact);
   add_command(app, context, "version", "Version, features, compiler and limits", version_outcome);
 }

@@ -154,6 +154,13 @@ int main(int argc, char** argv) {
   register_scan(app, context);
   register_load(app, context);
   register_keyspace(app, context);
+  register_status(app, context);
+  register_recover(app, context);
+  register_verify(app, context);
+  register_wal(app, context);
+  register_run(app, context);
+  register_snapshot(app, context);
+  register_quarantine(app, context);
 
   // --version needs no command, and a command line that does not parse may still ask for JSON.
   for (int i = 1; i < argc; ++i) {

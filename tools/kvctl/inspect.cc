@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kvctl/inspect.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <map>
+
+#include "base/status_macros.h"
+#include "io/posix_storage.h"
+#include "snapshot/retention.h"
+
+namespace daruma::kvctl {
+
+namespace {
+
+constexpr std::uint64_t kReportBytesMax = 64 << 20;
+
+/// Places of a Status carry the whole path; people and scripts want it relative to the store.
+std::string relative(const std::string& file, const std::string& directory) {
+  return file.starts_with(directory + "/") ? file.substr(directory.size() + 1) : file;
+}
+
+RecoveryLoss loss_of(const Json& json) {
+  return {json.value("stretches", std::uint64_t{0}), json.value("events", std::uint64_t{0}),
+          json.value("bytes", std::uint64_t{0})};
+}
+
+/// Members that are missing stay as they are by default; throws what nlohmann throws when one has another type.
+RecoveryReport report_of(const Json& json) {
+  RecoveryReport r;
+  const auto take = [](const Json& from, const char* name, auto& into) { into = from.value(name, into); };
+  const auto loss = [&json](const char* name) { return json.contains(name) ? loss_of(json.at(name)) : RecoveryLoss(); };
+  take(json, "start_number", r.start_number);
+  take(json, "store", r.store);
+  take(json, "policy", r.policy);
+  take(json, "started_wall_ns", r.started_wall_ns);
+  take(json, "created", r.created);
+  take(json, "same_boot", r.same_boot);
+  take(json, "files", r.files);
+  take(json, "bytes_read", r.bytes_read);
+  take(json, "bytes_replayed", r.bytes_replayed);
+  take(json, "events_replayed", r.events_replayed);
+  take(json, "snapshot", r.snapshot);
+  take(json, "snapshot_sequence", r.snapshot_sequence);
+  take(json, "durable_mark", r.durable_mark);
+  take(json, "last_sequence", r.last_sequence);
+  take(json, "findings_dropped", r.findings_dropped);
+  take(json, "time_to_first_read_ns", r.time_to_first_read_ns);
+  take(json, "total_ns", r.total_ns);
+  take(json, "read_only", r.read_only);
+  take(json, "outcome", r.outcome);
+  r.discarded = loss("discarded");
+  r.lost = loss("lost");
+  r.healed = loss("healed");
+  for (const Json& pass : json.value("passes", Json::array())) {
+    r.passes.push_back(
+        {pass.value("name", ""), pass.value("duration_ns", std::int64_t{0}), pass.value("bytes", std::uint64_t{0})});
+  }
+  for (const Json& finding : json.value("findings", Json::array())) {
+    RecoveryFinding f;
+    take(finding, "case", f.case_name);
+    take(finding, "file", f.file);
+    take(finding, "offset", f.offset);
+    take(finding, "bytes", f.bytes);
+    take(finding, "first_sequence", f.first_sequence);
+    take(finding, "last_sequence", f.last_sequence);
+    take(finding, "verdict", f.verdict);
+    take(finding, "proof", f.proof);
+    take(finding, "action", f.action);
+    take(finding, "quarantine_id", f.quarantine_id);
+    take(finding, "damage_id", f.damage_id);
+    take(finding, "detail", f.detail);
+    r.findings.push_back(std::move(f));
+  }
+  return r;
+}
+
+bool counts(const Problem& problem) { return problem.verdict == "corrupt" || problem.verdict == "unreadable"; }
+
+}  // namespace
+
+Json problem_json(const Problem& problem) {
+  Json json = Json::object();
+  json["what"] = problem.what;
+  json["verdict"] = problem.verdict;
+  Context::put_bytes(json, "file", problem.file, std::nullopt);
+  if (problem.offset) json["offset"] = *problem.offset;
+  if (problem.bytes > 0) json["bytes"] = problem.bytes;
+  if (!problem.detail.empty()) json["detail"] = problem.detail;
+  return json;
+}
+
+std::string problem_text(const Context& context, const Problem& problem) {
+  std::string place = encode(Encoding::kEscaped, problem.file);
+  if (problem.offset) place += fmt::format(":{}", *problem.offset);
+  if (problem.bytes > 0) place += fmt::format("+{}", problem.bytes);
+  const std::string_view style = counts(problem) ? "red" : "yellow";
+  return fmt::format("{}  {}  {}{}{}\n", context.paint(style, problem.verdict), place, problem.what,
+                     problem.detail.empty() ? "" : ": ", encode(Encoding::kEscaped, problem.detail));
+}
+
+Status corruption(const std::vector<Problem>& problems, const std::string& directory) {
+  const auto first = std::find_if(problems.begin(), problems.end(), counts);
+  if (first == problems.end()) {
+    const auto future =
+        std::find_if(problems.begin(), problems.end(), [](const Problem& p) { return p.verdict == "unsupported"; });
+    if (future == problems.end()) return {};
+    return {Code::kUnsupported, future->detail, {.file = directory + "/" + future->file, .offset = future->offset}};
+  }
+  const auto all = std::count_if(problems.begin(), problems.end(), counts);
+  return {Code::kCorruption,
+          all == 1 ? "one place does not verify" : fmt::format("{} places do not verify", count_text(all)),
+          {.file = directory + "/" + first->file, .offset = first->offset},
+          "kvctl recover --explain tells what a start would make of it"};
+}
+
+std::string hex_dump(std::string_view bytes, std::uint64_t at) {
+  std::string text;
+  for (std::size_t i = 0; i < bytes.size(); i += 16) {
+    const std::string_view row = bytes.substr(i, 16);
+    std::string hex;
+    std::string shown;
+    for (std::size_t j = 0; j < row.size(); ++j) {
+      const auto byte = static_cast<unsigned char>(row[j]);
+      hex += fmt::format("{}{:02x}", j == 8 ? "  " : " ", byte);
+      shown += byte >= 0x20 && byte < 0x7f ? row[j] : '.';
+    }
+    text += fmt::format("{:08x} {:<49} |{}|\n", at + i, hex, shown);
+  }
+  return text;
+}
+
+std::string store_id_text(const StoreId& id) { return fmt::format("{:016x}{:016x}", id.high, id.low); }
+
+std::string writer_of(const std::string& directory) {
+  const int fd = ::open((directory + "/lock").c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return "";
+  struct flock asked {};
+  asked.l_type = F_RDLCK;
+  asked.l_whence = SEEK_SET;
+  std::string holder;
+  if (::fcntl(fd, F_OFD_GETLK, &asked) == 0 && asked.l_type == F_WRLCK) {
+    holder = "another process";
+    std::array<char, 24> text{};
+    const ssize_t n = ::pread(fd, text.data(), text.size(), 0);
+    long pid = 0;
+    if (n > 1 && std::from_chars(text.data(), text.data() + n, pid).ec == std::errc() && pid > 0)
+      holder = fmt::format("process {}", pid);
+  }
+  ::close(fd);
+  return holder;
+}
+
+Result<StoreFiles> StoreFiles::open(Context& context, Locking locking) {
+  DARUMA_TRY(context.check_directory());
+  StoreFiles files;
+  files.directory_ = context.directory;
+  while (files.directory_.size() > 1 && files.directory_.ends_with('/')) files.directory_.pop_back();
+  files.storage_ = make_posix_storage();
+  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, files.storage_->list(files.directory_));
+  const bool any = std::any_of(names.begin(), names.end(), [](const DirectoryEntry& entry) {
+    return entry.name == "wal" || entry.name == "runs" || entry.name == "snapshots";
+  });
+  if (!any) {
+    return context.fail(kExitUsage, {Code::kNotFound,
+                                     "there is no store: neither wal, runs nor snapshots",
+                                     {.file = context.directory},
+                                     "check -d"});
+  }
+  if (locking != Locking::kNone) {
+    auto lock = files.storage_->lock_shared(files.path("lock"));
+    if (lock.ok()) {
+      files.lock_ = std::move(lock).value();
+    } else if (lock.status().is(Code::kBusy)) {
+      if (locking == Locking::kRequired) return lock.status();
+      files.live_ = true;
+    } else if (!lock.status().is(Code::kNotFound)) {  // without a lock file it is a copy that nobody opened yet
+      return lock.status();
+    }
+  } else {
+    files.live_ = !writer_of(files.directory_).empty();
+  }
+  // A manifest that a writer retires between its listing and its reading is not a bad one: list again.
+  constexpr int kTries = 5;
+  for (int i = 0; i < kTries; ++i) {
+    auto read = read_catalogue(*files.storage_, files.directory_, std::nullopt);
+    if (!read.ok()) {  // the room cannot be listed: told by manifest_problems
+      files.catalogue_ = Catalogue();
+      break;
+    }
+    files.catalogue_ = std::move(read).value();
+    const auto gone = [](const Generation& g) { return g.rejected.is(Code::kNotFound); };
+    if (std::none_of(files.catalogue_.generations.begin(), files.catalogue_.generations.end(), gone)) break;
+    if (i + 1 == kTries) std::erase_if(files.catalogue_.generations, gone);
+  }
+  files.store_ = files.catalogue_.store;
+  if (const Manifest* newest = files.catalogue_.newest(); newest != nullptr && !newest->damage.empty()) {
+    auto damage = DamageMap::decode(newest->damage);
+    if (damage.ok())
+      files.damage_ = std::move(damage).value();
+    else
+      files.damage_status_ = damage.status();
+  }
+  if (!files.store_) {
+    std::vector<Problem> ignored;
+    for (const SegmentFile& segment : files.segments(ignored)) {
+      if (segment.header) files.store_ = segment.header->store;
+    }
+  }
+  if (!files.store_) {
+    std::vector<Problem> ignored;
+    for (const RunFile& run : files.runs(true, ignored)) {
+      if (run.description) files.store_ = run.description->store;
+    }
+  }
+  if (const Manifest* newest = files.catalogue_.newest()) {
+    files.snapshot_sequence_ = newest->sequence;
+  } else {
+    std::vector<Problem> ignored;
+    std::vector<RunInfo> described;
+    for (const RunFile& run : files.runs(true, ignored)) {
+      if (run.description) described.push_back(run.description->info);
+    }
+    files.snapshot_sequence_ = rebuild_from_runs(described).sequence;
+  }
+  return files;
+}
+
+Problem StoreFiles::problem(std::string what, std::string file, const Status& status) const {
+  Problem p;
+  p.what = std::move(what);
+  p.verdict = status.is(Code::kIoError) ? "unreadable" : status.is(Code::kUnsupported) ? "unsupported" : "corrupt";
+  p.file = status.where().file.empty() ? std::move(file) : relative(status.where().file, directory_);
+  p.offset = status.where().offset;
+  p.detail = status.message();
+  return p;
+}
+
+std::vector<DirectoryEntry> StoreFiles::list(std::string_view room, std::vector<Problem>& problems) const {
+  auto entries = storage_->list(path(room));
+  if (entries.ok()) return std::move(entries).value();
+  if (!entries.status().is(Code::kNotFound)) problems.push_back(problem("room", std::string(room), entries.status()));
+  return {};
+}
+
+std::vector<Problem> StoreFiles::manifest_problems() const {
+  std::vector<Problem> problems;
+  (void)list(kManifestDirectory, problems);
+  for (const Generation& g : catalogue_.generations) {
+    const std::string file = std::string(kManifestDirectory) + "/" + g.name;
+    if (!g.rejected.ok()) {
+      Problem p = problem("manifest", file, g.rejected);
+      if (!p.offset) p.offset = 0;
+      p.bytes = g.file_bytes;
+      problems.push_back(std::move(p));
+    } else if (!g.damaged.empty()) {
+      // The message begins with "copy at N: ".
+      Problem p{.what = "manifest_copy", .verdict = "corrupt", .file = file, .offset = 0, .detail = g.damaged};
+      constexpr std::string_view kBefore = "copy at ";
+      std::uint64_t at = 0;
+      if (g.damaged.starts_with(kBefore) &&
+          std::from_chars(g.damaged.data() + kBefore.size(), g.damaged.data() + g.damaged.size(), at).ec == std::errc())
+        p.offset = at;
+      problems.push_back(std::move(p));
+    }
+  }
+  if (!damage_status_.ok()) {
+    problems.push_back(problem("damage_map",
+                               std::string(kManifestDirectory) + "/" + manifest_name(catalogue_.newest()->number),
+                               damage_status_));
+  }
+  return problems;
+}
+
+std::vector<SegmentFile> StoreFiles::segments(std::vector<Problem>& problems) const {
+  std::vector<SegmentFile> found;
+  for (const DirectoryEntry& entry : list("wal", problems)) {
+    const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
+    if (!number) continue;
+    SegmentFile segment{.number = *number, .name = entry.name, .bytes = entry.bytes};
+    const std::string file = "wal/" + entry.name;
+    auto opened = storage_->open(path(file), OpenMode::kRead);
+    if (opened.status().is(Code::kNotFound)) continue;
+    for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
+      Status bad = opened.status();
+      if (bad.ok()) {
+        std::string sector(kSectorBytes, '\0');
+        auto got = (*opened)->read(at, sector);
+        auto header = got.ok() && *got == kSectorBytes ? decode_segment_header(sector, at, store_)
+                      : got.ok()
+                          ? Result<SegmentHeader>(Status(Code::kCorruption, "the file is too short for a header"))
+                          : Result<SegmentHeader>(got.status());
+        if (header.ok() && header->number != *number)
+          bad = Status(Code::kCorruption, fmt::format("holds segment {}", header->number));
+        else if (!header.ok())
+          bad = header.status();
+        else if (!segment.header)
+          segment.header = *header;
+      }
+      if (bad.ok()) continue;
+      Problem p = problem("segment_header", file, bad);
+      p.offset = at;
+      p.bytes = kSectorBytes;
+      segment.problems.push_back(std::move(p));
+    }
+    problems.insert(problems.end(), segment.problems.begin(), segment.problems.end());
+    found.push_back(std::move(segment));
+  }
+  Sequence next = 0;
+  for (auto segment = found.rbegin(); segment != found.rend(); ++segment) {
+    segment->next_start = next;
+    segment->needed = next == 0 || next > snapshot_sequence() + 1;
+    if (segment->header) next = segment->header->start_sequence;
+  }
+  return found;
+}
+
+std::vector<RunFile> StoreFiles::runs(bool describe, std::vector<Problem>& problems) const {
+  std::map<std::uint64_t, RunFile> found;
+  const std::string room(kRunDirectory);
+  for (const DirectoryEntry& entry : list(room, problems)) {
+    const std::optional<std::uint64_t> number = run_number(entry.name);
+    if (!number || entry.name != run_name(*number)) continue;
+    RunFile& run = found[*number];
+    run.number = *number;
+    run.name = entry.name;
+    run.bytes = entry.bytes;
+    if (!describe) continue;
+    const std::string file = room + "/" + entry.name;
+    auto description = describe_run(*storage_, path(file), store_, *number);
+    if (description.status().is(Code::kNotFound)) {
+      found.erase(*number);
+    } else if (!description.ok()) {
+      run.problems.push_back(problem("run", file, description.status()));
+    } else {
+      for (const RunFinding& finding : description->findings)
+        run.problems.push_back(problem("run_" + std::string(run_fault_name(finding.fault)), file, finding.status));
+      run.description = std::move(description).value();
+    }
+  }
+  std::size_t kept = 0;
+  for (const Generation& g : catalogue_.generations) {
+    if (!g.manifest) continue;
+    for (const PlacedRun& placed : g.manifest->runs) {
+      auto at = found.find(placed.info.number);
+      if (at == found.end()) {
+        // Only the generations that recovery may start from need their runs; and a writer may have moved on.
+        if (live_ || kept >= kGenerationsKept) continue;
+        RunFile& run = found[placed.info.number];
+        run.number = placed.info.number;
+        run.name = run_name(run.number);
+        run.missing = true;
+        run.problems.push_back({.what = "run_missing",
+                                .verdict = "corrupt",
+                                .file = room + "/" + run.name,
+                                .detail = "named by " + g.name});
+        at = found.find(placed.info.number);
+      }
+      if (at->second.placed == nullptr) at->second.placed = &placed;
+      at->second.generations.push_back(g.number);
+    }
+    ++kept;
+  }
+  std::vector<RunFile> all;
+  all.reserve(found.size());
+  for (auto& [number, run] : found) {
+    problems.insert(problems.end(), run.problems.begin(), run.problems.end());
+    all.push_back(std::move(run));
+  }
+  return all;
+}
+
+std::vector<ReportFile> StoreFiles::reports(std::vector<Problem>& problems) const {
+  constexpr std::string_view kEnd = ".json";
+  std::vector<ReportFile> found;
+  for (const DirectoryEntry& entry : list("recoveries", problems)) {
+    std::uint64_t number = 0;
+    const char* end = entry.name.data() + entry.name.size() - std::min(entry.name.size(), kEnd.size());
+    if (!entry.name.ends_with(kEnd) || entry.is_directory) continue;
+    const auto [stopped, error] = std::from_chars(entry.name.data(), end, number);
+    if (error == std::errc() && stopped == end) found.push_back({number, entry.name});
+  }
+  return found;
+}
+
+Result<RecoveryReport> StoreFiles::read_report(const ReportFile& file, Json* document) const {
+  const std::string where = path("recoveries/" + file.name);
+  DARUMA_TRY_ASSIGN(const std::string bytes, daruma::read_whole(*storage_, where, kReportBytesMax));
+  try {
+    Json json = Json::parse(bytes);
+    RecoveryReport report = report_of(json);
+    if (document != nullptr) *document = std::move(json);
+    return report;
+  } catch (const Json::parse_error& error) {
+    return Status(Code::kCorruption, "the report does not parse", {.file = where, .offset = error.byte});
+  } catch (const Json::exception&) {
+    return Status(Code::kCorruption, "this is no recovery report", {.file = where, .offset = 0});
+  }
+}
+
+}  // namespace daruma::kvctl
