@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 
 #include "base/assert.h"
 #include "base/checksum.h"
@@ -44,6 +45,25 @@ SimDisk::SimDisk(const SimDisk& other, std::uint64_t seed)
 Status SimDisk::alive(std::uint64_t of) const {
   if (crashed || of != generation) return Status(Code::kAborted, "the simulated process died");
   return {};
+}
+
+/// Everything that half an operation may change is put back, so that the life that is watched does not notice. Half an
+/// operation never writes to a mapped file, whose memory could not be put back.
+void SimDisk::show_crash(const std::function<void()>& half) {
+  const auto image = [&](bool half_done_too, std::uint64_t seed) {
+    if (!half_done_too) return std::unique_ptr<SimStorage>(new SimStorage(std::make_shared<SimDisk>(*this, seed)));
+    const auto kept = std::make_tuple(options, random, faults, faults_fired, in_flight, next_frame, open_files, inodes_,
+                                      next_inode_, next_serial_);
+    const auto latency = std::exchange(on_latency, {});
+    random = Random(seed);
+    half();
+    std::unique_ptr<SimStorage> crashed_here(new SimStorage(std::make_shared<SimDisk>(*this, seed)));
+    std::tie(options, random, faults, faults_fired, in_flight, next_frame, open_files, inodes_, next_inode_,
+             next_serial_) = kept;
+    on_latency = latency;
+    return crashed_here;
+  };
+  on_crash_point(operations, image);
 }
 
 Status SimDisk::pass(std::uint64_t of, bool writes, std::string_view what, const std::string& path) {

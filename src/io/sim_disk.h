@@ -83,6 +83,7 @@ class SimDisk {
   template <typename Whole, typename Half>
   Status point(std::uint64_t generation, bool writes, std::string_view what, const std::string& path, Whole whole,
                Half half) {
+    if (on_crash_point && alive(generation).ok()) show_crash(half);
     DARUMA_TRY(pass(generation, writes, what, path));
     if (!take_crash()) return whole();
     if (half_done) half();
@@ -145,6 +146,7 @@ class SimDisk {
   std::vector<Fault> faults;
   std::uint64_t faults_fired = 0;
   std::function<void(std::uint64_t, std::string_view)> on_operation;
+  std::function<void(std::uint64_t, const SimStorage::CrashImage&)> on_crash_point;
   std::function<void(std::int64_t)> on_latency;
   std::int64_t per_sync_ns = 0;
   std::map<std::uint64_t, SimFrame> in_flight;
@@ -156,6 +158,7 @@ class SimDisk {
   static constexpr std::uint64_t kNever = ~std::uint64_t{0};
 
  private:
+  void show_crash(const std::function<void()>& half);
   Status pass(std::uint64_t generation, bool writes, std::string_view what, const std::string& path);
   bool take_crash();
   void stop();

@@ -65,6 +65,9 @@ std::unique_ptr<SimStorage> SimStorage::clone(std::uint64_t seed) const {
   return std::unique_ptr<SimStorage>(new SimStorage(std::make_shared<SimDisk>(*disk_, seed)));
 }
 
+void SimStorage::on_crash_point(std::function<void(std::uint64_t, const CrashImage&)> callback) {
+  disk_->on_crash_point = std::move(callback);
+}
 void SimStorage::on_operation(std::function<void(std::uint64_t, std::string_view)> callback) {
   disk_->on_operation = std::move(callback);
 }

@@ -86,6 +86,11 @@ class SimStorage final : public Storage {
   /// one story. No process lives on the copy: its locks are free, no crash is armed, no callback is set. Costs a
   /// pointer per file.
   [[nodiscard]] std::unique_ptr<SimStorage> clone(std::uint64_t seed) const;
+  /// The disk as a crash at this crash point would leave it, before `kill` or `power_cut` has decided what survives:
+  /// what `crash_at` gives, without living the life up to here again.
+  using CrashImage = std::function<std::unique_ptr<SimStorage>(bool half_done, std::uint64_t seed)>;
+  /// Runs before each crash point with its number. The life goes on as if the callback were not there.
+  void on_crash_point(std::function<void(std::uint64_t operation, const CrashImage& image)> callback);
   /// Runs before each crash point with its number and a description ("sync wal/000001.log"); for logs and for
   /// schedules.
   void on_operation(std::function<void(std::uint64_t, std::string_view)> callback);
@@ -108,6 +113,7 @@ class SimStorage final : public Storage {
   std::string describe() override;
 
  private:
+  friend class SimDisk;
   explicit SimStorage(std::shared_ptr<SimDisk> disk);
   std::shared_ptr<SimDisk> disk_;  ///< shared with every handle: a dead one may outlive this object
 };
