@@ -231,6 +231,19 @@ TEST(Assess, ASuccessorProvesWhatIsBelowItAndSupersedesTheRest) {
   EXPECT_EQ(assess(f).row->name, "superseded_stretch") << "the ring's 101 may be another event";
 }
 
+TEST(Assess, AnEventTooBigForTheRingMayBeCutByAKill) {
+  StretchFacts f = after_power_loss();
+  f.boot = Boot::kSame;
+  f.ring_whole = true;
+  f.ring_durable = 100;
+  EXPECT_EQ(assess(f).row->name, "around_ring_header");
+  f.ring_durable = 101;
+  EXPECT_EQ(assess(f).row->name, "acked_header_hurt") << "the mark covers it before it is acknowledged";
+  f.ring_durable = 100;
+  f.later_frame_end = f.begin + 8192;
+  EXPECT_EQ(assess(f).row->name, "forgotten_header") << "it was alone in flight";
+}
+
 TEST(Assess, HealsAsFarAsTheRingReachesAndJudgesTheRest) {
   StretchFacts f = after_power_loss();
   f.last = 110;

@@ -150,12 +150,16 @@ constexpr VerdictCase kTable[] = {
     {"cut_frame", kFrame, kPBad, kAnyFoot, kUnproven, kNotOther, kNoRing, kTail, kNow, V::kTorn, D::kTornTailDiscard},
     {"cut_header", kHBad, kNoPayload, kGone, kUnproven, kNotOther, kNoRing, kTail, kNow, V::kTorn, D::kTornTailDiscard},
 
-    // Same boot, ring whole and without it: the ring forgets only what is durable, so this was.
-    {"forgotten_frame_footprint", kFrame, kPBad, kIntact, kUnproven, kSame, kLets, kNear, kNow, V::kCorrupt,
+    // Same boot, ring whole and without it, its mark below it: an event too big for the ring, which is alone in flight.
+    {"around_ring_frame", kFrame, kPBad, kAnyFoot, kUnproven, kSame, kLets, kTail, kNow, V::kTorn, D::kTornTailDiscard},
+    {"around_ring_header", kHBad, kNoPayload, kGone, kUnproven, kSame, kLets, kTail, kNow, V::kTorn,
+     D::kTornTailDiscard},
+    // The same before other frames: the ring forgets only what is durable, so this was.
+    {"forgotten_frame_footprint", kFrame, kPBad, kIntact, kUnproven, kSame, kLets, kHole, kNow, V::kCorrupt,
      D::kPoisonedQuarantineByFootprint},
-    {"forgotten_frame_range", kFrame, kPBad, kGone, kUnproven, kSame, kLets, kNear, kNow, V::kCorrupt,
+    {"forgotten_frame_range", kFrame, kPBad, kGone, kUnproven, kSame, kLets, kHole, kNow, V::kCorrupt,
      D::kPoisonedRange},
-    {"forgotten_header", kHBad, kNoPayload, kGone, kUnproven, kSame, kLets, kNear, kNow, V::kCorrupt,
+    {"forgotten_header", kHBad, kNoPayload, kGone, kUnproven, kSame, kLets, kHole, kNow, V::kCorrupt,
      D::kPoisonedRange},
     {"forgotten_write", kOpen, kNoPayload, kGone, kUnproven, kSame, kLets, kHole, kNow, V::kCorrupt, D::kMissingRange},
 

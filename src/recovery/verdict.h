@@ -17,7 +17,8 @@
 //   3. A segment that has its name in wal/ proves that every sequence below its start_sequence was durable before. So a
 //   segment
 //      into which recovery re-persists gets its name only once those frames are durable.
-//   4. Every event is in the ring before its frame is written, and the ring forgets only what is durable.
+//   4. Every event is in the ring before its frame is written, or too big for it and then alone in flight. The ring
+//      forgets only what is durable, and its mark covers an event before that is acknowledged.
 //   5. A recovery that steps over events it may have lost numbers new ones above all of them.
 #pragma once
 
