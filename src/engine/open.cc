@@ -420,8 +420,7 @@ Status Engine::set_damage(Start& start) {
   for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {
     hurt = hurt || !start.catalogue.generations[i].rejected.ok() || !start.catalogue.generations[i].damaged.empty();
   }
-  if (!hurt && start.damage == before && start.catalogue.newest()->damage.empty() == start.damage.entries().empty())
-    return {};
+  if (!hurt && start.damage == before) return {};
 
   Manifest next = next_generation();
   next.sequence = snapshot_sequence_;
