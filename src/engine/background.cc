@@ -18,8 +18,9 @@ constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after 
 Status Engine::step() {
   if (!wal_) return {};
   while (wal_->poll()) {}
+  if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
   DARUMA_TRY(wal_->step_idle());
-  DARUMA_TRY(checkpoint_if(&Engine::memtables_full));
+  DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
   MutexLock lock(compaction_mutex_);
   return compact_one().status();
 }
@@ -42,8 +43,8 @@ void Engine::drive_log() {
       (void)wal_->step_idle();  // a log that is down says so to writers
       sealed = true;
     }
-    if (memtables_full()) {
-      const Status made = checkpoint_if(&Engine::memtables_full);
+    if (checkpoint_due()) {
+      const Status made = checkpoint_if(&Engine::checkpoint_due);
       tell_background("checkpoint", made);
       if (!made.ok()) std::this_thread::sleep_for(100ms);
     }

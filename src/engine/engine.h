@@ -113,6 +113,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status checkpoint_if(bool (Engine::*due)() const) EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status checkpoint_locked(CheckpointInfo& info) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   [[nodiscard]] bool memtables_full() const;
+  [[nodiscard]] bool checkpoint_due() const;
   [[nodiscard]] bool memtables_overfull() const;
   [[nodiscard]] bool always() const { return true; }
   Frozen freeze() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);

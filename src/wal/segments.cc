@@ -78,26 +78,46 @@ Status Segments::publish(const LiveSegment& segment) {
   return {};
 }
 
+Status Segments::give_back(const LiveSegment& segment) {
+  const std::string path = directory_ + "/" + segment_name(segment.number);
+  if (spares_.size() < kMaxSpares && segment.bytes > kSegmentFramesAt && segment.bytes % kSectorBytes == 0) {
+    const std::string name = std::string(kSparePrefix) + std::to_string(segment.number) + std::string(kTemporarySuffix);
+    DARUMA_TRY(storage_.rename(path, directory_ + "/" + name));
+    spares_.push_back({name, segment.bytes});
+    return {};
+  }
+  Status status = storage_.remove(path);
+  return status.is(Code::kNotFound) ? Status() : status;
+}
+
 Status Segments::retire_below(std::uint64_t sequence) {
   MutexLock lock(mutex_);
   bool changed = false;
   // A segment ends where the next begins; the newest never ends. Oldest first, so that a crash leaves no hole in the
   // middle.
   while (live_.size() >= 2 && live_[1].start_sequence <= sequence) {
-    const LiveSegment& oldest = live_.front();
-    const std::string path = directory_ + "/" + segment_name(oldest.number);
-    if (spares_.size() < kMaxSpares && oldest.bytes > kSegmentFramesAt && oldest.bytes % kSectorBytes == 0) {
-      const std::string name =
-          std::string(kSparePrefix) + std::to_string(oldest.number) + std::string(kTemporarySuffix);
-      DARUMA_TRY(storage_.rename(path, directory_ + "/" + name));
-      spares_.push_back({name, oldest.bytes});
-    } else if (Status status = storage_.remove(path); !status.ok() && !status.is(Code::kNotFound)) {
-      return status;
-    }
+    DARUMA_TRY(give_back(live_.front()));
     live_.erase(live_.begin());
     changed = true;
   }
   return changed ? storage_.sync_directory(directory_) : Status();
+}
+
+Status Segments::retire_superseded() {
+  MutexLock lock(mutex_);
+  bool changed = false;
+  while (live_.size() >= 2 && live_[live_.size() - 2].start_sequence >= live_.back().start_sequence) {
+    DARUMA_TRY(give_back(live_[live_.size() - 2]));
+    live_.erase(live_.end() - 2);
+    changed = true;
+  }
+  return changed ? storage_.sync_directory(directory_) : Status();
+}
+
+std::size_t Segments::begun_after(std::uint64_t sequence) const {
+  MutexLock lock(mutex_);
+  return static_cast<std::size_t>(std::count_if(
+      live_.begin(), live_.end(), [&](const LiveSegment& segment) { return segment.start_sequence > sequence; }));
 }
 
 std::vector<LiveSegment> Segments::live() const {

@@ -44,9 +44,16 @@ class Segments {
   /// Gives segment `number` its name in wal/, durably.
   Status publish(const LiveSegment& segment) EXCLUDES(mutex_);
   Status retire_below(std::uint64_t sequence) EXCLUDES(mutex_);
+  /// Gives back what a start makes pointless: segments before the newest that begin no earlier than it does, so that
+  /// all they held is in it anew, or was never acknowledged. Else a store that is killed again and again without a
+  /// write in between would fill its disk.
+  Status retire_superseded() EXCLUDES(mutex_);
+  /// How many segments begin after `sequence`.
+  [[nodiscard]] std::size_t begun_after(std::uint64_t sequence) const EXCLUDES(mutex_);
   [[nodiscard]] std::vector<LiveSegment> live() const EXCLUDES(mutex_);
 
  private:
+  Status give_back(const LiveSegment& segment) REQUIRES(mutex_);
   struct Spare {
     std::string name;
     std::uint64_t bytes = 0;

@@ -83,6 +83,7 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
   // Older rings may hold what nothing else does until this moment.
   DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
+  DARUMA_TRY(writer->segments_.retire_superseded());
   {
     MutexLock lock(writer->mutex_);
     writer->ring_ = std::move(ring);

@@ -102,6 +102,8 @@ class WalWriter {
   /// Gives back the segments whose every sequence is below `sequence`.
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
+  /// How many segments begin after `sequence`.
+  [[nodiscard]] std::size_t segments_begun_after(Sequence sequence) const { return segments_.begun_after(sequence); }
   [[nodiscard]] WalStats stats() const EXCLUDES(mutex_);
 
  private:
