@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// heals-alone: a device that fails in the middle of a workload, once or until further notice, in its writes, its syncs,
+// its space or its reads.
+//
+// What is held for every fault: a write succeeds or says clearly why not; a read gives the right answer or an error,
+// never another answer; nothing acknowledged is lost, whether the fault ends or the power does; and when the fault
+// ends, the store takes writes again without being opened anew.
+#include "engine/engine.h"
+
+#include <map>
+
+#include <engine_testing.h>
+#include <gtest/gtest.h>
+
+namespace daruma {
+namespace {
+
+constexpr int kSteps = 70;
+constexpr int kBegins = 20;
+constexpr int kEnds = 50;
+
+/// Two keyspaces and what they should hold.
+class Workload {
+ public:
+  Workload(World& world, std::uint64_t seed) : world_(world), random_(seed), store_(world.must_open()) {
+    EXPECT_TRUE(store_.create_keyspace("a").ok());
+    EXPECT_TRUE(store_.create_keyspace("b").ok());
+  }
+
+  Store& store() { return store_; }
+  [[nodiscard]] std::uint64_t refused() const { return refused_; }
+
+  void step() {
+    const std::uint64_t what = random_.below(20);
+    if (what < 13) return write();
+    if (what < 15) return look();
+    Status status;
+    if (what < 17) {
+      status = store_.checkpoint();
+    } else if (what < 19) {
+      status = Engine::of(store_).step();
+    } else {
+      status = store_.compact(*store_.keyspace("a"));
+    }
+    if (!status.ok()) expect_clear(status);
+  }
+
+  void write() {
+    Batch batch;
+    std::map<std::string, std::string> puts;
+    for (std::uint64_t n = 1 + random_.below(3); n > 0; --n) {
+      std::string value(random_.one_in(12) ? 70'000 : random_.below(3000), '\0');
+      for (char& c : value) c = static_cast<char>(random_.next());
+      puts["key" + std::to_string(random_.below(25))] = std::move(value);
+    }
+    for (const char* name : {"a", "b"}) {
+      for (const auto& [key, value] : puts) batch.put(*store_.keyspace(name), key, value);
+    }
+    const bool power = random_.one_in(2);
+    const Status status =
+        store_.write(batch, {.durability = power ? Durability::kPower : Durability::kProcess}).status();
+    auto next = visible_;
+    for (const auto& [key, value] : puts) next[key] = value;
+    if (status.ok()) {
+      visible_ = std::move(next);
+      if (power) durable_.clear();
+      durable_.push_back(visible_);
+      return;
+    }
+    expect_clear(status);
+    ++refused_;
+    // It may have happened or not, but whole, and readers see which.
+    const auto& [key, value] = *puts.begin();
+    const Result<std::string> got = store_.get(*store_.keyspace("a"), key);
+    const bool happened = got.ok() && *got == value;
+    durable_.push_back(next);
+    if (happened) visible_ = std::move(next);
+    durable_.push_back(visible_);
+    expect_reads_right();
+  }
+
+  void look() {
+    const std::string key = "key" + std::to_string(random_.below(25));
+    for (const char* name : {"a", "b"}) {
+      const Result<std::string> got = store_.get(*store_.keyspace(name), key);
+      const auto it = visible_.find(key);
+      if (got.ok()) {
+        ASSERT_NE(it, visible_.end()) << key;
+        EXPECT_TRUE(*got == it->second) << key;
+      } else if (got.status().is(Code::kNotFound)) {
+        EXPECT_EQ(it, visible_.end()) << key << " is denied";
+      } else {
+        expect_clear(got.status());
+      }
+    }
+  }
+
+  void expect_reads_right() {
+    for (const char* name : {"a", "b"}) EXPECT_TRUE(read(name) == visible_) << "keyspace " << name;
+  }
+
+  /// The fault is over: the store comes back on its own.
+  void expect_healed() {
+    Status status;
+    for (int round = 0; round < 3; ++round) status = Engine::of(store_).step();
+    EXPECT_TRUE(status.ok()) << status.to_string();
+    EXPECT_TRUE(store_.stats().background.ok()) << store_.stats().background.to_string();
+    expect_reads_right();
+    const std::uint64_t before = refused_;
+    write();
+    EXPECT_EQ(refused_, before);
+    EXPECT_TRUE(store_.checkpoint().ok());
+    EXPECT_TRUE(store_.compact(*store_.keyspace("a")).ok());
+    EXPECT_TRUE(store_.sync().ok());
+    durable_ = {visible_};
+    expect_reads_right();
+  }
+
+  /// The power fails: what comes back is one of the states since the last one known durable.
+  void expect_survives_power_cut(unsigned survive_percent) {
+    world_.disk->power_cut(survive_percent);
+    world_.disk->clear_faults();
+    RecoveryReport report;
+    store_ = world_.must_open(&report);
+    EXPECT_TRUE(report.clean()) << report.to_json();
+    const auto held = read("a");
+    EXPECT_TRUE(read("b") == held) << "a batch came back in part";
+    EXPECT_TRUE(std::find(durable_.begin(), durable_.end(), held) != durable_.end()) << report.to_json();
+    visible_ = held;
+    durable_ = {held};
+  }
+
+ private:
+  static void expect_clear(const Status& status) {
+    EXPECT_TRUE(status.is(Code::kUnavailable) || status.is(Code::kIoError) || status.is(Code::kNoSpace))
+        << status.to_string();
+    EXPECT_NE(status.message(), "");
+    EXPECT_TRUE(status.where().file != "" || status.hint() != "") << status.to_string();
+  }
+
+  std::map<std::string, std::string> read(const char* name) {
+    std::map<std::string, std::string> held;
+    Result<Cursor> cursor = store_.cursor(*store_.keyspace(name));
+    EXPECT_TRUE(cursor.ok()) << cursor.status().to_string();
+    if (!cursor.ok()) return held;
+    for (cursor->seek_first(); cursor->valid(); cursor->next()) held.emplace(cursor->key(), cursor->value());
+    EXPECT_TRUE(cursor->status().ok()) << cursor->status().to_string();
+    return held;
+  }
+
+  World& world_;
+  Random random_;
+  Store store_;
+  std::map<std::string, std::string> visible_;
+  std::vector<std::map<std::string, std::string>> durable_{{}};  // what a power cut may leave
+  std::uint64_t refused_ = 0;
+};
+
+std::string name_of(const Fault& fault) {
+  constexpr const char* kNames[] = {"read error", "write error", "sync error", "no space", "short write"};
+  return std::string(kNames[static_cast<int>(fault.kind)]) + " in '" + fault.path_contains + "', after " +
+         std::to_string(fault.skip) + ", times " + std::to_string(fault.times);
+}
+
+std::vector<Fault> every_fault() {
+  std::vector<Fault> faults;
+  for (const FaultKind kind :
+       {FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kNoSpace, FaultKind::kShortWrite}) {
+    for (const char* where : {"wal", "runs", "snapshots", ""}) {
+      for (const unsigned times : {0U, 2U}) {
+        for (const unsigned skip : {0U, 3U}) {
+          faults.push_back({.kind = kind, .path_contains = where, .skip = skip, .times = times});
+        }
+      }
+    }
+  }
+  return faults;
+}
+
+TEST(Faults, TheStoreComesBackWhenTheFaultEnds) {
+  std::uint64_t seed = 0;
+  std::uint64_t fired = 0;
+  std::uint64_t refused = 0;
+  for (const Fault& fault : every_fault()) {
+    SCOPED_TRACE(name_of(fault) + ", seed " + std::to_string(++seed));
+    World world;
+    world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = seed});
+    Workload workload(world, seed);
+    for (int i = 0; i < kSteps; ++i) {
+      SCOPED_TRACE("step " + std::to_string(i));
+      if (i == kBegins) world.disk->inject(fault);
+      if (i == kEnds) {
+        world.disk->clear_faults();
+        workload.expect_healed();
+      }
+      workload.step();
+      if (HasFailure()) return;
+    }
+    fired += world.disk->faults_fired();
+    refused += workload.refused();
+    workload.expect_survives_power_cut(0);
+    workload.expect_healed();
+    if (HasFailure()) return;
+  }
+  std::printf("faults fired %llu, writes refused %llu\n", static_cast<unsigned long long>(fired),
+              static_cast<unsigned long long>(refused));
+  EXPECT_GT(fired, 100U);
+  EXPECT_GT(refused, 100U);
+}
+
+TEST(Faults, NothingAcknowledgedIsLostWhenThePowerGoesWithTheDevice) {
+  std::uint64_t seed = 1000;
+  for (const Fault& fault : every_fault()) {
+    for (const unsigned survive : {0U, 50U}) {
+      SCOPED_TRACE(name_of(fault) + ", seed " + std::to_string(++seed));
+      World world;
+      world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = seed});
+      Workload workload(world, seed);
+      const int dies = kBegins + static_cast<int>(seed % 17);
+      for (int i = 0; i < dies; ++i) {
+        if (i == kBegins) world.disk->inject(fault);
+        workload.step();
+      }
+      workload.expect_survives_power_cut(survive);
+      workload.expect_healed();
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(Faults, ADiskThatIsFullRefusesAndAnEmptiedOneTakesWritesAgain) {
+  World world;
+  Workload workload(world, 5);
+  for (int i = 0; i < 30; ++i) workload.step();
+  const std::uint64_t used = ~std::uint64_t{0} - *world.disk->free_bytes("store");
+  world.disk->set_capacity(used + (300 << 10));
+  for (int i = 0; i < 200 && workload.refused() == 0; ++i) workload.step();
+  EXPECT_GT(workload.refused(), 0U);
+  world.disk->set_capacity(~std::uint64_t{0});
+  workload.expect_healed();
+  workload.expect_survives_power_cut(0);
+}
+
+TEST(Faults, ABlockThatCannotBeReadIsAnErrorForItsKeysAlone) {
+  World world;
+  Options options = small();
+  options.cache_bytes = 0;
+  Store store = world.open(options)->store;
+  const Keyspace k = *store.create_keyspace("k");
+  const auto key = [](int i) { return "key" + std::to_string(1000 + i); };
+  Random random(3);
+  std::map<std::string, std::string> model;
+  for (int i = 0; i < 200; ++i) {
+    std::string value(400, '\0');
+    for (char& c : value) c = static_cast<char>(random.next());
+    ASSERT_TRUE(store.put(k, key(i), value, {.durability = Durability::kProcess}).ok());
+    model[key(i)] = std::move(value);
+  }
+  ASSERT_TRUE(store.checkpoint().ok());
+  world.disk->inject({.kind = FaultKind::kReadError, .path_contains = "runs/", .offset = 20'000, .bytes = 512});
+  int hurt = 0;
+  for (const auto& [name, value] : model) {
+    const Result<std::string> got = store.get(k, name);
+    if (got.ok()) {
+      EXPECT_TRUE(*got == value);
+    } else {
+      EXPECT_FALSE(got.status().is(Code::kNotFound)) << got.status().to_string();
+      EXPECT_NE(got.status().where().file, "") << got.status().to_string();
+      ++hurt;
+    }
+  }
+  EXPECT_GT(hurt, 0);
+  EXPECT_LT(hurt, 40) << "the other blocks are served";
+  Result<Cursor> cursor = store.cursor(k);
+  ASSERT_TRUE(cursor.ok());
+  auto it = model.begin();
+  for (cursor->seek_first(); cursor->valid(); cursor->next(), ++it) ASSERT_TRUE(cursor->key() == it->first);
+  EXPECT_FALSE(cursor->status().ok()) << "a walk stops, it does not skip";
+  EXPECT_FALSE(store.compact(k).ok());
+  ASSERT_TRUE(store.put(k, key(50), "new").ok()) << "writes do not mind";
+  EXPECT_EQ(*store.get(k, key(50)), "new");
+  world.disk->clear_faults();
+  model[key(50)] = "new";
+  EXPECT_TRUE(store.compact(k).ok()) << "a failed read is not for ever";
+  for (const auto& [name, value] : model) EXPECT_TRUE(*store.get(k, name) == value);
+}
+
+/// What the device got wrong without saying so is found before anything relies on it.
+TEST(Faults, ARunThatDoesNotReadBackReplacesNothing) {
+  for (const bool compaction : {false, true}) {
+    for (const char* when : {"sync store/runs", "rename store/runs"}) {
+      SCOPED_TRACE(std::string(compaction ? "compaction, " : "checkpoint, ") + when);
+      World world;
+      Store store = world.must_open();
+      const Keyspace k = *store.create_keyspace("k");
+      const auto write_some = [&](int from) {
+        for (int i = from; i < from + 20; ++i)
+          ASSERT_TRUE(store.put(k, "key" + std::to_string(i), std::string(300, static_cast<char>('a' + i))).ok());
+      };
+      const auto expect_whole = [&](int through) {
+        for (int i = 0; i < through; ++i) {
+          const Result<std::string> got = store.get(k, "key" + std::to_string(i));
+          ASSERT_TRUE(got.ok()) << got.status().to_string();
+          EXPECT_EQ(*got, std::string(300, static_cast<char>('a' + i)));
+        }
+      };
+      write_some(0);
+      ASSERT_TRUE(store.checkpoint().ok());
+      write_some(20);
+      if (compaction) { ASSERT_TRUE(store.checkpoint().ok()); }
+      unsigned flipped = 0;
+      world.disk->on_operation([&](std::uint64_t, std::string_view what) {
+        const std::size_t tmp = what.find(".run.tmp");
+        if (!what.starts_with(when) || tmp == std::string_view::npos || flipped > 0) return;
+        const std::size_t path = what.find("store/runs");
+        flipped += world.disk->flip_bit(std::string(what.substr(path, tmp + 8 - path)), 4096 + 40, 3).ok();
+      });
+      const Status done = compaction ? store.compact(k) : store.checkpoint();
+      world.disk->on_operation({});
+      EXPECT_EQ(flipped, 1U);
+      EXPECT_TRUE(done.is(Code::kCorruption) || done.is(Code::kDataLoss)) << done.to_string();
+      expect_whole(40);
+      const auto left = *world.disk->list("store/runs");
+      for (const DirectoryEntry& entry : left) EXPECT_FALSE(entry.name.ends_with(kTemporarySuffix)) << entry.name;
+      world.disk->power_cut(0);
+      RecoveryReport report;
+      store = world.must_open(&report);
+      EXPECT_TRUE(report.clean()) << report.to_json();
+      expect_whole(40);
+      ASSERT_TRUE(store.checkpoint().ok());
+      ASSERT_TRUE(store.compact(k).ok());
+      expect_whole(40);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace daruma
