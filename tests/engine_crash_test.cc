@@ -303,8 +303,11 @@ TEST(EngineCrash, EveryPointOfAcceptingDamage) {
   ASSERT_GT(hurt, 0U);
   const auto expect_state = [](Store& store, bool may_be_accepted, bool accepted) {
     const Keyspace k = *store.keyspace("k");
-    EXPECT_EQ(*store.get(k, "whole"), "kept");
-    EXPECT_EQ(*store.get(k, "later"), "kept too");
+    for (const auto& [key, value] : {std::pair("whole", "kept"), std::pair("later", "kept too")}) {
+      const Result<std::string> got = store.get(k, key);
+      ASSERT_TRUE(got.ok()) << key << ": " << got.status().to_string();
+      EXPECT_EQ(*got, value);
+    }
     const Result<std::string> got = store.get(k, "hurt");
     if (got.ok()) {
       EXPECT_TRUE(may_be_accepted);
@@ -342,8 +345,10 @@ TEST(EngineCrash, EveryPointOfAcceptingDamage) {
         after.disk->power_cut(end == 1 ? 0 : 50);
       }
       ++count.points;
-      Store store = after.must_open();
+      RecoveryReport report;
+      Store store = after.must_open(&report);
       expect_state(store, i >= before_accepting, i >= accepted);
+      if (HasFailure()) ADD_FAILURE() << report.to_text();
     }
   }
   count.violations = HasFailure();

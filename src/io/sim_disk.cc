@@ -97,7 +97,7 @@ void SimDisk::die(std::optional<unsigned> survive_percent) {
     for (auto& [id, node] : inodes_) {
       if (node.content) content(id).power_cut(*survive_percent, random);
     }
-    boot = random.next();
+    boot = Random(boot ^ random.next()).next();  // also of a clone that draws what its origin drew: another boot
   }
   settle_frames(survive_percent.value_or(50));
   locks.clear();
