@@ -3,6 +3,7 @@
 
 #include <lz4.h>
 
+#include <atomic>
 #include <charconv>
 #include <cstdio>
 #include <cstring>
@@ -342,21 +343,35 @@ std::optional<TailSlot> decode_tail_slot(const TailHeader& header, unsigned inde
   return slot;
 }
 
+namespace {
+
+/// The magic goes last, over a cleared one: a process killed in the middle of this leaves no entry there, rather than
+/// one that does not verify and could as well be an acknowledged one that was damaged.
+void write_tail_entry(const TailHeader& header, std::uint64_t position, std::uint32_t magic, Sequence sequence,
+                      std::string_view event, std::uint32_t payload_bytes, char* out) {
+  char head[kTailEntryHeaderBytes] = {};
+  store(head, magic);
+  store(head + 4, payload_bytes);
+  store(head + 8, sequence);
+  store(head + 16, position);
+  store(head + 24, entry_checksum(header, position, head, event));
+  store(out, std::uint32_t{0});
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  std::memcpy(out + 4, head + 4, sizeof head - 4);
+  if (!event.empty()) std::memcpy(out + kTailEntryHeaderBytes, event.data(), event.size());
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  store(out, magic);
+}
+
+}  // namespace
+
 void encode_tail_entry(const TailHeader& header, std::uint64_t position, const WalRecord& record, char* out) {
-  store(out, kTailEntryMagic);
-  store(out + 4, static_cast<std::uint32_t>(record.event.size()));
-  store(out + 8, record.sequence);
-  store(out + 16, position);
-  if (!record.event.empty()) std::memcpy(out + kTailEntryHeaderBytes, record.event.data(), record.event.size());
-  store(out + 24, entry_checksum(header, position, out, record.event));
+  write_tail_entry(header, position, kTailEntryMagic, record.sequence, record.event,
+                   static_cast<std::uint32_t>(record.event.size()), out);
 }
 
 void encode_tail_pad(const TailHeader& header, std::uint64_t position, std::uint32_t payload_bytes, char* out) {
-  store(out, kTailPadMagic);
-  store(out + 4, payload_bytes);
-  store(out + 8, Sequence{0});
-  store(out + 16, position);
-  store(out + 24, entry_checksum(header, position, out, {}));
+  write_tail_entry(header, position, kTailPadMagic, 0, {}, payload_bytes, out);
 }
 
 }  // namespace daruma
