@@ -5,6 +5,8 @@
 #include <leveldb/iterator.h>
 #include <leveldb/write_batch.h>
 
+#include <algorithm>
+
 #include "race/contender.h"
 
 namespace race {
@@ -18,7 +20,8 @@ class LevelDb final : public Store {
       : cache_(::leveldb::NewLRUCache(settings.cache_bytes)), filter_(::leveldb::NewBloomFilterPolicy(10)) {
     ::leveldb::Options options;
     options.create_if_missing = true;
-    options.write_buffer_size = settings.memtable_bytes;
+    // It takes no more than 1 GiB; 4 GiB would become 0 in its check, and then 64 KiB.
+    options.write_buffer_size = std::min<std::uint64_t>(settings.memtable_bytes, 1 << 30);
     options.block_cache = cache_.get();
     options.filter_policy = filter_.get();
     options.max_file_size = 64 << 20;
