@@ -4,6 +4,7 @@
 #include "memtable/memtable.h"
 
 #include <atomic>
+#include <cstdio>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -61,6 +62,42 @@ void insert(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
 }
 BENCHMARK(insert)->Unit(benchmark::kMillisecond);
+
+/// Decimal keys, as people make them: they share a prefix and make a deep tree.
+const std::vector<std::string>& decimal() {
+  static const auto keys = [] {
+    Random random(8);
+    std::vector<std::string> made(kKeys);
+    for (std::string& key : made) {
+      char text[24];
+      std::snprintf(text, sizeof text, "user%012u", static_cast<unsigned>(random.below(1'000'000'000)));
+      key = text;
+    }
+    return made;
+  }();
+  return keys;
+}
+void insert_decimal(benchmark::State& state) {
+  decimal();
+  const auto group = static_cast<std::size_t>(state.range(0));
+  std::vector<std::string_view> ahead(group);
+  for (auto _ : state) {
+    auto memtable = std::make_unique<Memtable>();
+    Sequence s = 0;
+    for (std::size_t i = 0; i < kKeys; ++i) {
+      if (group > 0 && i % group == 0 && i + group <= kKeys) {
+        for (std::size_t j = 0; j < group; ++j) ahead[j] = decimal()[i + j];
+        memtable->prefetch(ahead);
+      }
+      memtable->put(++s, decimal()[i], kValue);
+    }
+    state.PauseTiming();
+    memtable.reset();
+    state.ResumeTiming();
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
+}
+BENCHMARK(insert_decimal)->Arg(0)->Arg(8)->Arg(16)->ArgName("prefetched")->Unit(benchmark::kMillisecond);
 
 void overwrite_one_key(benchmark::State& state) {
   for (auto _ : state) {

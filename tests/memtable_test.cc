@@ -372,6 +372,11 @@ TEST(Memtable, AgreesWithTheModelOnRandomHistories) {
     for (int i = 0; i < 1500; ++i) {
       s += random.below(2);
       const Sequence now = std::max<Sequence>(s, 1);
+      if (random.one_in(10)) {  // asks for keys that are there, are not, and end within the tree; must change nothing
+        const std::vector<std::string> ahead = {random_key(), random_key(), "", random_key(), random_key()};
+        const std::vector<std::string_view> views(ahead.begin(), ahead.end());
+        pair.memtable.prefetch(views);
+      }
       if (random.one_in(100)) {
         pair.erase_range(now, random_key(), random.one_in(20) ? std::string() : random_key());
       } else if (random.one_in(5)) {

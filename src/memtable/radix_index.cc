@@ -2,6 +2,7 @@
 #include "memtable/radix_index.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <memory>
 #include <new>
@@ -312,6 +313,46 @@ const MemtableKey* RadixIndex::find(std::string_view key) const {
     ref = node.child(byte_at(key, depth));
   }
   return there && there->key() == key ? there : nullptr;
+}
+
+void RadixIndex::prefetch(std::span<const std::string_view> keys) const {
+  struct Way {
+    Ref ref = 0;
+    std::size_t depth = 0;
+  };
+  std::array<Way, kPrefetchKeys> ways;
+  const std::size_t n = std::min(keys.size(), ways.size());
+  const Ref root = root_.load(std::memory_order_acquire);
+  for (std::size_t i = 0; i < n; ++i) ways[i].ref = root;
+  for (bool more = true; more;) {
+    more = false;
+    for (std::size_t i = 0; i < n; ++i) {
+      Way& way = ways[i];
+      if (way.ref == 0) continue;
+      more = true;
+      if (is_key(way.ref)) {  // where it is, or next to it: a new key is linked between this one and its neighbours
+        const MemtableKey& key = *as_key(way.ref);
+        __builtin_prefetch(key.next());
+        __builtin_prefetch(key.prev());
+        way.ref = 0;
+        continue;
+      }
+      const Node& node = *as_node(way.ref);
+      way.depth += node.prefix_bytes;
+      way.ref = 0;
+      if (way.depth >= keys[i].size()) continue;
+      const int byte = byte_at(keys[i], way.depth++);
+      const Ref next = node.child(byte);
+      way.ref = next ? next : node.child_below(byte);
+      if (!next) way.depth = keys[i].size();  // the key is not there: its neighbour is what is left to fetch
+      if (way.ref == 0) continue;
+      const char* at = is_key(way.ref) ? reinterpret_cast<const char*>(as_key(way.ref))
+                                       : reinterpret_cast<const char*>(as_node(way.ref));
+      __builtin_prefetch(at);
+      __builtin_prefetch(at + 64);
+      if (!is_key(way.ref)) __builtin_prefetch(at + 128);
+    }
+  }
 }
 
 const MemtableKey* RadixIndex::lower_bound(std::string_view key) const {
