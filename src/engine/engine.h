@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 
@@ -26,6 +27,7 @@
 #include "base/random.h"
 #include "daruma/store.h"
 #include "engine/state.h"
+#include "event/event.h"
 #include "io/storage.h"
 #include "run/block_cache.h"
 #include "run/run_builder.h"
@@ -102,7 +104,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // write.cc
   Status check_batch(const Batch& batch) const;
   Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
-  void apply(Sequence sequence, std::string_view event) REQUIRES(write_mutex_);
+  void apply(std::span<const WalRecord> events) REQUIRES(write_mutex_);
+  void apply_op(Sequence sequence, const Op& op) REQUIRES(write_mutex_);
   Memtable& memtable_for(std::uint32_t keyspace) REQUIRES(write_mutex_);
   void apply_catalog(std::string_view key, std::optional<std::string_view> name) REQUIRES(write_mutex_);
   void publish_state(std::shared_ptr<State> state) REQUIRES(write_mutex_);

@@ -332,9 +332,9 @@ Status Engine::replay(Start& start) {
       options_.on_recovery_progress({"replay", done, total});
     };
   }
-  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input,
-                                          [this](Sequence sequence, std::string_view event)
-                                              NO_THREAD_SAFETY_ANALYSIS { apply(sequence, event); }));
+  DARUMA_TRY_ASSIGN(start.log,
+                    replay_log(*storage_, input,
+                               [this](std::span<const WalRecord> events) NO_THREAD_SAFETY_ANALYSIS { apply(events); }));
   LogReplay& log = start.log;
   start.pass_bytes = log.bytes_read;
   start.found_anything = start.found_anything || log.store.has_value();

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The write path: validate, log, apply, make visible, wait.
+#include <array>
+
 #include "base/assert.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
-#include "event/event.h"
 
 namespace daruma {
 namespace {
@@ -99,28 +100,57 @@ Result<Sequence> Engine::commit(std::string_view event) {
   const Sequence sequence = last_ + 1;
   DARUMA_TRY(wal_->append(sequence, event));
   last_ = sequence;
-  apply(sequence, event);
+  const WalRecord record{sequence, event};
+  apply({&record, 1});
   visible_.store(sequence, std::memory_order_seq_cst);
   return sequence;
 }
 
-void Engine::apply(Sequence sequence, std::string_view event) {
-  const Status applied = for_each_op(event, [&](const Op& op) REQUIRES(write_mutex_) {
-    if (op.keyspace == kCatalogKeyspace) {
-      apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
-    } else if (!current_->find(op.keyspace)) {
-      return;  // replay of an event on a keyspace that a snapshot knows to be dropped
+/// Ops are taken some at a time, so that the cache misses of their keys overlap.
+void Engine::apply(std::span<const WalRecord> events) {
+  struct Next {
+    Sequence sequence;
+    Op op;
+  };
+  std::array<Next, Memtable::kPrefetchKeys> next;
+  std::size_t n = 0;
+  const auto take = [&]() REQUIRES(write_mutex_) {
+    const KeyspaceState* first = n > 1 ? current_->find(next[0].op.keyspace) : nullptr;
+    if (first && first->active) {
+      std::array<std::string_view, Memtable::kPrefetchKeys> keys;
+      std::size_t same = 0;
+      for (std::size_t i = 0; i < n; ++i) {
+        if (next[i].op.keyspace == first->id) keys[same++] = next[i].op.key;
+      }
+      first->active->prefetch({keys.data(), same});
     }
-    Memtable& memtable = memtable_for(op.keyspace);
-    const std::uint64_t before = memtable.bytes();
-    switch (op.kind) {
-      case OpKind::kPut: memtable.put(sequence, op.key, op.value); break;
-      case OpKind::kErase: memtable.erase(sequence, op.key); break;
-      case OpKind::kEraseRange: memtable.erase_range(sequence, op.key, op.end); break;
-    }
-    memtable_bytes_.fetch_add(memtable.bytes() - before, std::memory_order_relaxed);
-  });
-  DARUMA_ASSERT(applied.ok());  // encoded here, or checked whole before replay
+    for (std::size_t i = 0; i < n; ++i) apply_op(next[i].sequence, next[i].op);
+    n = 0;
+  };
+  for (const WalRecord& record : events) {
+    const Status applied = walk_event(record.event, [&](const Op& op) REQUIRES(write_mutex_) {
+      if (n == next.size()) take();
+      next[n++] = {record.sequence, op};
+    });
+    DARUMA_ASSERT(applied.ok());  // encoded here, or checked whole before replay
+  }
+  take();
+}
+
+void Engine::apply_op(Sequence sequence, const Op& op) {
+  if (op.keyspace == kCatalogKeyspace) {
+    apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
+  } else if (!current_->find(op.keyspace)) {
+    return;  // replay of an event on a keyspace that a snapshot knows to be dropped
+  }
+  Memtable& memtable = memtable_for(op.keyspace);
+  const std::uint64_t before = memtable.bytes();
+  switch (op.kind) {
+    case OpKind::kPut: memtable.put(sequence, op.key, op.value); break;
+    case OpKind::kErase: memtable.erase(sequence, op.key); break;
+    case OpKind::kEraseRange: memtable.erase_range(sequence, op.key, op.end); break;
+  }
+  memtable_bytes_.fetch_add(memtable.bytes() - before, std::memory_order_relaxed);
 }
 
 void Engine::publish_state(std::shared_ptr<State> state) {

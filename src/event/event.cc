@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event/event.h"
 
-#include "base/coding.h"
-
 namespace daruma {
 
 void EventBuilder::clear() {
@@ -35,53 +33,15 @@ void EventBuilder::erase_range(std::uint32_t keyspace, std::string_view begin, s
   put_bytes(buffer_, end);
 }
 
-namespace {
-
-Status not_an_event(const char* why) { return Status(Code::kCorruption, std::string("not an event: ") + why); }
-
-template <typename Fn>
-Status walk(std::string_view encoded, const Fn& fn) {
-  if (encoded.size() > kMaxEventBytes) return not_an_event("over the size limit");
-  Decoder in(encoded);
-  const std::uint64_t count = in.varint();
-  std::size_t canonical = varint_size(count);  // what the one encoding of these ops takes
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint8_t kind = in.u8();
-    const std::uint64_t keyspace = in.varint();
-    Op op;
-    op.key = in.bytes();
-    canonical += 1 + varint_size(keyspace) + varint_size(op.key.size()) + op.key.size();
-    if (kind == static_cast<std::uint8_t>(OpKind::kPut)) {
-      op.value = in.bytes();
-      canonical += varint_size(op.value.size()) + op.value.size();
-    } else if (kind == static_cast<std::uint8_t>(OpKind::kEraseRange)) {
-      op.end = in.bytes();
-      canonical += varint_size(op.end.size()) + op.end.size();
-    } else if (kind != static_cast<std::uint8_t>(OpKind::kErase)) {
-      return not_an_event("unknown kind of op");
-    }
-    if (!in.ok()) return not_an_event("cut short");
-    if (keyspace > 0xffffffffu) return not_an_event("keyspace out of range");
-    if (op.key.size() > kMaxKeyBytes || op.end.size() > kMaxKeyBytes) return not_an_event("key over the limit");
-    if (op.value.size() > kMaxValueBytes) return not_an_event("value over the limit");
-    op.kind = static_cast<OpKind>(kind);
-    op.keyspace = static_cast<std::uint32_t>(keyspace);
-    fn(op);
-  }
-  if (!in.done()) return not_an_event("bytes left over");
-  if (canonical != encoded.size()) return not_an_event("a length is not in its shortest form");
-  return {};
-}
-
-}  // namespace
+Status not_an_event(const char* why) { return {Code::kCorruption, std::string("not an event: ") + why}; }
 
 Status check_event(std::string_view encoded) {
-  return walk(encoded, [](const Op&) {});
+  return walk_event(encoded, [](const Op&) {});
 }
 
 Status for_each_op(std::string_view encoded, const std::function<void(const Op&)>& fn) {
   if (Status status = check_event(encoded); !status.ok()) return status;
-  return walk(encoded, fn);
+  return walk_event(encoded, fn);
 }
 
 }  // namespace daruma

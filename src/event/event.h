@@ -12,6 +12,7 @@
 #include <string_view>
 
 #include "base/assert.h"
+#include "base/coding.h"
 #include "daruma/limits.h"
 #include "daruma/status.h"
 
@@ -55,5 +56,43 @@ Status for_each_op(std::string_view encoded, const std::function<void(const Op&)
 
 /// As for_each_op with nothing to call.
 Status check_event(std::string_view encoded);
+
+Status not_an_event(const char* why);
+
+/// Calls `fn(const Op&)` for each op as it comes to it: one pass, for an event that was checked, or encoded here. Of
+/// any other, `fn` may have seen some ops before the error.
+template <typename Fn>
+Status walk_event(std::string_view encoded, const Fn& fn) {
+  if (encoded.size() > kMaxEventBytes) return not_an_event("over the size limit");
+  Decoder in(encoded);
+  const std::uint64_t count = in.varint();
+  std::size_t canonical = varint_size(count);  // what the one encoding of these ops takes
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint8_t kind = in.u8();
+    const std::uint64_t keyspace = in.varint();
+    Op op;
+    op.key = in.bytes();
+    canonical += 1 + varint_size(keyspace) + varint_size(op.key.size()) + op.key.size();
+    if (kind == static_cast<std::uint8_t>(OpKind::kPut)) {
+      op.value = in.bytes();
+      canonical += varint_size(op.value.size()) + op.value.size();
+    } else if (kind == static_cast<std::uint8_t>(OpKind::kEraseRange)) {
+      op.end = in.bytes();
+      canonical += varint_size(op.end.size()) + op.end.size();
+    } else if (kind != static_cast<std::uint8_t>(OpKind::kErase)) {
+      return not_an_event("unknown kind of op");
+    }
+    if (!in.ok()) return not_an_event("cut short");
+    if (keyspace > 0xffffffffu) return not_an_event("keyspace out of range");
+    if (op.key.size() > kMaxKeyBytes || op.end.size() > kMaxKeyBytes) return not_an_event("key over the limit");
+    if (op.value.size() > kMaxValueBytes) return not_an_event("value over the limit");
+    op.kind = static_cast<OpKind>(kind);
+    op.keyspace = static_cast<std::uint32_t>(keyspace);
+    fn(op);
+  }
+  if (!in.done()) return not_an_event("bytes left over");
+  if (canonical != encoded.size()) return not_an_event("a length is not in its shortest form");
+  return {};
+}
 
 }  // namespace daruma

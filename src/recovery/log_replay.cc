@@ -46,7 +46,7 @@ Header header_of(Stop stop) {
 
 class Replayer {
  public:
-  Replayer(Storage& storage, const LogReplayInput& input, const std::function<void(Sequence, std::string_view)>& apply)
+  Replayer(Storage& storage, const LogReplayInput& input, const std::function<void(std::span<const WalRecord>)>& apply)
       : storage_(storage), input_(input), apply_(apply), boot_(boot_hash(storage.boot_id())) {}
 
   Result<LogReplay> run();
@@ -61,8 +61,9 @@ class Replayer {
   Status find_segments();
   Status read_one(std::size_t i);
   void take_ring();
-  void take_frame(const FrameHeader& header, std::string_view raw);
-  void take_event(Sequence sequence, std::string_view event, std::string_view file, std::uint64_t offset);
+  void take_frame(const Found& segment, const FrameHeader& header, std::string_view raw);
+  bool admit(const WalRecord& record, const std::string& file, std::uint64_t offset);
+  void take_ring_event(Sequence sequence, std::string_view event);
   void settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);
   bool judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last);
   void lose(const Assessment& judged, const Met& met, const std::string& file, RecoveryFinding& finding);
@@ -72,7 +73,7 @@ class Replayer {
 
   Storage& storage_;
   const LogReplayInput& input_;
-  const std::function<void(Sequence, std::string_view)>& apply_;
+  const std::function<void(std::span<const WalRecord>)>& apply_;
   const std::uint64_t boot_;
   LogReplay out_;
   std::vector<Found> segments_;
@@ -81,6 +82,7 @@ class Replayer {
   Sequence ring_last_ = 0;
   std::uint64_t tail_nonce_ = 0;
   std::deque<std::pair<Sequence, std::string>> unproven_;
+  std::vector<WalRecord> admitted_;  // of the frame being taken
   bool ended_ = false;
   Sequence successor_start_ = 0;  // of the segment after the one being read; 0: none
 };
@@ -122,7 +124,7 @@ Result<LogReplay> Replayer::run() {
   for (std::size_t i = 0; i < segments_.size(); ++i) DARUMA_TRY(read_one(i));
   if (!ended_ || !input_.stop_at_loss) {
     for (auto at = ring_.find(out_.last + 1); at != ring_.end() && at->first == out_.last + 1; ++at) {
-      take_event(at->first, at->second, "wal/" + tail_name(tail_nonce_), 0);
+      take_ring_event(at->first, at->second);
     }
   }
   prove(std::min(out_.proven, out_.last));
@@ -164,6 +166,7 @@ Status Replayer::read_one(std::size_t i) {
     prove(segment.header->start_sequence - 1);
     prove(segment.header->prepared_sequence);
   }
+  if (successor_start_ != 0) prove(successor_start_ - 1);  // before its events are read, or each would be copied
   if (ended_) return {};
   if (segment.header && successor_start_ != 0 && successor_start_ <= input_.snapshot_sequence + 1)
     return {};  // all in the snapshot
@@ -176,7 +179,7 @@ Status Replayer::read_one(std::size_t i) {
       return;
     }
     if (!anomaly) {
-      take_frame(frame.header, frame.payload);
+      take_frame(segment, frame.header, frame.payload);
     } else {
       Met m;
       m.first = frame.header.first_sequence;
@@ -246,7 +249,7 @@ void Replayer::settle_segment(const Found& segment, const SegmentScan& scan, std
       continue;
     }
     if (!m.stretch) {
-      take_frame(m.header, m.events);
+      take_frame(segment, m.header, m.events);
       prove(std::min(m.header.watermark, out_.last));
     } else if (m.last >= m.first && m.last > out_.last) {
       judge_stretch(segment, scan, m, m.last);
@@ -317,7 +320,7 @@ bool Replayer::judge_stretch(const Found& segment, const SegmentScan& scan, cons
     const VerdictCase& row = *judged.row;
     prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
     for (Sequence s = judged.healed_first; s <= judged.healed_last; ++s) {
-      if (auto at = ring_.find(s); at != ring_.end()) take_event(s, at->second, "wal/" + tail_name(tail_nonce_), 0);
+      if (auto at = ring_.find(s); at != ring_.end()) take_ring_event(s, at->second);
     }
     const bool quiet = row.decision == Decision::kApply || row.decision == Decision::kEndOfLog ||
                        row.decision == Decision::kStaleIgnore;
@@ -401,19 +404,30 @@ void Replayer::lose(const Assessment& judged, const Met& met, const std::string&
   }
 }
 
-void Replayer::take_frame(const FrameHeader& header, std::string_view raw) {
+void Replayer::take_frame(const Found& segment, const FrameHeader& header, std::string_view raw) {
   prove(std::min(header.watermark, out_.last));
   if (header.last_sequence <= out_.last) return;
+  const std::string file = relative(segment.number);
+  admitted_.clear();
   for_each_record(header, raw, [&](const WalRecord& record) {
     if (successor_start_ != 0 && record.sequence >= successor_start_) return;  // given anew in the successor
-    if (record.sequence > out_.last) take_event(record.sequence, record.event, segment_name(0), header.offset);
+    if (record.sequence > out_.last && admit(record, file, header.offset)) admitted_.push_back(record);
   });
+  apply_(admitted_);
   prove(std::min(header.watermark, out_.last));
   if (input_.on_progress) input_.on_progress(out_.bytes_replayed, 0);
 }
 
-void Replayer::take_event(Sequence sequence, std::string_view event, std::string_view file, std::uint64_t offset) {
-  if (Status decodes = check_event(event); !decodes.ok()) {
+void Replayer::take_ring_event(Sequence sequence, std::string_view event) {
+  const WalRecord record{sequence, event};
+  if (admit(record, "wal/" + tail_name(tail_nonce_), 0)) apply_({&record, 1});
+}
+
+/// Takes the next event into account; false when it cannot be applied.
+bool Replayer::admit(const WalRecord& record, const std::string& file, std::uint64_t offset) {
+  const Sequence sequence = record.sequence;
+  out_.last = sequence;
+  if (Status decodes = check_event(record.event); !decodes.ok()) {
     DamageEntry entry;
     entry.sequence_lo = entry.sequence_hi = sequence;
     entry.cause = "undecodable_event";
@@ -430,14 +444,12 @@ void Replayer::take_event(Sequence sequence, std::string_view event, std::string
     finding.action = "poisoned_range";
     finding.detail = decodes.to_string();
     out_.findings.push_back(std::move(finding));
-    out_.last = sequence;
-    return;
+    return false;
   }
-  apply_(sequence, event);
-  keep(sequence, event);
-  out_.last = sequence;
+  keep(sequence, record.event);
   ++out_.events_replayed;
-  out_.bytes_replayed += event.size();
+  out_.bytes_replayed += record.event.size();
+  return true;
 }
 
 void Replayer::keep(Sequence sequence, std::string_view event) {
@@ -452,7 +464,7 @@ void Replayer::prove(Sequence through) {
 }  // namespace
 
 Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input,
-                             const std::function<void(Sequence, std::string_view)>& apply) {
+                             const std::function<void(std::span<const WalRecord>)>& apply) {
   return Replayer(storage, input, apply).run();
 }
 

@@ -13,6 +13,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -52,9 +53,10 @@ struct LogReplay {
   std::uint64_t files = 0, bytes_read = 0, bytes_replayed = 0, events_replayed = 0;
 };
 
-/// Calls `apply` for each event in order. Errors: kIoError when the directory cannot be listed, kUnsupported (a segment
-/// from the future). Everything else is a finding.
+/// Calls `apply` with the events in order, as many at once as are at hand; the views are good for the call only.
+/// Errors: kIoError when the directory cannot be listed, kUnsupported (a segment from the future). Everything else is a
+/// finding.
 Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input,
-                             const std::function<void(Sequence, std::string_view)>& apply);
+                             const std::function<void(std::span<const WalRecord>)>& apply);
 
 }  // namespace daruma
