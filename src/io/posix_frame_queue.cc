@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/posix_frame_queue.h"
 
+#include <sys/uio.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <limits>
@@ -50,7 +52,7 @@ void PosixFrameQueue::submit(const FrameWrite& write) {
   DARUMA_ASSERT(
       (write.offset | write.data.size() | reinterpret_cast<std::uintptr_t>(write.data.data())) % kSectorBytes == 0);
   waiting_.push_back(write);
-  start_waiting();
+  if (!one_is_alone()) start_waiting();
 }
 
 void PosixFrameQueue::start_waiting() {
@@ -62,29 +64,43 @@ void PosixFrameQueue::start_waiting() {
   }
 }
 
-PosixFrameQueue::Start PosixFrameQueue::start_on_ring(const FrameWrite& write) {
-  if (!ring_) return Start::kNotTaken;
+PosixFrameQueue::Route PosixFrameQueue::route(const FrameWrite& write) {
   auto* file = dynamic_cast<PosixFile*>(write.file);  // a File of another make still works, by its own write and sync
   if (!file || write.data.empty() ||
       write.offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) - write.data.size()) {
-    return Start::kNotTaken;
+    return {};
   }
-  FrameWay way = file->frame_way();
-  int fd = file->fd();
-  if (way == FrameWay::kRingDirect) {
-    if (const int direct = file->direct_fd(); direct >= 0)
-      fd = direct;
-    else
-      file->refuse_frame_way(way), way = FrameWay::kRingCached;
+  if (file->frame_way() == FrameWay::kRingDirect) {
+    if (const int direct = file->direct_fd(); direct >= 0) return {file, FrameWay::kRingDirect, direct};
+    file->refuse_frame_way(FrameWay::kRingDirect);
   }
-  if (way == FrameWay::kPwrite) return Start::kNotTaken;
+  const bool plain = file->frame_way() == FrameWay::kPwrite;
+  return {file, file->frame_way(), plain ? -1 : file->fd()};
+}
+
+PosixFrameQueue::Start PosixFrameQueue::start_on_ring(const FrameWrite& write) {
+  if (!ring_) return Start::kNotTaken;
+  const Route to = route(write);
+  if (to.fd < 0) return Start::kNotTaken;
   if (free_slots_.empty()) return Start::kFull;
   const std::uint32_t slot = free_slots_.back();
-  if (!ring_->prepare_write(fd, write.offset, write.data, /*dsync=*/true, slot)) return Start::kNotTaken;
+  if (!ring_->prepare_write(to.fd, write.offset, write.data, /*dsync=*/true, slot)) return Start::kNotTaken;
   if (ring_->flush() != 0) return Start::kNotTaken;
   free_slots_.pop_back();
-  slots_[slot] = {.write = write, .file = file, .way = way};
+  slots_[slot] = {.write = write, .file = to.file, .way = to.way};
   return Start::kStarted;
+}
+
+// The kernel hands a durable write on a ring to a thread of its own, and back: for one write that somebody waits for,
+// twice a change of threads for nothing.
+void PosixFrameQueue::write_alone(std::vector<FrameCompletion>& out) {
+  const FrameWrite write = waiting_.front();
+  waiting_.pop_front();
+  const Route to = route(write);
+  if (to.fd < 0) return pending_.push_back(write);
+  const iovec bytes = {.iov_base = const_cast<char*>(write.data.data()), .iov_len = write.data.size()};
+  const ssize_t written = ::pwritev2(to.fd, &bytes, 1, static_cast<off_t>(write.offset), RWF_DSYNC);
+  take({.write = write, .file = to.file, .way = to.way}, written < 0 ? -errno : static_cast<int>(written), out);
 }
 
 void PosixFrameQueue::reap(bool wait, std::vector<FrameCompletion>& out) {
@@ -92,6 +108,7 @@ void PosixFrameQueue::reap(bool wait, std::vector<FrameCompletion>& out) {
   write_pending(out);
   for (;;) {
     // A refused write goes round again, so one pass may end with nothing completed and something still in flight.
+    if (wait && out.size() == before && one_is_alone()) write_alone(out);
     take_completions(wait && out.size() == before, out);
     start_waiting();
     write_pending(out);
@@ -103,18 +120,18 @@ void PosixFrameQueue::take_completions(bool wait, std::vector<FrameCompletion>& 
   if (!ring_) return;
   Ring::Done done;
   while (ring_->next(wait, done)) {
-    take(done, out);
+    DARUMA_ASSERT(done.tag < slots_.size());
+    free_slots_.push_back(static_cast<std::uint32_t>(done.tag));
+    take(slots_[done.tag], done.result, out);
     wait = false;
   }
 }
 
-void PosixFrameQueue::take(const Ring::Done& done, std::vector<FrameCompletion>& out) {
-  DARUMA_ASSERT(done.tag < slots_.size());
-  const Slot slot = slots_[done.tag];
+/// `result`: bytes, or -errno.
+void PosixFrameQueue::take(const Slot& slot, int result, std::vector<FrameCompletion>& out) {
   const FrameWrite& write = slot.write;
-  free_slots_.push_back(static_cast<std::uint32_t>(done.tag));
-  if (done.result < 0) {
-    const int error = -done.result;
+  if (result < 0) {
+    const int error = -result;
     if (is_refusal(error)) {
       slot.file->refuse_frame_way(slot.way);
       waiting_.push_front(write);
@@ -126,7 +143,7 @@ void PosixFrameQueue::take(const Ring::Done& done, std::vector<FrameCompletion>&
     }
     return;
   }
-  const auto written = static_cast<std::size_t>(done.result);
+  const auto written = static_cast<std::size_t>(result);
   DARUMA_ASSERT(written <= write.data.size());
   Status status;
   if (written < write.data.size()) {

@@ -41,16 +41,25 @@ class PosixFrameQueue final : public FrameQueue {
   };
   enum class Start : std::uint8_t { kStarted, kFull, kNotTaken };
 
+  /// How `write` reaches its file durably in one call; `fd` is -1 when there is no such way.
+  struct Route {
+    PosixFile* file = nullptr;
+    PosixFile::FrameWay way{};
+    int fd = -1;
+  };
+  static Route route(const FrameWrite& write);
   Start start_on_ring(const FrameWrite& write);
   void start_waiting();
+  [[nodiscard]] bool one_is_alone() const { return ring_ && waiting_.size() == 1 && ring_->in_kernel() == 0; }
+  void write_alone(std::vector<FrameCompletion>& out);
   void take_completions(bool wait, std::vector<FrameCompletion>& out);
-  void take(const Ring::Done& done, std::vector<FrameCompletion>& out);
+  void take(const Slot& slot, int result, std::vector<FrameCompletion>& out);
   void write_pending(std::vector<FrameCompletion>& out);
 
   const std::shared_ptr<PosixBackend> backend_;
   std::vector<Slot> slots_;  ///< indexed by the ring's tag
   std::vector<std::uint32_t> free_slots_;
-  std::deque<FrameWrite> waiting_;   ///< for room in the ring, in order
+  std::deque<FrameWrite> waiting_;   ///< for room in the ring, or for company, in order
   std::vector<FrameWrite> pending_;  ///< for pwrite + fdatasync at the next reap
   std::unique_ptr<Ring> ring_;       ///< null: not to be had. Destroyed first: it waits for the buffers
 };
