@@ -27,5 +27,21 @@ TEST(EngineStart, OneThatFindsNothingWrongPublishesNoGeneration) {
   }
 }
 
+// Each start begins a segment, and nothing is checkpointed: what the earlier ones have no use of is not read again.
+TEST(EngineStart, ReadsBehindTheEndOfTheNewestSegmentOnly) {
+  World world;
+  {
+    Store store = world.must_open();
+    ASSERT_TRUE(store.create_keyspace("k").ok());
+  }
+  RecoveryReport report;
+  for (int starts = 0; starts < 10; ++starts) {
+    Store store = world.must_open(&report);
+    ASSERT_TRUE(store.put(*store.keyspace("k"), std::to_string(starts), "1").ok());
+  }
+  EXPECT_EQ(report.events_replayed, 10U);
+  EXPECT_LT(report.bytes_read, 2 * small().segment_bytes);
+}
+
 }  // namespace
 }  // namespace daruma

@@ -172,7 +172,7 @@ Status Replayer::read_one(std::size_t i) {
     return {};  // all in the snapshot
   std::vector<Met> met;
   bool anomaly = false;
-  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, [&](const FrameView& frame) {
+  const auto take = [&](const FrameView& frame) {
     if (frame.gaps_before != 0) anomaly = true;
     if (!frame.header.has_events()) {
       if (!anomaly) prove(frame.header.watermark);
@@ -189,8 +189,9 @@ Status Replayer::read_one(std::size_t i) {
       m.events.assign(frame.payload);
       met.push_back(std::move(m));
     }
-  });
-  out_.bytes_read += segment.file_bytes;
+  };
+  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, take, successor_start_);
+  out_.bytes_read += scan.bytes_read;
   if (scan.status.is(Code::kUnsupported)) return scan.status;
   if (!scan.header) {
     RecoveryFinding finding;

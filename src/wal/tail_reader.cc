@@ -64,7 +64,7 @@ Status load_ring(Storage& storage, const std::string& path, const std::optional<
   }
   const std::uint64_t bytes = round_down(scan.header.capacity, kSectorBytes);
   if (bytes != scan.header.capacity) return Status(Code::kCorruption, "tail ring is not whole sectors", {path, {}, {}});
-  scan.data = std::make_unique<char[]>(bytes);  // at most kMaxTailBytes, and the file has them
+  scan.data = std::make_unique_for_overwrite<char[]>(bytes);  // at most kMaxTailBytes, and the file has them
   readable = sectors.read(kTailDataAt, {scan.data.get(), bytes});
   return {};
 }

@@ -32,11 +32,13 @@ namespace {
 /// Reads one segment, forward only: every step moves `offset_` on by a sector at least, or ends.
 class SegmentWalk {
  public:
-  SegmentWalk(SectorReader& sectors, SegmentScan& scan, const std::function<void(const FrameView&)>& on_frame)
+  SegmentWalk(SectorReader& sectors, SegmentScan& scan, const std::function<void(const FrameView&)>& on_frame,
+              Sequence enough)
       : sectors_(sectors),
         scan_(scan),
         h_(*scan.header),
         on_frame_(on_frame),
+        enough_(enough),
         limit_(std::min(sectors.limit(), h_.capacity)),
         expected_(h_.start_sequence),
         previous_(h_.checksum),
@@ -87,6 +89,10 @@ class SegmentWalk {
   }
 
   bool step() {
+    if (enough_ != 0 && expected_ >= enough_ && anomalies() == 0) {
+      scan_.bytes_read = offset_;
+      return end(Stop::kEndOfSegment);
+    }
     if (offset_ + kSectorBytes > limit_) return end(limit_ < h_.capacity ? Stop::kShortFile : Stop::kEndOfSegment);
     std::optional<FrameHeader> frame;
     const Stop kind = classify(offset_, frame);
@@ -156,6 +162,7 @@ class SegmentWalk {
   SegmentScan& scan_;
   const SegmentHeader& h_;
   const std::function<void(const FrameView&)>& on_frame_;
+  const Sequence enough_;
   const std::uint64_t limit_;
   std::uint64_t offset_ = kSegmentFramesAt;
   Sequence expected_;
@@ -167,7 +174,7 @@ class SegmentWalk {
 }  // namespace
 
 SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame) {
+                         const std::function<void(const FrameView&)>& on_frame, Sequence enough) {
   SegmentScan scan;
   Result<std::unique_ptr<File>> file = storage.open(path, OpenMode::kRead);
   if (!file.ok()) {
@@ -181,7 +188,7 @@ SegmentScan read_segment(Storage& storage, const std::string& path, const std::o
     scan.stop = Stop::kReadError;
     return scan;
   }
-  scan.file_bytes = *size;
+  scan.file_bytes = scan.bytes_read = *size;
   SectorReader sectors(**file, *size);
   std::string sector(kSectorBytes, '\0');
   scan.status = Status(Code::kCorruption, "segment is too short to have a header", {path, {}, {}});
@@ -206,7 +213,7 @@ SegmentScan read_segment(Storage& storage, const std::string& path, const std::o
   }
   if (scan.header) {
     scan.status = Status();
-    SegmentWalk(sectors, scan, on_frame).run();
+    SegmentWalk(sectors, scan, on_frame, enough).run();
   }
   scan.unreadable.assign(sectors.unreadable().begin(), sectors.unreadable().end());
   return scan;

@@ -76,6 +76,7 @@ struct SegmentScan {
   std::optional<SegmentHeader> header;
   unsigned header_copies = 0;  ///< of 2, that verify
   std::uint64_t file_bytes = 0;
+  std::uint64_t bytes_read = 0;
   std::uint64_t frames = 0, events = 0;  ///< delivered
   Stop stop = Stop::kBadHeader;
   std::uint64_t stop_offset = 0;
@@ -94,9 +95,10 @@ struct SegmentScan {
 };
 
 /// Reads the segment at `path`, calling `on_frame` for every good frame in order. `store`: when known, others are
-/// refused.
+/// refused. `enough`, when not 0: where the successor begins; once everything below was read without an anomaly, what
+/// stands behind is not looked at.
 SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame);
+                         const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0);
 
 struct TailScan {
   Status status;            ///< why there is no ring to read; the rest is then empty
