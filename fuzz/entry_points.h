@@ -9,11 +9,14 @@
 
 #include "base/assert.h"
 #include "base/checksum.h"
+#include "base/coding.h"
+#include "engine/engine.h"
 #include "event/event.h"
 #include "event/footprint.h"
 #include "io/sim_storage.h"
 #include "recovery/damage_map.h"
 #include "recovery/quarantine.h"
+#include "run/run_reader.h"
 #include "snapshot/manifest.h"
 #include "wal/wal_reader.h"
 
@@ -112,6 +115,74 @@ inline void quarantine_ledger(std::string_view input) {
   const QuarantineEntry entry = Quarantine(disk, "s/quarantine", kStore).put(what, "bytes");
   const Quarantine again(disk, "s/quarantine", kStore);
   DARUMA_ASSERT(again.find(entry.id) != nullptr && again.list().size() >= known);
+}
+
+/// Opening and verifying a run of any bytes ends, with an answer or a Status.
+inline void run(std::string_view input) {
+  SimStorage disk;
+  put_file(disk, "runs/7.run", input);
+  constexpr StoreId kRunStore{0x1111222233334444, 0x5555666677778888};
+  Result<std::unique_ptr<RunReader>> reader = RunReader::open(disk, "runs/7.run", kRunStore, 7, nullptr, std::nullopt);
+  if (reader.ok()) static_cast<void>((*reader)->verify().ok());
+}
+
+/// input: u8 which file, u32 offset, bytes. The file is overwritten there; the store must open, never answer wrongly,
+/// and answer the same when it is opened once more.
+inline void recover(std::string_view input) {
+  if (input.size() < 6) return;
+  auto disk = std::make_shared<SimStorage>();
+  ManualClock clock;
+  std::uint64_t seed = 1;
+  const auto open = [&] {
+    Options options;
+    options.memtable_bytes = 1 << 20;
+    options.segment_bytes = options.ring_bytes = 256 << 10;
+    options.cache_bytes = 1 << 20;
+    Environment environment;
+    environment.storage = disk;
+    environment.clock = &clock;
+    environment.seed = seed++;
+    environment.threads = false;
+    return Engine::open_store("s", options, environment);
+  };
+  constexpr int kKeys = 20;
+  {
+    Result<Store::Opened> opened = open();
+    DARUMA_ASSERT(opened.ok());
+    const Keyspace keyspace = *opened->store.create_keyspace("k");
+    for (int i = 0; i < kKeys; ++i) {
+      if (i == kKeys / 2) DARUMA_ASSERT(opened->store.checkpoint().ok());
+      DARUMA_ASSERT(opened->store.put(keyspace, std::to_string(i), "v" + std::to_string(i)).ok());
+    }
+  }
+  disk->kill();
+  std::vector<std::string> files;
+  for (const char* folder : {"s/wal", "s/runs", "s/snapshots"}) {
+    const std::vector<DirectoryEntry> entries = *disk->list(folder);
+    for (const DirectoryEntry& entry : entries) files.push_back(std::string(folder) + "/" + entry.name);
+  }
+  const std::string& path = files[static_cast<std::uint8_t>(input[0]) % files.size()];
+  const std::uint64_t bytes = *(*disk->open(path, OpenMode::kRead))->size();
+  const std::string_view noise = input.substr(5, std::min<std::uint64_t>(input.size() - 5, bytes));
+  const std::uint64_t at = load<std::uint32_t>(input.data() + 1) % (bytes - noise.size() + 1);
+  DARUMA_ASSERT(disk->overwrite(path, at, noise).ok());
+  std::vector<std::string> before;
+  for (int round = 0; round < 2; ++round) {
+    Result<Store::Opened> opened = open();
+    DARUMA_ASSERT(opened.ok() || opened.status().is(Code::kUnsupported));
+    if (!opened.ok()) return;
+    std::vector<std::string> answers;
+    Result<Keyspace> keyspace = opened->store.keyspace("k");
+    for (int i = 0; keyspace.ok() && i < kKeys; ++i) {
+      Result<std::string> value = opened->store.get(*keyspace, std::to_string(i));
+      DARUMA_ASSERT(value.ok() ? *value == "v" + std::to_string(i) : value.status().is(Code::kDataLoss));
+      answers.push_back(value.ok() ? *value : "lost");
+    }
+    if (round == 1) DARUMA_ASSERT(answers == before);
+    before = answers;
+    opened = Status(Code::kAborted, "the process died");
+    disk->kill();
+  }
 }
 
 }  // namespace daruma::fuzz

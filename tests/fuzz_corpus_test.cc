@@ -35,6 +35,8 @@ TEST(FuzzCorpus, WalTail) { replay("wal_tail", fuzz::wal_tail); }
 TEST(FuzzCorpus, EventAndFootprint) { replay("event_and_footprint", fuzz::event_and_footprint); }
 TEST(FuzzCorpus, Manifest) { replay("manifest", fuzz::manifest); }
 TEST(FuzzCorpus, DamageMap) { replay("damage_map", fuzz::damage_map); }
+TEST(FuzzCorpus, Run) { replay("run", fuzz::run); }
+TEST(FuzzCorpus, Recover) { replay("recover", fuzz::recover); }
 TEST(FuzzCorpus, QuarantineLedger) { replay("quarantine_ledger", fuzz::quarantine_ledger); }
 
 }  // namespace
