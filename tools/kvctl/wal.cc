@@ -402,7 +402,7 @@ Result<LogReplay> replay_to_judge(const StoreFiles& files, bool stop_at_loss, Pr
   input.known = &files.damage();
   input.stop_at_loss = stop_at_loss;
   input.on_progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.at(done, total); };
-  return replay_log(files.storage(), input, [](Sequence, std::string_view) {});
+  return replay_log(files.storage(), input, [](std::span<const WalRecord>) {});
 }
 
 Status verify_log(const StoreFiles& files, const std::vector<SegmentFile>& segments, Progress& progress,
