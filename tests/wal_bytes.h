@@ -112,6 +112,7 @@ struct RingBytes {
     encode_tail_entry(header, head, {sequence, event}, at(head));
     head += tail_entry_bytes(event.size());
   }
+  void acknowledge() { store(bytes.data() + kTailHeadAt, encode_tail_head(header, head)); }
   TailHeader header;
   std::string bytes;
   std::uint64_t head = 0;

@@ -292,6 +292,30 @@ TEST(TailReader, TellsATornEndFromACleanOne) {
   EXPECT_EQ(scan.entries.size(), 1u);
 }
 
+TEST(TailReader, TheHeadTellsWhatWasAcknowledged) {
+  RingBytes ring;
+  ring.slot(1, 0, 0);
+  ring.push(1, event_of(1));
+  const std::uint64_t second = ring.head;
+  ring.push(2, event_of(2));
+  ring.acknowledge();
+  const std::uint64_t third = ring.head;
+  ring.push(3, event_of(3));
+  EXPECT_TRUE(read_ring(ring.bytes).whole) << "written whole and not acknowledged: it counts";
+  RingBytes torn = ring;
+  torn.at(third)[40] ^= 1;
+  EXPECT_TRUE(read_ring(torn.bytes).whole) << "nobody was told of the third";
+  std::memset(torn.at(second), 0, tail_entry_bytes(event_of(2).size()));
+  const TailScan scan = read_ring(torn.bytes);
+  EXPECT_FALSE(scan.whole) << "the second was acknowledged, and there is no trace of it";
+  EXPECT_EQ(scan.entries.size(), 1u);
+  for (unsigned bit = 0; bit < 64; ++bit) {
+    RingBytes hurt = ring;
+    hurt.bytes[kTailHeadAt + bit / 8] = static_cast<char>(hurt.bytes[kTailHeadAt + bit / 8] ^ (1 << bit % 8));
+    EXPECT_FALSE(read_ring(hurt.bytes).head) << "bit " << bit;
+  }
+}
+
 TEST(TailReader, LengthsThatLieAndFilesThatAreShortAreRefused) {
   RingBytes ring;
   ring.slot(1, 0, 0);

@@ -53,6 +53,7 @@ Status load_ring(Storage& storage, const std::string& path, const std::optional<
   if (scan.header.capacity > size - kTailDataAt)
     return Status(Code::kCorruption, "tail ring is cut short", {path, size, {}});
   sectors.read(kSectorBytes, sector);  // zeros when unreadable, which do not verify
+  scan.head = decode_tail_head(scan.header, load<std::uint64_t>(sector.data() + kTailHeadAt - kSectorBytes));
   std::uint64_t newest = 0;
   for (unsigned i = 0; i < 2; ++i) {
     const auto slot = decode_tail_slot(scan.header, i, std::string_view(sector).substr(i * kTailSlotBytes));
@@ -105,6 +106,10 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
     if (entry.record.sequence != last + 1) scan.whole = false;
     last = entry.record.sequence;
     scan.entries.push_back(entry.record);
+  }
+  if (scan.head) {
+    if (position < *scan.head) scan.whole = false;  // what lies behind was never acknowledged, whatever it looks like
+    return scan;
   }
   // Two of the three that an entry here would begin with: one flipped bit must not make it look like free space, and
   // what an earlier round left here has the magic alone.

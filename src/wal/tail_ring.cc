@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/assert.h"
+#include "base/coding.h"
 #include "base/status_macros.h"
 
 namespace daruma {
@@ -22,6 +23,7 @@ Result<std::unique_ptr<TailRing>> TailRing::create(Storage& storage, const std::
   std::unique_ptr<TailRing> ring(new TailRing(std::move(mapping), header));
   ring->write_slot(durable);
   ring->write_slot(durable);
+  ring->write_head();
   const std::string sector = encode_tail_header(header);
   std::memcpy(ring->base_, sector.data(), sector.size());
   return ring;
@@ -34,6 +36,8 @@ void TailRing::write_slot(Sequence sequence) {
   // A signal or kill may stop this thread anywhere: the slot must stand before later stores into the space it frees.
   std::atomic_signal_fence(std::memory_order_seq_cst);
 }
+
+void TailRing::write_head() { store(base_ + kTailHeadAt, encode_tail_head(header_, head_)); }
 
 std::uint64_t TailRing::cost(std::uint64_t payload) const {
   const std::uint64_t entry = tail_entry_bytes(payload);
@@ -53,6 +57,8 @@ std::string_view TailRing::push(const WalRecord& record) {
   encode_tail_entry(header_, head_, record, out);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   head_ += entry;
+  write_head();
+  std::atomic_signal_fence(std::memory_order_seq_cst);
   return {out + kTailEntryHeaderBytes, record.event.size()};
 }
 

@@ -41,6 +41,7 @@ class TailRing {
       : mapping_(std::move(mapping)), header_(header), base_(mapping_->bytes().data()) {}
   char* at(std::uint64_t position) { return base_ + kTailDataAt + position % header_.capacity; }
   void write_slot(Sequence sequence);
+  void write_head();
 
   std::unique_ptr<Mapping> mapping_;
   TailHeader header_;

@@ -365,6 +365,19 @@ void write_tail_entry(const TailHeader& header, std::uint64_t position, std::uin
 
 }  // namespace
 
+std::uint64_t encode_tail_head(const TailHeader& header, std::uint64_t position) {
+  constexpr std::uint64_t kPlaces = (std::uint64_t{1} << 48) - 1;
+  const std::uint64_t place = position / kTailUnit & kPlaces;
+  const std::uint64_t check = (place + header.nonce) * 0x9e3779b97f4a7c15ULL >> 48;  // Knuth's multiplicative hash
+  return check << 48 | place;
+}
+
+std::optional<std::uint64_t> decode_tail_head(const TailHeader& header, std::uint64_t word) {
+  const std::uint64_t position = (word & ((std::uint64_t{1} << 48) - 1)) * kTailUnit;
+  if (encode_tail_head(header, position) != word) return std::nullopt;
+  return position;
+}
+
 void encode_tail_entry(const TailHeader& header, std::uint64_t position, const WalRecord& record, char* out) {
   write_tail_entry(header, position, kTailEntryMagic, record.sequence, record.event,
                    static_cast<std::uint32_t>(record.event.size()), out);

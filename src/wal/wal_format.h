@@ -174,6 +174,14 @@ struct TailSlot {
 void encode_tail_slot(const TailHeader& header, const TailSlot& slot, unsigned index, char* out);
 std::optional<TailSlot> decode_tail_slot(const TailHeader& header, unsigned index, std::string_view bytes);
 
+/// Where in the ring file the head word stands.
+inline constexpr std::uint64_t kTailHeadAt = kSectorBytes + 2048;
+/// Position behind the last entry, in one word that is stored after the entry and before it is acknowledged: what is
+/// missing below was there. 48 bits of position, 16 of a check.
+std::uint64_t encode_tail_head(const TailHeader& header, std::uint64_t position);
+/// Nothing when the word does not verify.
+std::optional<std::uint64_t> decode_tail_head(const TailHeader& header, std::uint64_t word);
+
 inline std::uint64_t tail_entry_bytes(std::uint64_t payload) {
   return round_up(kTailEntryHeaderBytes + payload, kTailUnit);
 }

@@ -107,9 +107,10 @@ struct TailScan {
   std::uint64_t durable_position = 0;
   Sequence durable_sequence = 0;  ///< everything up to here is durable in the log
   std::vector<WalRecord>
-      entries;            ///< rising sequences, all not known durable; without the mark: whatever verifies. View `data`
-  bool whole = false;     ///< from the mark on nothing is missing or damaged between entries
-  bool torn_end = false;  ///< behind the last entry begins one that does not verify: cut off by the kill, or damaged
+      entries;  ///< rising sequences, all not known durable; without the mark: whatever verifies. View `data`
+  std::optional<std::uint64_t> head;  ///< where the last acknowledged entry ends; nothing when that is damaged
+  bool whole = false;                 ///< from the mark on nothing is missing or damaged between entries
+  bool torn_end = false;  ///< no head, and behind the last entry begins one that does not verify: torn, or damaged
   std::unique_ptr<char[]> data;
 };
 
