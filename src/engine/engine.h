@@ -37,6 +37,8 @@
 
 namespace daruma {
 
+class Attempts;
+
 /// What tests and tools inject; the defaults are the real machine.
 struct Environment {
   std::shared_ptr<Storage> storage;
@@ -94,6 +96,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status lock_to_read();
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
+  static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
+  void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -104,7 +109,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // write.cc
   Status check_batch(const Batch& batch) const;
   Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
-  void apply(std::span<const WalRecord> events) REQUIRES(write_mutex_);
+  /// `at_hand`: of a replay, told of each event before it is applied.
+  void apply(std::span<const WalRecord> events, Attempts* at_hand = nullptr) REQUIRES(write_mutex_);
   void apply_op(Sequence sequence, const Op& op) REQUIRES(write_mutex_);
   Memtable& memtable_for(std::uint32_t keyspace) REQUIRES(write_mutex_);
   void apply_catalog(std::string_view key, std::optional<std::string_view> name) REQUIRES(write_mutex_);

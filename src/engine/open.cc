@@ -18,6 +18,7 @@ namespace daruma {
 struct Engine::Start {
   RecoveryReport report;
   bool found_anything = false;
+  bool had_log = false;  // something besides the log says that a log file was made
   Catalogue catalogue;
   bool no_generation = false;             // no manifest to start from
   std::vector<DirectoryEntry> run_files;  // in runs/
@@ -30,6 +31,7 @@ struct Engine::Start {
 namespace {
 
 constexpr std::uint64_t kReportsKept = 32;
+constexpr std::uint64_t kSetAsideBytes = 16 << 20;  // most bytes of one quarantine entry
 
 std::string_view policy_name(RecoveryPolicy policy) {
   switch (policy) {
@@ -57,11 +59,26 @@ Status nothing_here(const std::string& directory) {
   return {Code::kNotFound, "there is no store here", {.file = directory}, "create one with create_if_missing"};
 }
 
-/// The entries of a directory of the store; none when it is not there.
+/// The entries of a directory of the store; none when it is not there or cannot be read.
 Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::string& directory) {
   Result<std::vector<DirectoryEntry>> entries = storage.list(directory);
-  if (!entries.ok() && entries.status().is(Code::kNotFound)) return std::vector<DirectoryEntry>();
+  if (!entries.ok() && !entries.status().is(Code::kAborted)) return std::vector<DirectoryEntry>();
   return entries;
+}
+
+/// Bytes that the device refuses stay zero: what it does give is kept.
+void read_what_can_be_read(File& file, std::uint64_t offset, std::string& bytes) {
+  if (Result<std::size_t> got = file.read(offset, bytes); got.ok()) return bytes.resize(*got);
+  for (std::size_t at = 0; at < bytes.size(); at += kSectorBytes) {
+    const std::size_t size = std::min(kSectorBytes, bytes.size() - at);
+    if (!file.read(offset + at, std::span(bytes.data() + at, size)).ok()) std::fill_n(bytes.data() + at, size, '\0');
+  }
+}
+
+Sequence highest_checkpoint(const std::vector<RunInfo>& runs) {
+  Sequence highest = 0;
+  for (const RunInfo& run : runs) highest = std::max(highest, run.checkpoint_sequence);
+  return highest;
 }
 
 std::string hex(const StoreId& id) {
@@ -133,7 +150,9 @@ Status Engine::recover(Start& start) {
   }
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - began;
   start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
-  if (!options_.read_only) write_report(start);
+  if (options_.read_only) return {};
+  if (start.log.attempts) start.log.attempts->finish();
+  write_report(start);
   return {};
 }
 
@@ -201,12 +220,13 @@ Status Engine::choose_snapshot(Start& start) {
   DARUMA_TRY_ASSIGN(start.run_files, list_if_there(*storage_, directory_ + "/" + std::string(kRunDirectory)));
   std::uint64_t next_file = next_file_;
   std::vector<RunInfo> described;
+  std::vector<std::uint64_t> undescribed;
   for (const DirectoryEntry& entry : start.run_files) {
     const std::optional<std::uint64_t> numbered = run_number(entry.name);
     if (!numbered) continue;
     const std::uint64_t number = *numbered;
     next_file = std::max(next_file, number + 1);
-    if (entry.name != run_name(number) || catalogue.newest()) continue;
+    if (entry.is_directory || entry.name != run_name(number) || catalogue.newest()) continue;
     start.found_anything = true;
     const auto store = catalogue.store;
     Result<RunDescription> description =
@@ -219,10 +239,27 @@ Status Engine::choose_snapshot(Start& start) {
       finding.verdict = "corrupt";
       finding.detail = description.status().to_string();
       start.report.findings.push_back(std::move(finding));
+      start.report.lost.bytes += entry.bytes;
+      undescribed.push_back(number);
       continue;
     }
     if (!catalogue.store) catalogue.store = description->store;
     described.push_back(description->info);
+  }
+  const auto superseded = [&](std::uint64_t number) {
+    return std::any_of(described.begin(), described.end(), [&](const RunInfo& info) {
+      return std::find(info.supersedes.begin(), info.supersedes.end(), number) != info.supersedes.end();
+    });
+  };
+  for (const std::uint64_t number : undescribed) {
+    if (superseded(number)) continue;
+    DamageEntry entry;
+    entry.sequence_lo = 1;
+    entry.sequence_hi = std::max<Sequence>(1, highest_checkpoint(described));
+    entry.cause = "undescribed_run";
+    entry.file = "runs/" + run_name(number);
+    start.damage.add(std::move(entry));
+    ++start.report.lost.stretches;
   }
   if (!catalogue.newest() && !described.empty()) {
     store_id_ = *catalogue.store;
@@ -236,7 +273,21 @@ Status Engine::choose_snapshot(Start& start) {
     finding.verdict = "healed";
     finding.action = "rebuilt_from_runs";
     start.report.findings.push_back(std::move(finding));
+    // What did not complete is safe to leave out only while all that it replaces is there.
+    for (const DroppedRun& dropped : rebuilt.dropped) {
+      const auto info = std::find_if(described.begin(), described.end(),
+                                     [&](const RunInfo& run) { return run.number == dropped.number; });
+      if (superseded(dropped.number) || info == described.end()) continue;
+      const bool replaced_all_there =
+          std::all_of(info->supersedes.begin(), info->supersedes.end(), [&](std::uint64_t old) {
+            return std::any_of(described.begin(), described.end(),
+                               [&](const RunInfo& run) { return run.number == old; });
+          });
+      if (!replaced_all_there && !is_marker(*info)) lose_keyspace(start, *info, dropped.reason);
+    }
     for (const auto& [after, through] : rebuilt.gaps) {
+      ++start.report.lost.stretches;
+      start.report.lost.events += through - after;
       DamageEntry entry;
       entry.sequence_lo = after + 1;
       entry.sequence_hi = through;
@@ -246,7 +297,47 @@ Status Engine::choose_snapshot(Start& start) {
     }
   }
   next_file_ = next_file;
+  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_ + "/recoveries"));
+  start.had_log = !start.runs.empty() || std::any_of(reports.begin(), reports.end(), [](const DirectoryEntry& entry) {
+    return entry.name.ends_with(".json");  // written when a start had made its first log file
+  });
   return {};
+}
+
+/// Its keys answer kDataLoss, everything else is served; the file stays where it is.
+void Engine::lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why) {
+  DamageEntry entry;
+  entry.keyspace = info.keyspace;
+  entry.keys = DamageEntry::Keys::kRange;
+  entry.begin = info.smallest_key;
+  entry.end = info.largest_key + '\0';
+  entry.sequence_lo = info.min_sequence;
+  entry.sequence_hi = info.max_sequence;
+  entry.cause = case_name;
+  entry.file = "runs/" + run_name(info.number);
+  RecoveryFinding finding;
+  finding.case_name = entry.cause;
+  finding.file = entry.file;
+  finding.bytes = info.file_bytes;
+  finding.verdict = "corrupt";
+  finding.action = "block_key_range";
+  finding.first_sequence = entry.sequence_lo;
+  finding.last_sequence = entry.sequence_hi;
+  finding.detail = why.to_string();
+  finding.damage_id = start.damage.add(std::move(entry));
+  start.report.findings.push_back(std::move(finding));
+  ++start.report.lost.stretches;
+  start.report.lost.events += info.entries;
+  start.report.lost.bytes += info.file_bytes;
+}
+
+void Engine::lose_keyspace(Start& start, const RunInfo& info, const std::string& why) {
+  RunInfo everything = info;
+  everything.smallest_key.clear();
+  everything.largest_key = last_key_before("");
+  everything.min_sequence = 1;
+  everything.max_sequence = info.checkpoint_sequence;
+  lose_run(start, everything, "compaction_lost", Status(Code::kDataLoss, why));
 }
 
 Status Engine::open_runs(Start& start) {
@@ -259,27 +350,7 @@ Status Engine::open_runs(Start& start) {
       live_[placed.info.number] = std::move(*run);
       continue;
     }
-    // Lost: its keys answer kDataLoss, everything else is served.
-    DamageEntry entry;
-    entry.keyspace = placed.info.keyspace;
-    entry.keys = DamageEntry::Keys::kRange;
-    entry.begin = placed.info.smallest_key;
-    entry.end = placed.info.largest_key + '\0';
-    entry.sequence_lo = placed.info.min_sequence;
-    entry.sequence_hi = placed.info.max_sequence;
-    entry.cause = "run_lost";
-    entry.file = "runs/" + run_name(placed.info.number);
-    RecoveryFinding finding;
-    finding.case_name = "run_lost";
-    finding.file = entry.file;
-    finding.verdict = "corrupt";
-    finding.action = "block_key_range";
-    finding.first_sequence = entry.sequence_lo;
-    finding.last_sequence = entry.sequence_hi;
-    finding.detail = run.status().to_string();
-    finding.damage_id = start.damage.add(std::move(entry));
-    start.report.findings.push_back(std::move(finding));
-    ++start.report.lost.stretches;
+    lose_run(start, placed.info, "run_lost", run.status());
   }
   if (generations_.empty()) {  // rebuilt, or new: what the runs are placed by
     Manifest rebuilt;
@@ -293,21 +364,45 @@ Status Engine::open_runs(Start& start) {
   state->keyspaces.push_back(std::move(catalog));
   place_runs(*state, {kCatalogKeyspace});
   std::map<std::string, std::pair<Sequence, std::optional<std::string>>> names;
-  Status unreadable;
+  std::set<std::uint64_t> hurt;
   state->find(kCatalogKeyspace)->runs.for_each([&](std::uint32_t, const LiveRun& run) {
     RunReader::Cursor cursor = run.reader->cursor();
-    for (cursor.seek_first(); cursor.valid(); cursor.next()) {
-      auto& newest = names[std::string(cursor.key())];
-      if (cursor.sequence() < newest.first) continue;
-      newest.first = cursor.sequence();
-      newest.second = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
+    cursor.seek_first();
+    for (;;) {
+      for (; cursor.valid(); cursor.next()) {
+        auto& newest = names[std::string(cursor.key())];
+        if (cursor.sequence() < newest.first) continue;
+        newest.first = cursor.sequence();
+        newest.second = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
+      }
+      if (cursor.status().ok()) break;
+      if (hurt.insert(run.info.number).second) lose_run(start, run.info, "catalogue_run_hurt", cursor.status());
+      if (!cursor.damaged()) break;
+      cursor.step_over();
     }
-    if (unreadable.ok()) unreadable = cursor.status();
   });
-  DARUMA_TRY(unreadable);  // without the catalogue no keyspace has a name
+  for (const PlacedRun& placed : start.runs) {
+    if (placed.info.keyspace == kCatalogKeyspace && !is_marker(placed.info) && !live_.contains(placed.info.number))
+      hurt.insert(placed.info.number);
+  }
   publish_state(std::move(state));
   for (const auto& [key, value] : names) {
     if (value.second && key.size() == 4) apply_catalog(key, std::string_view(*value.second));
+  }
+  // Without the whole catalogue, what runs hold is served under a made-up name rather than denied.
+  if (!hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {
+    for (const PlacedRun& placed : start.runs) {
+      if (!is_marker(placed.info) && !current_->find(placed.info.keyspace)) {
+        add_nameless_keyspace(placed.info.keyspace);
+        RecoveryFinding finding;
+        finding.case_name = "keyspace_name_lost";
+        finding.file = "runs/" + run_name(placed.info.number);
+        finding.verdict = "corrupt";
+        finding.action = "serve_under_made_up_name";
+        finding.detail = "keyspace " + std::to_string(placed.info.keyspace);
+        start.report.findings.push_back(std::move(finding));
+      }
+    }
   }
   std::set<std::uint32_t> all;
   for (const auto& keyspace : current_->keyspaces) all.insert(keyspace->id);
@@ -326,15 +421,19 @@ Status Engine::replay(Start& start) {
   for (const Manifest& manifest : generations_)
     input.snapshot_durable = std::max(input.snapshot_durable, manifest.durable_sequence);
   input.known = &start.damage;
+  if (!generations_.empty()) input.next_segment = generations_.front().next_segment;
+  input.started_before = start.had_log;
+  input.attempts_directory = directory_ + "/recoveries";
+  input.note_attempts = !options_.read_only && options_.recovery_policy != RecoveryPolicy::kRefuse;
   input.stop_at_loss = options_.recovery_policy == RecoveryPolicy::kPointInTime;
   if (options_.on_recovery_progress) {
     input.on_progress = [this](std::uint64_t done, std::uint64_t total) {
       options_.on_recovery_progress({"replay", done, total});
     };
   }
-  DARUMA_TRY_ASSIGN(start.log,
-                    replay_log(*storage_, input,
-                               [this](std::span<const WalRecord> events) NO_THREAD_SAFETY_ANALYSIS { apply(events); }));
+  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input,
+                                          [this](std::span<const WalRecord> events, Attempts* at_hand)
+                                              NO_THREAD_SAFETY_ANALYSIS { apply(events, at_hand); }));
   LogReplay& log = start.log;
   start.pass_bytes = log.bytes_read;
   start.found_anything = start.found_anything || log.store.has_value();
@@ -363,7 +462,10 @@ Status Engine::replay(Start& start) {
   report.lost.bytes += log.lost_sum.bytes;
   report.findings.insert(report.findings.end(), log.findings.begin(), log.findings.end());
   if (!report.clean() && options_.recovery_policy == RecoveryPolicy::kRefuse) {
-    const RecoveryFinding& first = report.findings.front();
+    const auto lost = std::find_if(report.findings.begin(), report.findings.end(), [](const RecoveryFinding& finding) {
+      return finding.verdict == "corrupt" || finding.verdict == "undecided" || finding.verdict == "poisoned";
+    });
+    const RecoveryFinding& first = lost != report.findings.end() ? *lost : report.findings.front();
     return {Code::kDataLoss,
             "acknowledged data is damaged, and the policy is to refuse: " + first.case_name,
             {.file = directory_ + "/" + first.file, .offset = first.offset, .sequence = first.first_sequence},
@@ -381,18 +483,29 @@ void Engine::set_aside(Start& start) {
     entry.file = "snapshots/" + generation.name;
     entry.bytes = generation.file_bytes;
     entry.verdict = "corrupt";
-    start.log.set_aside.push_back(std::move(entry));
+    start.log.set_aside.push_back({std::move(entry), std::nullopt});
   }
   Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
-  for (QuarantineEntry& aside : start.log.set_aside) {
-    std::string bytes(std::min<std::uint64_t>(aside.bytes, std::uint64_t{64} << 20), '\0');
-    Result<std::unique_ptr<File>> file = storage_->open(directory_ + "/" + aside.file, OpenMode::kRead);
-    const Result<std::size_t> got = file.ok() ? (*file)->read(aside.offset, bytes) : Result<std::size_t>(file.status());
-    bytes.resize(got.ok() ? *got : 0);
-    aside.wall_ns = clock_.wall_ns();
-    const QuarantineEntry kept = quarantine.put(aside, bytes);
-    for (RecoveryFinding& finding : start.report.findings) {
-      if (finding.file == aside.file && finding.offset == aside.offset) finding.quarantine_id = kept.id;
+  for (SetAside& aside : start.log.set_aside) {
+    aside.entry.wall_ns = clock_.wall_ns();
+    if (aside.contents) {
+      const QuarantineEntry kept = quarantine.put(aside.entry, *aside.contents);
+      for (RecoveryFinding& finding : start.report.findings) {
+        if (finding.file == kept.file && finding.first_sequence == kept.first_sequence) finding.quarantine_id = kept.id;
+      }
+      continue;
+    }
+    Result<std::unique_ptr<File>> file = storage_->open(directory_ + "/" + aside.entry.file, OpenMode::kRead);
+    for (std::uint64_t done = 0; done < aside.entry.bytes && file.ok();) {
+      QuarantineEntry part = aside.entry;
+      part.offset += done;
+      std::string bytes(std::min(part.bytes - done, kSetAsideBytes), '\0');
+      done += bytes.size();
+      read_what_can_be_read(**file, part.offset, bytes);
+      const QuarantineEntry kept = quarantine.put(std::move(part), bytes);
+      for (RecoveryFinding& finding : start.report.findings) {
+        if (finding.file == kept.file && finding.offset == kept.offset) finding.quarantine_id = kept.id;
+      }
     }
   }
 }
@@ -403,11 +516,12 @@ Status Engine::set_damage(Start& start) {
   const DamageMap before = start.damage;
   for (const DamageEntry& entry : start.log.lost) {
     const std::uint64_t id = start.damage.add(entry);
+    if (entry.accepted) (void)start.damage.accept(id);
     for (RecoveryFinding& finding : start.report.findings) {
       if (finding.first_sequence == entry.sequence_lo && finding.damage_id == 0) finding.damage_id = id;
     }
   }
-  if (!start.damage.empty()) {
+  if (!start.damage.entries().empty()) {  // accepted ones too: the next checkpoint must pass them on
     auto state = std::make_shared<State>(*current_);
     state->damage = std::make_shared<const DamageMap>(start.damage);
     publish_state(std::move(state));
@@ -487,7 +601,7 @@ Status Engine::tidy(Start& start) {
     if (!number) {
       if (!entry.name.ends_with(kTemporarySuffix)) continue;  // not ours
       DARUMA_TRY(remove(runs + "/" + entry.name));
-    } else if (!on_disk_.contains(*number)) {
+    } else if (!entry.is_directory && !on_disk_.contains(*number)) {
       unnamed = true;
       Result<RunDescription> description = describe_run(*storage_, runs + "/" + entry.name, store_id_, *number);
       RunInfo info;

@@ -215,8 +215,12 @@ Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) c
 
 Result<Keyspace> Engine::keyspace(std::string_view name) const {
   EpochGuard guard;
-  for (const auto& k : state_.load(std::memory_order_seq_cst)->keyspaces) {
+  const State& state = *state_.load(std::memory_order_seq_cst);
+  for (const auto& k : state.keyspaces) {
     if (k->id != kCatalogKeyspace && k->name == name) return Keyspace(k->id);
+  }
+  if (state.damage) {
+    if (const DamageEntry* hurt = state.damage->touches(kCatalogKeyspace, "", std::nullopt)) return lost(*hurt);
   }
   return Status(Code::kNotFound, "keyspace '" + std::string(name) + "' does not exist");
 }

@@ -108,7 +108,7 @@ Result<Sequence> Engine::commit(std::string_view event) {
 
 /// Ops are taken some at a time, so that the cache misses of their keys overlap. (The analysis cannot see that
 /// `walk_event` calls under the lock that is held here.)
-void Engine::apply(std::span<const WalRecord> events) {
+void Engine::apply(std::span<const WalRecord> events, Attempts* at_hand) {
   struct Next {
     Sequence sequence;
     Op op;
@@ -125,7 +125,10 @@ void Engine::apply(std::span<const WalRecord> events) {
       }
       first->active->prefetch({keys.data(), same});
     }
-    for (std::size_t i = 0; i < n; ++i) apply_op(next[i].sequence, next[i].op);
+    for (std::size_t i = 0; i < n; ++i) {
+      if (at_hand) at_hand->advance(next[i].sequence);
+      apply_op(next[i].sequence, next[i].op);
+    }
     n = 0;
   };
   for (const WalRecord& record : events) {
@@ -142,7 +145,7 @@ void Engine::apply_op(Sequence sequence, const Op& op) {
   if (op.keyspace == kCatalogKeyspace) {
     apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
   } else if (!current_->find(op.keyspace)) {
-    return;  // replay of an event on a keyspace that a snapshot knows to be dropped
+    add_nameless_keyspace(op.keyspace);  // a lost event created it; no event follows a drop
   }
   Memtable& memtable = memtable_for(op.keyspace);
   const std::uint64_t before = memtable.bytes();
@@ -176,6 +179,12 @@ Memtable& Engine::memtable_for(std::uint32_t keyspace) {
   }
   publish_state(std::move(state));
   return memtable;
+}
+
+/// Recovery only: what is known of the keyspace is its id.
+void Engine::add_nameless_keyspace(std::uint32_t id) {
+  next_keyspace_ = std::max(next_keyspace_, id + 1);
+  apply_catalog(catalog_key(id), "keyspace-" + std::to_string(id));
 }
 
 void Engine::apply_catalog(std::string_view key, std::optional<std::string_view> name) {

@@ -1,30 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "recovery/log_replay.h"
-
 #include <algorithm>
-#include <deque>
-#include <map>
 
 #include "base/status_macros.h"
 #include "event/event.h"
-#include "recovery/verdict.h"
-#include "wal/wal_reader.h"
+#include "recovery/log_replayer.h"
 
 namespace daruma {
 namespace {
 
-/// One thing met while reading a segment, in order: a frame's events, or a stretch to judge.
-struct Met {
-  bool stretch = false;
-  Sequence first = 0, last = 0;
-  std::string events;  // raw records of a frame behind an anomaly
-  FrameHeader header;
-  // of a stretch
-  Header kind = Header::kOk;
-  Payload payload = Payload::kUnknown;
-  std::optional<Footprint> footprint;
-  std::uint64_t offset = 0, bytes = 0;
-};
+constexpr std::uint64_t kProgressBytes = 1 << 20;  // a few milliseconds of replay
 
 Header header_of(Stop stop) {
   switch (stop) {
@@ -44,106 +28,114 @@ Header header_of(Stop stop) {
   return Header::kBad;
 }
 
-class Replayer {
- public:
-  Replayer(Storage& storage, const LogReplayInput& input, const std::function<void(std::span<const WalRecord>)>& apply)
-      : storage_(storage), input_(input), apply_(apply), boot_(boot_hash(storage.boot_id())) {}
+bool given_up_for_good(const DamageEntry& entry) {
+  return entry.cause.starts_with("killer_") || entry.cause == kPointInTimeCause;
+}
 
-  Result<LogReplay> run();
+}  // namespace
 
- private:
-  struct Found {
-    std::uint64_t number;
-    std::string path;
-    std::uint64_t file_bytes;
-    std::optional<SegmentHeader> header;
-  };
-  Status find_segments();
-  Status read_one(std::size_t i);
-  void take_ring();
-  void take_frame(const Found& segment, const FrameHeader& header, std::string_view raw);
-  bool admit(const WalRecord& record, const std::string& file, std::uint64_t offset);
-  void take_ring_event(Sequence sequence, std::string_view event);
-  void settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);
-  bool judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last);
-  void lose(const Assessment& judged, const Met& met, const std::string& file, RecoveryFinding& finding);
-  void keep(Sequence sequence, std::string_view event);
-  void prove(Sequence through);
-  [[nodiscard]] std::string relative(std::uint64_t number) const { return "wal/" + segment_name(number); }
+LogReplayer::LogReplayer(Storage& storage, const LogReplayInput& input, const ApplyEvents& apply)
+    : storage_(storage), input_(input), apply_(apply), boot_(boot_hash(storage.boot_id())) {
+  if (!input_.known) return;
+  for (const DamageEntry& entry : input_.known->entries()) {
+    if (given_up_for_good(entry)) given_up_.emplace_back(entry.sequence_lo, entry.sequence_hi);
+  }
+}
 
-  Storage& storage_;
-  const LogReplayInput& input_;
-  const std::function<void(std::span<const WalRecord>)>& apply_;
-  const std::uint64_t boot_;
-  LogReplay out_;
-  std::vector<Found> segments_;
-  TailScan tail_;
-  std::map<Sequence, std::string_view> ring_;  // of the last segment's start
-  Sequence ring_last_ = 0;
-  std::uint64_t tail_nonce_ = 0;
-  std::deque<std::pair<Sequence, std::string>> unproven_;
-  std::vector<WalRecord> admitted_;  // of the frame being taken
-  bool ended_ = false;
-  Sequence successor_start_ = 0;  // of the segment after the one being read; 0: none
-};
+Result<LogReplay> LogReplayer::run() {
+  out_.store = input_.store;
+  out_.last = highest_seen_ = input_.snapshot_sequence;
+  out_.proven = std::max(input_.snapshot_sequence, input_.snapshot_durable);
+  DARUMA_TRY(find_segments());
+  take_ring();
+  if (out_.store && !input_.attempts_directory.empty()) {
+    out_.attempts = std::make_shared<Attempts>(storage_, input_.attempts_directory, *out_.store, boot_);
+  }
+  for (const Found& segment : segments_) DARUMA_TRY(read_one(segment));
+  finish();
+  return std::move(out_);
+}
 
-Status Replayer::find_segments() {
+/// Everything in wal/ by name. What is there and cannot be read is judged where it stands, not here.
+Status LogReplayer::find_segments() {
   Result<std::vector<DirectoryEntry>> names = storage_.list(input_.directory + "/wal");
-  if (!names.ok()) return names.status().is(Code::kNotFound) ? Status() : names.status();
+  if (names.status().is(Code::kAborted)) return names.status();
+  if (!names.ok()) {
+    if (names.status().is(Code::kNotFound)) return {};
+    RecoveryFinding finding;
+    finding.case_name = "unreadable_directory";
+    finding.file = "wal";
+    finding.verdict = "corrupt";
+    finding.detail = names.status().to_string();
+    out_.findings.push_back(std::move(finding));
+    return {};
+  }
   for (const DirectoryEntry& entry : *names) {
+    if (const std::optional<std::uint64_t> nonce = parse_tail_name(entry.name)) rings_.push_back(*nonce);
     const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
     if (!number) continue;
-    Found found{*number, input_.directory + "/wal/" + entry.name, entry.bytes, std::nullopt};
+    Found found;
+    found.number = *number;
+    found.path = input_.directory + "/wal/" + entry.name;
+    found.file_bytes = entry.bytes;
     out_.next_segment = std::max(out_.next_segment, *number + 1);
     ++out_.files;
     Result<std::unique_ptr<File>> file = storage_.open(found.path, OpenMode::kRead);
+    found.unreadable = file.status();
     for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
       if (!file.ok() || found.header) break;
       std::string sector(kSectorBytes, '\0');
       Result<std::size_t> got = (*file)->read(at, sector);
-      if (!got.ok() || *got < kSectorBytes) continue;
+      if (!got.ok() || *got < kSectorBytes) {
+        if (found.unreadable.ok()) {
+          found.unreadable =
+              got.ok() ? Status(Code::kCorruption, "the file is cut short", {.file = found.path, .offset = at})
+                       : got.status();
+        }
+        continue;
+      }
       Result<SegmentHeader> header = decode_segment_header(sector, at, out_.store ? out_.store : input_.store);
       if (header.status().is(Code::kUnsupported)) return header.status();
-      if (header.ok() && header->number == *number) found.header = *header;
+      if (header.ok() && header->number == *number) {
+        found.header = *header;
+      } else if (found.unreadable.ok()) {
+        found.unreadable =
+            header.ok() ? Status(Code::kCorruption, "another segment stands under this name", {.file = found.path})
+                        : header.status();
+      }
     }
     if (found.header && !out_.store) out_.store = found.header->store;
     segments_.push_back(std::move(found));
   }
+  Sequence lowest = 0;
+  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
+    segment->successor_start = lowest;
+    if (segment->header && (lowest == 0 || segment->header->start_sequence < lowest))
+      lowest = segment->header->start_sequence;
+    if (lowest == 0 || lowest > input_.snapshot_sequence + 1 || segment->successor_start == 0)
+      total_bytes_ += segment->file_bytes;
+  }
   return {};
 }
 
-Result<LogReplay> Replayer::run() {
-  out_.store = input_.store;
-  out_.last = input_.snapshot_sequence;
-  out_.proven = std::max(input_.snapshot_sequence, input_.snapshot_durable);
-  DARUMA_TRY(find_segments());
+/// The ring of the newest segment. Without that segment's header: a ring that no segment names, if this boot wrote it;
+/// after a power loss it proves nothing.
+void LogReplayer::take_ring() {
   for (const Found& segment : segments_) {
     if (segment.header) tail_nonce_ = segment.header->tail_nonce;
   }
-  take_ring();
-  for (std::size_t i = 0; i < segments_.size(); ++i) DARUMA_TRY(read_one(i));
-  if (!ended_ || !input_.stop_at_loss) {
-    for (auto at = ring_.find(out_.last + 1); at != ring_.end() && at->first == out_.last + 1; ++at) {
-      take_ring_event(at->first, at->second);
-    }
+  for (const std::uint64_t nonce : rings_) {
+    const bool named = std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
+      return segment.header && segment.header->tail_nonce == nonce;
+    });
+    if (named) continue;
+    const TailScan scan = read_tail(storage_, input_.directory, out_.store, nonce);
+    if (!scan.status.ok() || boot_ == 0 || scan.header.boot != boot_ || !scan.mark_known) continue;
+    const bool holds_more = !scan.entries.empty() || segments_.empty() || !segments_.back().header;
+    if (!holds_more) continue;  // of a start that died before its first segment
+    tail_nonce_ = nonce;
+    if (!out_.store) out_.store = scan.header.store;
   }
-  prove(std::min(out_.proven, out_.last));
-  out_.proven = std::min(std::max(out_.proven, input_.snapshot_sequence), out_.last);
-  // Numbers that may have been lost are filled with empty events: the next segment has no holes, and they stay taken.
-  Sequence next = out_.proven + 1;
-  const auto fill = [&](Sequence through) {
-    for (; next < through; ++next) out_.persist.emplace_back(next, std::string(EventBuilder().bytes()));
-  };
-  for (auto& [sequence, event] : unproven_) {
-    fill(sequence);
-    out_.persist.emplace_back(sequence, std::move(event));
-    next = sequence + 1;
-  }
-  fill(out_.last + 1);
-  return std::move(out_);
-}
-
-void Replayer::take_ring() {
   if (tail_nonce_ == 0) return;
   tail_ = read_tail(storage_, input_.directory, out_.store, tail_nonce_);
   if (!tail_.status.ok()) return;
@@ -155,31 +147,43 @@ void Replayer::take_ring() {
   }
 }
 
-Status Replayer::read_one(std::size_t i) {
-  const Found& segment = segments_[i];
-  successor_start_ = 0;
-  for (std::size_t j = i + 1; j < segments_.size() && successor_start_ == 0; ++j) {
-    if (segments_[j].header) successor_start_ = segments_[j].header->start_sequence;
-  }
+Status LogReplayer::read_one(const Found& segment) {
   if (segment.header) {
     out_.segments.push_back({segment.number, segment.header->start_sequence, segment.file_bytes});
-    prove(segment.header->start_sequence - 1);
-    prove(segment.header->prepared_sequence);
+    const Sequence start = segment.header->start_sequence;
+    // One that a successor begins below is given up whole, and proves nothing of the numbers that were given anew.
+    if (segment.successor_start == 0 || start < segment.successor_start) {
+      prove(start - 1);
+      prove(segment.header->prepared_sequence);
+    }
+    if (!ended_ && start > out_.last + 1 && (segment.successor_start == 0 || start < segment.successor_start)) {
+      lose_unlogged(out_.last + 1, start - 1, relative(segment.number), "no log file that is left holds these events");
+    }
   }
-  if (successor_start_ != 0) prove(successor_start_ - 1);  // before its events are read, or each would be copied
-  if (ended_) return {};
-  if (segment.header && successor_start_ != 0 && successor_start_ <= input_.snapshot_sequence + 1)
+  if (segment.header && segment.successor_start != 0 && segment.successor_start <= input_.snapshot_sequence + 1)
     return {};  // all in the snapshot
+  if (!segment.header) {
+    lost_header(segment);
+    done_bytes_ += segment.file_bytes;
+    return {};
+  }
+  if (ended_ && !stopped_at_loss_) return {};
+  if (segment.successor_start != 0)
+    prove(segment.successor_start - 1);  // before its events are read, or each would be copied
   std::vector<Met> met;
   bool anomaly = false;
+  file_ = relative(segment.number);
   const auto take = [&](const FrameView& frame) {
+    highest_seen_ = std::max(highest_seen_, frame.header.last_sequence);
+    if (stopped_at_loss_) return;
     if (frame.gaps_before != 0) anomaly = true;
     if (!frame.header.has_events()) {
       if (!anomaly) prove(frame.header.watermark);
       return;
     }
     if (!anomaly) {
-      take_frame(segment, frame.header, frame.payload);
+      take_frame(frame.header, frame.payload, frame.footprint);
+      progress(done_bytes_ + frame.header.offset + frame.header.frame_bytes);
     } else {
       Met m;
       m.first = frame.header.first_sequence;
@@ -190,27 +194,20 @@ Status Replayer::read_one(std::size_t i) {
       met.push_back(std::move(m));
     }
   };
-  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, take, successor_start_);
+  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, take, segment.successor_start);
   out_.bytes_read += scan.bytes_read;
+  done_bytes_ += segment.file_bytes;
+  progress(done_bytes_);
   if (scan.status.is(Code::kUnsupported)) return scan.status;
-  if (!scan.header) {
-    RecoveryFinding finding;
-    finding.case_name = "unreadable_segment";
-    finding.file = relative(segment.number);
-    finding.bytes = segment.file_bytes;
-    finding.detail = scan.status.to_string();
-    // Whether it held events is told by what stands around it: a hole is judged as the stretch before the next segment.
-    out_.findings.push_back(std::move(finding));
-    Met m;
-    m.stretch = true;
-    m.kind = Header::kUnreadable;
-    m.first = out_.last + 1;
-    m.last = successor_start_ > 0 ? successor_start_ - 1 : 0;
-    m.bytes = segment.file_bytes;
-    if (successor_start_ != 0 && m.last >= m.first) {
-      SegmentScan none;
-      judge_stretch(segment, none, m, m.last);
-    }
+  for (const FrameEvidence& later : scan.later) highest_seen_ = std::max(highest_seen_, later.last_sequence);
+  if (stopped_at_loss_) {
+    set_aside_behind_the_gap(segment, kSegmentFramesAt, scan);
+    return {};
+  }
+  if (!scan.header) {  // it was there a moment ago
+    Found gone = segment;
+    gone.unreadable = scan.status;
+    lost_header(gone);
     return {};
   }
   for (const PoisonedFrame& poisoned : scan.poisoned) {
@@ -237,20 +234,50 @@ Status Replayer::read_one(std::size_t i) {
   }
   std::sort(met.begin(), met.end(), [](const Met& a, const Met& b) { return a.offset < b.offset; });
   settle_segment(segment, scan, met);
+  if (stopped_at_loss_) set_aside_behind_the_gap(segment, stopped_at_offset_, scan);
   return {};
 }
 
-void Replayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
+/// Whether it held events is told by what stands around it; only as the newest, with nothing behind it, may it hide any
+/// number of them.
+void LogReplayer::lost_header(const Found& segment) {
+  RecoveryFinding finding;
+  finding.case_name = "unreadable_segment";
+  finding.file = relative(segment.number);
+  finding.bytes = segment.file_bytes;
+  finding.verdict = "corrupt";
+  finding.action = "judged_by_its_neighbours";
+  finding.detail = segment.unreadable.to_string();
+  out_.findings.push_back(std::move(finding));
+  if (segment.file_bytes > 0) {
+    QuarantineEntry aside;
+    aside.case_name = "unreadable_segment";
+    aside.file = relative(segment.number);
+    aside.bytes = segment.file_bytes;
+    aside.first_sequence = out_.last + 1;
+    aside.verdict = "corrupt";
+    out_.set_aside.push_back({std::move(aside), std::nullopt});
+  }
+  if (ended_) return;
+  if (segment.successor_start > out_.last + 1) {
+    lose_unlogged(out_.last + 1, segment.successor_start - 1, relative(segment.number),
+                  "the headers of the segment are lost");
+  } else if (segment.successor_start == 0) {
+    newest_lost_ = true;
+  }
+}
+
+void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
   for (Met& m : met) {
     if (ended_) {
-      if (!m.stretch && (successor_start_ == 0 || m.first < successor_start_) && m.first > out_.last) {
+      if (!m.stretch && (segment.successor_start == 0 || m.first < segment.successor_start) && m.first > out_.last) {
         ++out_.discarded_sum.stretches;
         out_.discarded_sum.events += m.last + 1 - m.first;
       }
       continue;
     }
     if (!m.stretch) {
-      take_frame(segment, m.header, m.events);
+      take_frame(m.header, m.events, {});
       prove(std::min(m.header.watermark, out_.last));
     } else if (m.last >= m.first && m.last > out_.last) {
       judge_stretch(segment, scan, m, m.last);
@@ -260,9 +287,9 @@ void Replayer::settle_segment(const Found& segment, const SegmentScan& scan, std
   if (ended_) return;
   // Behind the last frame: the end of the log, unless something proves that more was there.
   Sequence expected_through = 0;
-  if (successor_start_ > 0) expected_through = successor_start_ - 1;
-  if (successor_start_ != 0 && out_.last >= expected_through) return;
-  if (successor_start_ == 0 && scan.next_segment != 0) {
+  if (segment.successor_start > 0) expected_through = segment.successor_start - 1;
+  if (segment.successor_start != 0 && out_.last >= expected_through) return;
+  if (segment.successor_start == 0 && scan.next_segment != 0) {
     // Sealed, and the segment that the seal names is not there.
     Met m;
     m.stretch = true;
@@ -281,192 +308,168 @@ void Replayer::settle_segment(const Found& segment, const SegmentScan& scan, std
   judge_stretch(segment, scan, m, expected_through);
 }
 
-/// Judges a stretch piece by piece; true when reading goes on behind it.
-bool Replayer::judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last) {
-  const std::string file = relative(segment.number);
-  StretchFacts facts;
-  facts.header = met.kind;
-  facts.payload = met.payload;
-  facts.footprint = met.footprint ? FootprintState::kIntact : FootprintState::kGone;
-  facts.first = std::max(met.first, out_.last + 1);
-  facts.last = known_last;
-  facts.begin = met.offset;
-  for (const FrameEvidence& later : scan.later) {
-    if (later.offset <= met.offset) continue;
-    facts.later_frame_end = std::max(facts.later_frame_end, later.offset + later.bytes);
-    facts.later_watermark = std::max(facts.later_watermark, later.watermark);
-  }
-  facts.later_trace_end = scan.later_trace_end > met.offset ? scan.later_trace_end : 0;
-  facts.successor_start = successor_start_;
-  facts.snapshot_durable = input_.snapshot_durable;
-  facts.snapshot_sequence = input_.snapshot_sequence;
-  facts.boot = boot_ == 0 || !segment.header || segment.header->boot == 0 ? Boot::kUnknown
-               : segment.header->boot == boot_                            ? Boot::kSame
-                                                                          : Boot::kOther;
-  if (segment.header) {
-    facts.window_bytes = segment.header->window_bytes;
-    facts.ring_used = segment.header->tail_nonce != 0;
-    if (tail_.status.ok() && tail_.header.nonce == segment.header->tail_nonce) {
-      facts.ring_durable = tail_.mark_known ? tail_.durable_sequence : 0;
-      facts.ring_whole = tail_.whole && tail_.mark_known;
-      if (!ring_.empty()) {
-        facts.ring_first = ring_.begin()->first;
-        facts.ring_last = ring_last_;
-      }
-    }
-  }
-  for (;;) {
-    if (input_.known) facts.known_through = input_.known->known_through(facts.first, file);
-    const Assessment judged = assess(facts);
-    const VerdictCase& row = *judged.row;
-    prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
-    for (Sequence s = judged.healed_first; s <= judged.healed_last; ++s) {
-      if (auto at = ring_.find(s); at != ring_.end()) take_ring_event(s, at->second);
-    }
-    const bool quiet = row.decision == Decision::kApply || row.decision == Decision::kEndOfLog ||
-                       row.decision == Decision::kStaleIgnore;
-    if (!quiet) {
-      RecoveryFinding finding;
-      finding.case_name = row.name;
-      finding.file = file;
-      finding.offset = met.offset;
-      finding.bytes = met.bytes;
-      finding.first_sequence = facts.first;
-      finding.last_sequence = judged.settled_through ? judged.settled_through : facts.last;
-      finding.verdict = name(row.verdict);
-      finding.proof = name(judged.evidence.proof);
-      finding.action = name(row.decision);
-      if (judged.healed_first <= judged.healed_last) {
-        ++out_.healed_sum.stretches;
-        out_.healed_sum.events += judged.healed_last + 1 - judged.healed_first;
-      }
-      if (row.decision == Decision::kTornTailDiscard) {
-        ++out_.discarded_sum.stretches;
-        out_.discarded_sum.bytes += met.bytes;
-      }
-      if (loses(row.decision)) lose(judged, met, file, finding);
-      out_.findings.push_back(std::move(finding));
-    }
-    if (row.decision == Decision::kEndOfLog || row.decision == Decision::kTornTailDiscard ||
-        row.decision == Decision::kStaleIgnore) {
-      if (successor_start_ == 0) ended_ = true;
-      return false;
-    }
-    if (loses(row.decision) && input_.stop_at_loss) {
-      ended_ = true;
-      return false;
-    }
-    const Sequence through = judged.settled_through ? judged.settled_through : facts.last;
-    out_.last = std::max(out_.last, through);
-    if (through == 0 || through >= facts.last) return true;
-    facts.first = through + 1;
-  }
-}
-
-void Replayer::lose(const Assessment& judged, const Met& met, const std::string& file, RecoveryFinding& finding) {
-  if (judged.lost_first > judged.lost_last && !judged.lost_end_unknown) return;
-  DamageEntry entry;
-  entry.sequence_lo = judged.lost_first;
-  entry.sequence_hi = std::max(judged.lost_last, judged.lost_first);
-  entry.cause = judged.row->name;
-  entry.file = file;
-  ++out_.lost_sum.stretches;
-  out_.lost_sum.events += entry.sequence_hi + 1 - entry.sequence_lo;
-  out_.lost_sum.bytes += met.bytes;
-  out_.last = std::max(out_.last, entry.sequence_hi);
-  if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint && !met.footprint->everything) {
-    if (!met.footprint->keys.empty()) {
-      entry.keys = DamageEntry::Keys::kHashes;
-      entry.hashes = met.footprint->keys;
-      out_.lost.push_back(entry);
-    }
-    entry.hashes.clear();
-    entry.keys = DamageEntry::Keys::kRange;
-    for (const FootprintRange& range : met.footprint->ranges) {
-      entry.keyspace = range.keyspace;
-      entry.begin = range.begin;
-      entry.end = range.end.empty() ? std::nullopt : std::optional(range.end);
-      out_.lost.push_back(entry);
-    }
-  } else {
-    out_.lost.push_back(entry);
-  }
-  if (met.bytes > 0) {
-    QuarantineEntry aside;
-    aside.case_name = finding.case_name;
-    aside.file = file;
-    aside.offset = met.offset;
-    aside.bytes = met.bytes;
-    aside.first_sequence = entry.sequence_lo;
-    aside.last_sequence = entry.sequence_hi;
-    aside.verdict = finding.verdict;
-    aside.proof = finding.proof;
-    out_.set_aside.push_back(std::move(aside));
-  }
-}
-
-void Replayer::take_frame(const Found& segment, const FrameHeader& header, std::string_view raw) {
+void LogReplayer::take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint) {
   prove(std::min(header.watermark, out_.last));
   if (header.last_sequence <= out_.last) return;
-  const std::string file = relative(segment.number);
+  frame_offset_ = header.offset;
   admitted_.clear();
   for_each_record(header, raw, [&](const WalRecord& record) {
-    if (successor_start_ != 0 && record.sequence >= successor_start_) return;  // given anew in the successor
-    if (record.sequence > out_.last && admit(record, file, header.offset)) admitted_.push_back(record);
+    if (record.sequence > out_.last && !ended_ && admit(record, footprint)) admitted_.push_back(record);
   });
-  apply_(admitted_);
+  apply(admitted_);
+  if (out_.attempts) out_.attempts->rest();
   prove(std::min(header.watermark, out_.last));
-  if (input_.on_progress) input_.on_progress(out_.bytes_replayed, 0);
 }
 
-void Replayer::take_ring_event(Sequence sequence, std::string_view event) {
-  const WalRecord record{sequence, event};
-  if (admit(record, "wal/" + tail_name(tail_nonce_), 0)) apply_({&record, 1});
+/// The ring goes with the start that made it, so what is taken from it is written anew, with all that follows, even
+/// where something proves that it once was durable.
+void LogReplayer::take_ring_event(const WalRecord& record, std::string_view frame_footprint) {
+  if (record.sequence <= out_.proven) {
+    if (persist_from_ == 0) persist_from_ = record.sequence;
+    out_.proven = record.sequence - 1;
+  }
+  if (admit(record, frame_footprint)) apply({&record, 1});
 }
 
-/// Takes the next event into account; false when it cannot be applied.
-bool Replayer::admit(const WalRecord& record, const std::string& file, std::uint64_t offset) {
-  const Sequence sequence = record.sequence;
-  out_.last = sequence;
-  if (Status decodes = check_event(record.event); !decodes.ok()) {
-    DamageEntry entry;
-    entry.sequence_lo = entry.sequence_hi = sequence;
-    entry.cause = "undecodable_event";
-    entry.file = file;
-    out_.lost.push_back(entry);
-    ++out_.lost_sum.stretches;
-    ++out_.lost_sum.events;
-    RecoveryFinding finding;
-    finding.case_name = "undecodable_event";
-    finding.file = file;
-    finding.offset = offset;
-    finding.first_sequence = finding.last_sequence = sequence;
-    finding.verdict = "poisoned";
-    finding.action = "poisoned_range";
-    finding.detail = decodes.to_string();
-    out_.findings.push_back(std::move(finding));
+bool LogReplayer::admit(const WalRecord& record, std::string_view frame_footprint) {
+  const auto& [sequence, event] = record;
+  if (!given_up_.empty() && given_up(sequence)) {
+    out_.last = sequence;
     return false;
   }
-  keep(sequence, record.event);
+  if (out_.attempts) {
+    if (input_.note_attempts) {
+      out_.attempts->begin();
+      out_.attempts->advance(sequence);
+    }
+    if (out_.attempts->deaths(sequence) >= Attempts::kDeathsMax) {
+      poison(sequence, event, Payload::kKillsRecovery, frame_footprint,
+             Status(Code::kDataLoss,
+                    "replaying this event ended " + std::to_string(out_.attempts->deaths(sequence)) + " starts"));
+      return false;
+    }
+  }
+  if (Status decodes = check_event(event); !decodes.ok()) {
+    poison(sequence, event, Payload::kUndecodable, frame_footprint, decodes);
+    return false;
+  }
+  keep(sequence, event);
+  out_.last = sequence;
   ++out_.events_replayed;
-  out_.bytes_replayed += record.event.size();
+  out_.bytes_replayed += event.size();
   return true;
 }
 
-void Replayer::keep(Sequence sequence, std::string_view event) {
+bool LogReplayer::given_up(Sequence sequence) const {
+  return std::any_of(given_up_.begin(), given_up_.end(),
+                     [&](const auto& range) { return range.first <= sequence && sequence <= range.second; });
+}
+
+/// What is left in the ring, what is known to be missing behind the end, and what has to be persisted.
+void LogReplayer::finish() {
+  const bool named = std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
+    return segment.header && segment.header->tail_nonce == tail_nonce_;
+  });
+  if (!stopped_at_loss_) {
+    if (tail_.status.ok() && tail_.mark_known && !named && tail_.durable_sequence > out_.last) {
+      lose_unlogged(out_.last + 1, tail_.durable_sequence, "wal/" + tail_name(tail_nonce_),
+                    "the ring says that these were durable, and no log file holds them");
+      newest_lost_ = false;
+    }
+  }
+  if (!stopped_at_loss_) {
+    file_ = "wal/" + tail_name(tail_nonce_);
+    frame_offset_ = 0;
+    from_ring_ = true;
+    for (auto at = ring_.find(out_.last + 1); at != ring_.end() && at->first == out_.last + 1; ++at) {
+      take_ring_event({at->first, at->second}, {});
+    }
+    if (out_.attempts) out_.attempts->rest();
+  }
+  // The newest log file is gone: it, and only it, could hold more than anything tells of.
+  const bool none = segments_.empty() && input_.started_before;
+  const bool missing = input_.next_segment > 1 && out_.next_segment < input_.next_segment;
+  const bool ring_tells = !named && tail_.status.ok() && tail_.mark_known && tail_.whole;
+  if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || none || missing)) {
+    lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),
+                  newest_lost_ ? relative(segments_.back().number) : std::string("wal"),
+                  "the newest log file is lost; at least these events may have stood in it");
+  }
+  if (stopped_at_loss_) give_up_behind_the_gap();
+  if (out_.attempts) out_.attempts->rest();
+  prove(std::min(out_.proven, out_.last));
+  out_.proven = std::min(std::max(out_.proven, input_.snapshot_sequence), out_.last);
+  // Numbers that may have been lost are filled with empty events: the next segment has no holes, and they stay taken.
+  Sequence next = out_.proven + 1;
+  const auto fill = [&](Sequence through) {
+    for (; next < through; ++next) out_.persist.emplace_back(next, std::string(EventBuilder().bytes()));
+  };
+  for (auto& [sequence, event] : unproven_) {
+    fill(sequence);
+    out_.persist.emplace_back(sequence, std::move(event));
+    next = sequence + 1;
+  }
+  fill(out_.last + 1);
+}
+
+/// The state stays as it was before the first loss. The numbers behind it stay taken, and are marked as given up, so
+/// that no later start applies what the log still holds of them.
+void LogReplayer::give_up_behind_the_gap() {
+  highest_seen_ = std::max({highest_seen_, out_.proven, ring_last_, out_.last + 1});
+  DamageEntry entry;
+  entry.sequence_lo = out_.last + 1;
+  entry.sequence_hi = highest_seen_;
+  entry.cause = kPointInTimeCause;
+  entry.file = "wal";
+  entry.accepted = true;
+  out_.lost.push_back(std::move(entry));
+  const std::uint64_t events = highest_seen_ - out_.last;
+  out_.lost_sum.events = std::max(out_.lost_sum.events, events);
+  out_.last = highest_seen_;
+}
+
+void LogReplayer::set_aside_behind_the_gap(const Found& segment, std::uint64_t from, const SegmentScan& scan) {
+  const std::uint64_t end = std::max({scan.end_offset, scan.later_trace_end, from});
+  if (end == from) return;
+  QuarantineEntry aside;
+  aside.case_name = kPointInTimeCause;
+  aside.file = relative(segment.number);
+  aside.offset = from;
+  aside.bytes = end - from;
+  aside.first_sequence = out_.last + 1;
+  aside.verdict = "corrupt";
+  RecoveryFinding finding;
+  finding.case_name = aside.case_name;
+  finding.file = aside.file;
+  finding.offset = aside.offset;
+  finding.bytes = aside.bytes;
+  finding.first_sequence = aside.first_sequence;
+  finding.verdict = "corrupt";
+  finding.action = "set_aside_behind_the_gap";
+  out_.findings.push_back(std::move(finding));
+  out_.set_aside.push_back({std::move(aside), std::nullopt});
+  ++out_.lost_sum.stretches;
+  out_.lost_sum.bytes += end - from;
+}
+
+void LogReplayer::keep(Sequence sequence, std::string_view event) {
   if (sequence > out_.proven) unproven_.emplace_back(sequence, event);
 }
 
-void Replayer::prove(Sequence through) {
+void LogReplayer::prove(Sequence through) {
+  if (persist_from_ != 0) through = std::min(through, persist_from_ - 1);
   out_.proven = std::max(out_.proven, through);
   while (!unproven_.empty() && unproven_.front().first <= out_.proven) unproven_.pop_front();
 }
 
-}  // namespace
+void LogReplayer::progress(std::uint64_t done) {
+  if (!input_.on_progress || (done < told_bytes_ + kProgressBytes && done != total_bytes_)) return;
+  told_bytes_ = done;
+  input_.on_progress(done, std::max(done, total_bytes_));
+}
 
-Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input,
-                             const std::function<void(std::span<const WalRecord>)>& apply) {
-  return Replayer(storage, input, apply).run();
+Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input, const ApplyEvents& apply) {
+  return LogReplayer(storage, input, apply).run();
 }
 
 }  // namespace daruma

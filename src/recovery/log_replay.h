@@ -12,6 +12,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -20,12 +21,16 @@
 #include "daruma/options.h"
 #include "daruma/recovery_report.h"
 #include "io/storage.h"
+#include "recovery/attempts.h"
 #include "recovery/damage_map.h"
 #include "recovery/quarantine.h"
 #include "wal/segments.h"
 #include "wal/wal_format.h"
 
 namespace daruma {
+
+/// Cause of the damage entry that stands for everything behind the loss at which RecoveryPolicy::kPointInTime stopped.
+inline constexpr const char* kPointInTimeCause = "point_in_time";
 
 struct LogReplayInput {
   std::string directory;             ///< of the store
@@ -34,7 +39,16 @@ struct LogReplayInput {
   Sequence snapshot_durable = 0;     ///< highest durable mark in any valid snapshot
   const DamageMap* known = nullptr;  ///< of the snapshot; may be null
   bool stop_at_loss = false;         ///< RecoveryPolicy::kPointInTime
-  std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;
+  std::uint64_t next_segment = 0;    ///< above every segment number that the snapshot knows; 0: not known
+  bool started_before = false;       ///< something else says that there was a store, so there was a log
+  std::string attempts_directory{};  ///< of the crash-loop breaker's note; empty: it is not asked
+  bool note_attempts = false;        ///< false: a start that changes nothing
+  std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;  ///< bytes of the whole log
+};
+
+struct SetAside {
+  QuarantineEntry entry;                  ///< file, offset, bytes and why
+  std::optional<std::string> contents{};  ///< nothing: what stands there in the file
 };
 
 struct LogReplay {
@@ -47,16 +61,19 @@ struct LogReplay {
   Predecessor predecessor;
   bool same_boot = false;
   std::vector<DamageEntry> lost;
-  std::vector<QuarantineEntry> set_aside;  ///< file, offset, bytes and why
+  std::vector<SetAside> set_aside;
+  std::shared_ptr<Attempts> attempts;  ///< to be finished once what was set aside is durably known; may be null
   std::vector<RecoveryFinding> findings;
   RecoveryLoss discarded_sum, lost_sum, healed_sum;
   std::uint64_t files = 0, bytes_read = 0, bytes_replayed = 0, events_replayed = 0;
 };
 
-/// Calls `apply` with the events in order, as many at once as are at hand; the views are good for the call only.
-/// Errors: kIoError when the directory cannot be listed, kUnsupported (a segment from the future). Everything else is a
-/// finding.
-Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input,
-                             const std::function<void(std::span<const WalRecord>)>& apply);
+/// Applies events in order; the views are good for the call only. `at_hand`, which may be null, is told of each event
+/// before anything is done with it.
+using ApplyEvents = std::function<void(std::span<const WalRecord> events, Attempts* at_hand)>;
+
+/// Calls `apply` with the events in order, as many at once as are at hand. Errors: kUnsupported (a segment from the
+/// future), kAborted. Everything else is a finding.
+Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input, const ApplyEvents& apply);
 
 }  // namespace daruma

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Inside of log replay (log_replay.h): the walk over segments and ring (log_replay.cc), and the judging of what could
+// not be used as it stands (log_stretch.cc).
+//
+// What must stay true: events are taken in order of their sequence, each at most once; `out_.last` is the end of what
+// is settled, and nothing at or below it is looked at again.
+#pragma once
+
+#include <deque>
+#include <map>
+
+#include "recovery/attempts.h"
+#include "recovery/log_replay.h"
+#include "recovery/verdict.h"
+#include "wal/wal_reader.h"
+
+namespace daruma {
+
+class LogReplayer {
+ public:
+  LogReplayer(Storage& storage, const LogReplayInput& input, const ApplyEvents& apply);
+  Result<LogReplay> run();
+
+ private:
+  struct Found {
+    std::uint64_t number = 0;
+    std::string path;
+    std::uint64_t file_bytes = 0;
+    std::optional<SegmentHeader> header;
+    Status unreadable;             ///< why there is no header
+    Sequence successor_start = 0;  ///< lowest of any later segment: numbers from there on were given anew. 0: none
+  };
+  /// One thing met while reading a segment, in order: a frame's events, or a stretch to judge.
+  struct Met {
+    bool stretch = false;
+    Sequence first = 0, last = 0;
+    std::string events;  ///< raw records of a frame behind an anomaly
+    FrameHeader header;
+    // of a stretch
+    Header kind = Header::kOk;
+    Payload payload = Payload::kUnknown;
+    std::optional<Footprint> footprint;
+    std::uint64_t offset = 0, bytes = 0;
+  };
+
+  // log_replay.cc
+  Status find_segments();
+  void find_rings();
+  void take_ring();
+  Status read_one(const Found& segment);
+  void lost_header(const Found& segment);
+  void settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);
+  void take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint);
+  /// Takes the next event into account; false when it is not to be applied.
+  bool admit(const WalRecord& record, std::string_view frame_footprint);
+  void take_ring_event(const WalRecord& record, std::string_view frame_footprint);
+  void apply(std::span<const WalRecord> events) {
+    apply_(events, input_.note_attempts ? out_.attempts.get() : nullptr);
+  }
+  void give_up_behind_the_gap();
+  void set_aside_behind_the_gap(const Found& segment, std::uint64_t from, const SegmentScan& scan);
+  void finish();
+  void keep(Sequence sequence, std::string_view event);
+  void prove(Sequence through);
+  void progress(std::uint64_t done);
+  [[nodiscard]] static std::string relative(std::uint64_t number) { return "wal/" + segment_name(number); }
+  [[nodiscard]] bool given_up(Sequence sequence) const;
+
+  // log_stretch.cc
+  /// Judges a stretch piece by piece.
+  void judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last);
+  [[nodiscard]] StretchFacts facts_of(const Found& segment, const SegmentScan& scan, const Met& met,
+                                      Sequence known_last) const;
+  /// An event that verifies and cannot be used.
+  void poison(Sequence sequence, std::string_view event, Payload payload, std::string_view frame_footprint,
+              const Status& why);
+  void lose(const Assessment& judged, const Met& met, const std::string& file, RecoveryFinding& finding,
+            std::optional<std::string> contents = std::nullopt);
+  /// Events that the ring's mark proves, and that no segment has.
+  void lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail);
+
+  Storage& storage_;
+  const LogReplayInput& input_;
+  const ApplyEvents& apply_;
+  const std::uint64_t boot_;
+  LogReplay out_;
+  std::vector<Found> segments_;
+  std::vector<std::uint64_t> rings_;                     // nonces, by name
+  std::vector<std::pair<Sequence, Sequence>> given_up_;  // by earlier starts: not applied, whatever the log holds
+  TailScan tail_;
+  std::map<Sequence, std::string_view> ring_;  // what it holds
+  Sequence ring_last_ = 0;                     // end of its contiguous part
+  std::uint64_t tail_nonce_ = 0;               // of the ring that was read
+  std::deque<std::pair<Sequence, std::string>> unproven_;
+  std::vector<WalRecord> admitted_;  // of the frame being taken
+  Sequence persist_from_ = 0;        // proven or not; 0: only what is not
+  bool ended_ = false;
+  bool stopped_at_loss_ = false;  ///< RecoveryPolicy::kPointInTime met one
+  bool newest_lost_ = false;      ///< the newest segment is there and has no header
+  std::uint64_t stopped_at_offset_ = 0;
+  Sequence highest_seen_ = 0;  // of any event, applied or not
+  std::uint64_t total_bytes_ = 0, done_bytes_ = 0, told_bytes_ = 0;
+  // where the event at hand stands
+  std::string file_;
+  std::uint64_t frame_offset_ = 0;
+  bool from_ring_ = false;
+};
+
+}  // namespace daruma
