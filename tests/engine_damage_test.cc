@@ -103,6 +103,8 @@ Past live_a_life(unsigned kind) {
       EXPECT_TRUE(store.erase(b, "k1").ok());
       past.model["b"]["latest"] = "2";
       past.model["b"].erase("k1");
+      // A quiet log seals itself. Until then a power loss followed by damage to the last frame looks like a tear.
+      EXPECT_TRUE(Engine::of(store).step().ok());
     }
     if (kind == 5)
       world.disk->power_cut(50);
@@ -167,7 +169,16 @@ Answers ask(const Store& store, const Past& past) {
       if (!forward) std::reverse(want.begin(), want.end());
       if (!cursor->status().ok()) {
         hurt("scan of " + name, cursor->status());
-        want.resize(std::min(want.size(), seen.size()));  // what came before the damage must be right
+        // What came before the damage must be right, and whole; a loss known by key hashes only is told at the end.
+        const std::vector<DamageInfo> damage = store.damage();
+        const bool hashes = std::any_of(damage.begin(), damage.end(),
+                                        [](const DamageInfo& info) { return info.keys.ends_with("by hash"); });
+        if (hashes) {
+          std::erase_if(want,
+                        [&](const auto& entry) { return std::find(seen.begin(), seen.end(), entry) == seen.end(); });
+        } else {
+          want.resize(std::min(want.size(), seen.size()));
+        }
       }
       if (seen != want) wrong("a scan of " + name + (forward ? " forward" : " backward") + " differs");
       answers.all += std::to_string(seen.size()) + ";";
@@ -237,16 +248,24 @@ TEST_P(EngineDamageTest, NothingIsWrongUndamaged) {
 }
 
 TEST_P(EngineDamageTest, EachFileRemovedOrCut) {
+  std::vector<std::pair<std::string, Damage>> cases;
+  const auto check = [&](std::string what, Damage damage) { cases.emplace_back(std::move(what), std::move(damage)); };
   for (const auto& [path, bytes] : files_of(*past_.disk)) {
-    check("remove " + path, [&, p = path](SimStorage& disk) { EXPECT_TRUE(disk.remove(p).ok()); });
+    check("remove " + path, [p = path](SimStorage& disk) { EXPECT_TRUE(disk.remove(p).ok()); });
     check("cannot read " + path,
           [&, p = path](SimStorage& disk) { disk.inject({.kind = FaultKind::kReadError, .path_contains = p}); });
     for (const std::uint64_t left :
          {std::uint64_t{0}, std::uint64_t{100}, bytes / 2, bytes / 2 / 4096 * 4096, bytes - 1}) {
       if (left >= bytes) continue;
       check("cut " + path + " to " + std::to_string(left),
-            [&, p = path](SimStorage& disk) { EXPECT_TRUE(disk.truncate(p, left).ok()); });
+            [left, p = path](SimStorage& disk) { EXPECT_TRUE(disk.truncate(p, left).ok()); });
     }
+  }
+  Random random(GetParam() + 50);
+  const std::uint64_t want = scale() == 0 ? cases.size() : std::min<std::uint64_t>(cases.size(), 25 * scale());
+  for (std::uint64_t i = 0; i < want; ++i) {
+    const auto& [what, damage] = cases[want == cases.size() ? i : random.below(cases.size())];
+    EngineDamageTest::check(what, damage);
   }
 }
 
@@ -294,7 +313,7 @@ TEST_P(EngineDamageTest, EachSector) {
         places.push_back({path, at, bytes, kind});
     }
   }
-  const std::uint64_t want = scale() == 0 ? places.size() : std::min<std::uint64_t>(places.size(), 60 * scale());
+  const std::uint64_t want = scale() == 0 ? places.size() : std::min<std::uint64_t>(places.size(), 20 * scale());
   Random random(GetParam());
   for (std::uint64_t i = 0; i < want; ++i) {
     const std::uint64_t at = want == places.size() ? i : random.below(places.size());
@@ -307,7 +326,7 @@ TEST_P(EngineDamageTest, EachSector) {
 
 TEST_P(EngineDamageTest, SeveralAtOnce) {
   const std::uint64_t from = scale() > 1 || scale() == 0 ? entropy_seed() % 1'000'000 : 0;
-  const std::uint64_t count = 15 * std::max<std::uint64_t>(1, scale());
+  const std::uint64_t count = 8 * std::max<std::uint64_t>(1, scale());
   const auto files = files_of(*past_.disk);
   for (std::uint64_t seed = from; seed < from + count; ++seed) {
     check("seed " + std::to_string(seed), [&](SimStorage& disk) {

@@ -28,11 +28,14 @@ void CursorState::seek(std::string_view key) {
   const std::string from(std::max(key, std::string_view(lower_)));
   direction_ = Direction::kForward;
   for (auto& source : sources_) source->seek(from);
+  if (hurt()) edge_ = from;
   settle_forward();
 }
 
 void CursorState::seek_last() {
   direction_ = Direction::kBackward;
+  edge_.reset();
+  if (!upper_.empty()) edge_ = upper_;
   for (auto& source : sources_) {
     if (upper_.empty()) {
       source->seek_last();
@@ -57,6 +60,7 @@ void CursorState::next() {
       while (source->valid() && source->key() == key_) source->next();
     }
   }
+  if (hurt()) edge_ = key_ + '\0';
   settle_forward();
 }
 
@@ -73,6 +77,7 @@ void CursorState::prev() {
       }
     }
   }
+  if (hurt()) edge_ = key_;
   settle_backward();
 }
 
@@ -95,7 +100,8 @@ void CursorState::settle_forward() {
         source->next();
       }
     }
-    if (failed() || decide()) return;
+    if (failed() || skips(edge_ ? *edge_ : std::string(), key_) || decide()) return;
+    if (hurt()) edge_ = key_ + '\0';
   }
 }
 
@@ -118,7 +124,8 @@ void CursorState::settle_backward() {
         source->prev();
       }
     }
-    if (failed() || decide()) return;
+    if (failed() || skips(key_ + '\0', edge_) || decide()) return;
+    if (hurt()) edge_ = key_;
   }
 }
 
@@ -145,6 +152,23 @@ bool CursorState::decide() {
   }
   valid_ = newest_ != 0 && kind_ == EntryKind::kPut && newest_ >= erased;
   return valid_;
+}
+
+/// True when a key between the one before and this one may be lost with every version that it had: then no source holds
+/// it, and going on would deny it.
+bool CursorState::skips(const std::string& begin, const std::optional<std::string>& end) {
+  if (!hurt() || (end && begin >= *end)) return false;
+  const std::vector<DamageEntry>& entries = damage_->entries();
+  const auto lost = std::find_if(entries.begin(), entries.end(), [&](const DamageEntry& e) {
+    if (e.accepted || (e.keyspace && *e.keyspace != keyspace_)) return false;
+    // Hashes tell no order and would stop every scan at its first key: `end` tells of them.
+    if (e.keys != DamageEntry::Keys::kRange) return e.keys == DamageEntry::Keys::kAll;
+    return (!end || e.begin < *end) && (!e.end || begin < *e.end);
+  });
+  if (lost == entries.end()) return false;
+  status_ = Status(Code::kDataLoss, "keys in this range may be missing: " + lost->cause,
+                   {.file = lost->file, .sequence = lost->sequence_hi}, "accept the loss with `kvctl damage accept`");
+  return true;
 }
 
 /// At either end: a key whose every version is lost was met in no source, and a walk that ends without a word would

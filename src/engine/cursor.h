@@ -7,6 +7,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,6 +41,8 @@ class CursorState {
   void take_version(const EntrySource& source);
   bool decide();
   void end();
+  bool skips(const std::string& begin, const std::optional<std::string>& end);
+  [[nodiscard]] bool hurt() const { return damage_ && !damage_->empty(); }
   bool failed();
 
   std::shared_ptr<const void> pin_;
@@ -54,6 +57,7 @@ class CursorState {
   bool valid_ = false;
   Status status_;
   // The key being decided, then the one the cursor is on.
+  std::optional<std::string> edge_;  // with damage only: what was passed ends here; nothing: at the keyspace's end
   std::string key_;
   std::string value_;
   Sequence newest_ = 0;
