@@ -5,6 +5,7 @@
 #include "base/assert.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
+#include "recovery/attempts.h"
 
 namespace daruma {
 namespace {

@@ -87,7 +87,7 @@ std::string why_publish(const StoreFiles& files, const RecoveryReport& report) {
 Plan plan_of(const StoreFiles& files, const LogReplay& log, const RecoveryReport& report) {
   Plan plan;
   std::vector<Problem> ignored;
-  for (const QuarantineEntry& aside : log.set_aside) {
+  for (const auto& [aside, contents] : log.set_aside) {
     plan.add("set aside", fmt::format("{}:{}+{}", aside.file, aside.offset, aside.bytes), aside.case_name);
     plan.sets_aside = plan.sets_aside || aside.verdict != "torn";
   }

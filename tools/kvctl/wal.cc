@@ -10,6 +10,7 @@
 
 #include "event/event.h"
 #include "kvctl/inspect.h"
+#include "snapshot/retention.h"
 #include "wal/wal_reader.h"
 
 namespace daruma::kvctl {
@@ -347,7 +348,8 @@ Result<Outcome> verify(Context& context) {
 /// The problem that a finding of recovery is; nothing for what means nothing.
 std::optional<Problem> judged(const RecoveryFinding& finding) {
   if (finding.verdict == "stale" || finding.verdict == "intact") return std::nullopt;
-  // Behind the last frame, and the ring has it: written with process durability and not in the log yet. Nothing is hurt.
+  // Behind the last frame, and the ring has it: written with process durability and not in the log yet. Nothing is
+  // hurt.
   if (finding.verdict == "healed" && finding.bytes == 0) return std::nullopt;
   Problem p;
   p.what = finding.case_name;
@@ -400,9 +402,16 @@ Result<LogReplay> replay_to_judge(const StoreFiles& files, bool stop_at_loss, Pr
     if (g.manifest) input.snapshot_durable = std::max(input.snapshot_durable, g.manifest->durable_sequence);
   }
   input.known = &files.damage();
+  std::vector<Problem> ignored;
+  const std::vector<DirectoryEntry> reports = files.list("recoveries", ignored);
+  input.started_before =
+      !files.list(kRunDirectory, ignored).empty() ||
+      std::any_of(reports.begin(), reports.end(), [](const auto& entry) { return entry.name.ends_with(".json"); });
+  if (const Manifest* newest = files.catalogue().newest()) input.next_segment = newest->next_segment;
+  input.attempts_directory = files.path("recoveries");
   input.stop_at_loss = stop_at_loss;
   input.on_progress = [&progress](std::uint64_t done, std::uint64_t total) { progress.at(done, total); };
-  return replay_log(files.storage(), input, [](std::span<const WalRecord>) {});
+  return replay_log(files.storage(), input, [](std::span<const WalRecord>, Attempts*) {});
 }
 
 Status verify_log(const StoreFiles& files, const std::vector<SegmentFile>& segments, Progress& progress,
