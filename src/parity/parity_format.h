@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Interleaved XOR parity over the sectors of a file, and a checksum for each of them:
+//
+//   data sectors | table sectors | parity sectors
+//
+// What must stay true:
+//   - Sector i (data, then table) belongs to stripe i mod S; parity sector s is the XOR of the sectors of stripe s. So
+//   of
+//     S sectors in a row no two share a stripe: any burst of S sectors heals.
+//   - What heals is believed only after its checksum verifies: in the table for data, in the sector itself for the
+//   table.
+//     So parity needs no checksum of its own.
+//   - The size of the whole file gives the layout: nothing that is needed to heal can be lost with the sector it is in.
+//
+// XOR instead of Reed-Solomon: one lost sector a stripe is what single faults and bursts need, at memory speed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "base/checksum.h"
+
+namespace daruma {
+
+/// Hashes in one sector of the table; the last eight bytes are its own checksum.
+inline constexpr std::uint64_t kTableHashes = kSectorBytes / 8 - 1;
+inline constexpr std::uint64_t kMinStripes = 32;        ///< 128 KiB: bursts of 64 KiB heal wherever they begin
+inline constexpr std::uint64_t kSectorsPerStripe = 32;  ///< of large files: parity is about 3 % of them
+
+struct ParityLayout {
+  std::uint64_t data_sectors = 0;
+  std::uint64_t table_sectors = 0;
+  std::uint64_t stripes = 0;
+
+  [[nodiscard]] std::uint64_t protected_sectors() const { return data_sectors + table_sectors; }
+  [[nodiscard]] std::uint64_t file_sectors() const { return protected_sectors() + stripes; }
+  bool operator==(const ParityLayout&) const = default;
+};
+
+/// S for so many protected sectors: tiny files are mirrored, large ones pay 1 in 32.
+std::uint64_t stripes_for(std::uint64_t protected_sectors);
+ParityLayout parity_layout(std::uint64_t data_sectors);
+/// The layout of a file of so many sectors, parity included; nothing when there is none of that size.
+std::optional<ParityLayout> parity_layout_of_file(std::uint64_t file_sectors);
+
+/// What seeds the checksums of one file's sectors.
+struct ParityPlace {
+  StoreId store;
+  std::uint64_t file = 0;  ///< of a number space of its own: these hashes never equal another checksum of the file
+  [[nodiscard]] std::uint64_t hash(std::string_view sector, std::uint64_t index) const {
+    return checksum(sector, store, file, index);
+  }
+};
+
+/// `into` ^= `from`, byte by byte; equal sizes, a multiple of 8.
+void xor_into(std::span<char> into, std::string_view from);
+
+/// Table sector `index` (among the table's), which stands at file sector data_sectors + index.
+std::string encode_table_sector(const ParityLayout& layout, const ParityPlace& place, std::uint64_t index,
+                                std::span<const std::uint64_t> hashes);
+bool table_sector_verifies(const ParityLayout& layout, const ParityPlace& place, std::uint64_t index,
+                           std::string_view sector);
+
+}  // namespace daruma
