@@ -106,7 +106,7 @@ TEST(Parity, AnyBurstAsLongAsTheStripesHeals) {
     Protected whole(sectors);
     const std::uint64_t burst = whole.layout.stripes;
     EXPECT_GE(burst, 16U);  // 64 KiB
-    for (std::uint64_t at = 0; at + burst <= whole.layout.protected_sectors(); at += sectors > 100 ? 101 : 1) {
+    for (std::uint64_t at = 0; at + burst <= whole.layout.file_sectors(); at += sectors > 100 ? 101 : 1) {
       Protected hurt = whole;
       for (std::uint64_t i = 0; i < burst; ++i) hurt.garble(at + i);
       std::uint64_t lost = 0;

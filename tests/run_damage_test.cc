@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // never-wrong, for one run: whatever is done to the file, a read gives the right answer or an error that names file and
-// offset. And what stands twice, or can be told again from the rest, costs no answer at all.
+// offset. And what stands twice, or can be told again from the rest, costs no answer at all. All this without parity,
+// which is spoiled beforehand; what parity gives back is in run_heal_test.cc.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -28,8 +29,11 @@ class RunDamage : public ::testing::Test {
     model_ = model;
     info_ = build_run(disk_, model, 7, options);
     original_ = *read_whole(disk_, path_, 64 << 20);
-    footer_ = *decode_run_footer(std::string_view(original_).substr(original_.size() - kSectorBytes),
-                                 original_.size() - kSectorBytes, kTestStore, 7);
+    const std::uint64_t body = parity_layout_of_file(original_.size() / kSectorBytes)->data_sectors * kSectorBytes;
+    footer_ = *decode_run_footer(std::string_view(original_).substr(body - kSectorBytes, kSectorBytes),
+                                 body - kSectorBytes, kTestStore, 7);
+    std::fill(original_.begin() + static_cast<std::ptrdiff_t>(body), original_.end(), '\x5a');
+    restore();
     probes_.clear();
     for (const auto& [place, value] : model.entries) {
       probes_.emplace_back(place.first, kMaxSequence);
@@ -124,7 +128,10 @@ class RunDamage : public ::testing::Test {
 
   void expect_verify_finds_it(std::uint64_t offset) {
     Result<RunReader::Verified> verified = open_run(disk_, 7)->verify();
-    if (verified.ok()) { EXPECT_FALSE(verified->ok()) << "the byte at " << offset << " is not looked at"; }
+    if (!verified.ok()) return;
+    const bool found = std::any_of(verified->findings.begin(), verified->findings.end(),
+                                   [](const RunFinding& f) { return f.fault != RunFault::kParity; });
+    EXPECT_TRUE(found) << "the byte at " << offset << " is not looked at";
   }
 
   SimStorage disk_;
@@ -142,7 +149,7 @@ TEST_F(RunDamage, NoFlippedByteGivesAWrongAnswer) {
   const Tried whole = expect_never_wrong();
   ASSERT_EQ(whole.errors, 0u);
   std::size_t with_errors = 0;
-  for (std::uint64_t at = 0; at < original_.size(); ++at) {
+  for (std::uint64_t at = 0; at < footer_.body_bytes; ++at) {
     // Every byte is flipped; in long stretches of padding the reads, which do not look there, are tried for some only.
     const bool padding = original_[at] == 0 && original_.compare(at < 8 ? 0 : at - 8, 17, std::string(17, '\0')) == 0;
     const char flipped = static_cast<char>(original_[at] ^ (1 << at % 8));
@@ -162,7 +169,7 @@ TEST_F(RunDamage, NoFlippedByteGivesAWrongAnswer) {
 }
 
 TEST_F(RunDamage, NoLostSectorGivesAWrongAnswer) {
-  for (std::uint64_t at = 0; at < original_.size(); at += kSectorBytes) {
+  for (std::uint64_t at = 0; at < footer_.body_bytes; at += kSectorBytes) {
     SCOPED_TRACE("sector at " + std::to_string(at));
     const bool single = at < footer_.erase_end && at + kSectorBytes > kSectorBytes && at >= kSectorBytes;
     for (const char fill : {'\0', '\xff', '\x5a'}) {
@@ -180,7 +187,7 @@ TEST_F(RunDamage, NoLostSectorGivesAWrongAnswer) {
     expect_verify_finds_it(at);
     disk_.clear_faults();
     // A sector that a misdirected write put elsewhere.
-    for (std::uint64_t to = 0; to < original_.size(); to += kSectorBytes) {
+    for (std::uint64_t to = 0; to < footer_.body_bytes; to += kSectorBytes) {
       if (to == at || original_.compare(to, kSectorBytes, original_, at, kSectorBytes) == 0) continue;
       overwrite(to, std::string_view(original_).substr(at, kSectorBytes));
       expect_never_wrong();
@@ -191,7 +198,7 @@ TEST_F(RunDamage, NoLostSectorGivesAWrongAnswer) {
 }
 
 TEST_F(RunDamage, NoTruncationGivesAWrongAnswer) {
-  for (std::uint64_t bytes = 0; bytes < original_.size();
+  for (std::uint64_t bytes = 0; bytes < footer_.body_bytes;
        bytes += bytes % kSectorBytes == 0 || (bytes + 1) % kSectorBytes == 0 ? 1 : 61) {
     SCOPED_TRACE("cut to " + std::to_string(bytes));
     ASSERT_TRUE(disk_.truncate(path_, bytes).ok());
@@ -318,7 +325,7 @@ TEST_F(RunDamage, ARebuiltIndexHasGapsWhereBlocksAreLost) {
 }
 
 TEST_F(RunDamage, BothFootersLostCostNothingWhenTheRunIsKnown) {
-  spoil(footer_.first_footer_at(), original_.size());
+  spoil(footer_.first_footer_at(), footer_.body_bytes);
   EXPECT_EQ(expect_never_wrong().right, 0u);
   EXPECT_EQ(expect_never_wrong(info_).errors, 0u);
   spoil(footer_.data_end, footer_.erase_end);  // and now the range erases too
@@ -360,10 +367,18 @@ TEST_F(RunDamage, ADeviceThatComesBackIsReadAgain) {
   auto reader = open_run(disk_, 7, std::make_shared<BlockCache>(1 << 20));
   ASSERT_TRUE(reader->info().ok());
   disk_.inject({.kind = FaultKind::kReadError, .path_contains = path_, .times = 1});
+  EXPECT_EQ(answer_of(*reader->get("key100", kMaxSequence)), model_.get("key100", kMaxSequence)) << "the second try";
+  ASSERT_EQ(reader->findings().size(), 1u);
+  EXPECT_TRUE(reader->findings()[0].healed);
+  reader = open_run(disk_, 7);
+  ASSERT_TRUE(reader->info().ok());
+  disk_.inject({.kind = FaultKind::kReadError, .path_contains = path_});
   const Status status = reader->get("key100", kMaxSequence).status();
   EXPECT_TRUE(status.is(Code::kIoError)) << status.to_string();
+  disk_.clear_faults();
   EXPECT_EQ(answer_of(*reader->get("key100", kMaxSequence)), model_.get("key100", kMaxSequence));
   ASSERT_EQ(reader->findings().size(), 1u);
+  EXPECT_FALSE(reader->findings()[0].healed);
   EXPECT_EQ(reader->findings()[0].keys->after, "key100");
   EXPECT_TRUE(reader->findings()[0].keys->after_included);
   EXPECT_LT(reader->findings()[0].keys->through, info_.largest_key) << "one block's keys, not the run's";

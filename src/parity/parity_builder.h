@@ -22,7 +22,8 @@ class ParityBuilder {
 
  private:
   std::span<char> parity_of(std::uint64_t sector) {
-    return {parity_.data() + sector % layout_.stripes * kSectorBytes, kSectorBytes};
+    const std::uint64_t at = layout_.parity_at(sector % layout_.stripes) - layout_.protected_sectors();
+    return {parity_.data() + at * kSectorBytes, kSectorBytes};
   }
 
   const ParityPlace place_;

@@ -5,9 +5,8 @@
 //   data sectors | table sectors | parity sectors
 //
 // What must stay true:
-//   - Sector i (data, then table) belongs to stripe i mod S; parity sector s is the XOR of the sectors of stripe s. So
-//   of
-//     S sectors in a row no two share a stripe: any burst of S sectors heals.
+//   - Sector i of the file, parity included, belongs to stripe i mod S; the sectors of a stripe XOR to zero. So of S
+//     sectors in a row no two share a stripe: any burst of S sectors heals.
 //   - What heals is believed only after its checksum verifies: in the table for data, in the sector itself for the
 //   table.
 //     So parity needs no checksum of its own.
@@ -39,6 +38,10 @@ struct ParityLayout {
 
   [[nodiscard]] std::uint64_t protected_sectors() const { return data_sectors + table_sectors; }
   [[nodiscard]] std::uint64_t file_sectors() const { return protected_sectors() + stripes; }
+  /// The parity sector of a stripe.
+  [[nodiscard]] std::uint64_t parity_at(std::uint64_t stripe) const {
+    return protected_sectors() + (stripe + stripes - protected_sectors() % stripes) % stripes;
+  }
   bool operator==(const ParityLayout&) const = default;
 };
 

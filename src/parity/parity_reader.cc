@@ -47,7 +47,7 @@ std::optional<std::uint64_t> ParityReader::hash_of(std::uint64_t sector) {
 /// tells.
 bool ParityReader::rebuild(std::uint64_t sector, std::span<char> out) {
   const std::uint64_t stripe = sector % layout_.stripes;
-  if (!read_(layout_.protected_sectors() + stripe, out)) return false;
+  if (!read_(layout_.parity_at(stripe), out)) return false;
   for (std::uint64_t other = stripe; other < layout_.protected_sectors(); other += layout_.stripes) {
     if (other == sector) continue;
     if (!read_(other, scratch_)) return false;
@@ -68,9 +68,9 @@ std::vector<ParityReader::Damage> ParityReader::check_all() {
     if (state == SectorState::kLost) stripe_hurt[stripe] = true;
     xor_into({parity.data() + stripe * kSectorBytes, kSectorBytes}, sector);
   }
-  for (std::uint64_t stripe = 0; stripe < layout_.stripes; ++stripe) {
+  for (std::uint64_t at = layout_.protected_sectors(); at < layout_.file_sectors(); ++at) {
+    const std::uint64_t stripe = at % layout_.stripes;
     const std::string_view expected(parity.data() + stripe * kSectorBytes, kSectorBytes);
-    const std::uint64_t at = layout_.protected_sectors() + stripe;
     if (read_(at, sector) && (stripe_hurt[stripe] || sector == expected)) continue;
     damage.push_back({at, stripe_hurt[stripe] ? SectorState::kLost : SectorState::kHealed});
   }

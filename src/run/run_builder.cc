@@ -6,13 +6,16 @@
 #include "base/assert.h"
 #include "base/coding.h"
 #include "base/status_macros.h"
+#include "parity/parity_builder.h"
 #include "run/erase_list.h"
+#include "run/run_contents.h"
 
 namespace daruma {
 namespace {
 
 constexpr std::size_t kWriteBytes = 512 << 10;
 constexpr std::uint64_t kTailEstimate = 5 * kSectorBytes;  // two footers, two properties, half a sector of padding each
+constexpr std::uint64_t kParityChunk = 1 << 20;
 
 std::string padded(std::string bytes) {
   bytes.resize(round_up(bytes.size(), kSectorBytes), '\0');
@@ -33,7 +36,7 @@ Result<std::unique_ptr<RunBuilder>> RunBuilder::create(Storage& storage, const s
 RunBuilder::RunBuilder(Storage& storage, std::string directory, const RunIdentity& identity,
                        const RunBuilderOptions& options, std::unique_ptr<File> file)
     : storage_(storage), directory_(std::move(directory)), options_(options), file_(std::move(file)) {
-  header_.optional_features = 0;
+  header_.optional_features = kRunOptionalParity;
   header_.place = {identity.store, identity.number};
   header_.keyspace = info_.keyspace = identity.keyspace;
   header_.level = info_.level = identity.level;
@@ -81,7 +84,9 @@ void RunBuilder::add_range_erase(RangeErase erase) {
 }
 
 std::uint64_t RunBuilder::estimated_bytes() const {
-  return offset() + block_.bytes() + index_.bytes() + filter_.keys() * options_.filter_bits / 8 + kTailEstimate;
+  const std::uint64_t body =
+      offset() + block_.bytes() + index_.bytes() + filter_.keys() * options_.filter_bits / 8 + kTailEstimate;
+  return run_file_bytes(round_up(body, kSectorBytes));
 }
 
 Status RunBuilder::flush_block() {
@@ -167,8 +172,8 @@ Result<RunInfo> RunBuilder::finish(std::vector<std::uint64_t> supersedes) {
     ++footer.index_blocks;
   }
   footer.index_end = footer.index_at() + index.size();
-  info_.file_bytes = footer.file_bytes =
-      round_up(footer.index_end, kSectorBytes) + footer.properties_room() + kSectorBytes;
+  footer.body_bytes = round_up(footer.index_end, kSectorBytes) + footer.properties_room() + kSectorBytes;
+  info_.file_bytes = run_file_bytes(footer.body_bytes);
   properties.clear();
   encode_run_info(properties, info_);
   DARUMA_ASSERT(properties.size() == footer.properties_bytes);
@@ -184,11 +189,31 @@ Result<RunInfo> RunBuilder::finish(std::vector<std::uint64_t> supersedes) {
   buffer_ += padded(std::move(index));
   buffer_ += properties;
   buffer_ += footer_sector(1);
-  DARUMA_ASSERT(offset() == info_.file_bytes);
+  DARUMA_ASSERT(offset() == footer.body_bytes);
   DARUMA_TRY(write_out(0));
+  DARUMA_TRY(append_parity());
   DARUMA_TRY(file_->sync());
   file_.reset();
   return info_;
+}
+
+/// The number of stripes follows from the size of the body, so it is read once more: from the page cache, and what that
+/// may have got wrong the read-back of the published run finds.
+Status RunBuilder::append_parity() {
+  ParityBuilder parity(header_.place.parity(), written_ / kSectorBytes);
+  std::string chunk(std::min(kParityChunk, written_), '\0');
+  for (std::uint64_t at = 0; at < written_;) {
+    const std::span<char> out(chunk.data(), std::min<std::uint64_t>(chunk.size(), written_ - at));
+    DARUMA_TRY_ASSIGN(const std::size_t got, file_->read(at, out));
+    if (got != out.size())
+      return run_damage("the file is shorter than what was written to it", file_->path(), at + got);
+    parity.add({out.data(), out.size()});
+    at += got;
+  }
+  buffer_ = parity.finish();
+  DARUMA_TRY(write_out(0));
+  DARUMA_ASSERT(written_ == info_.file_bytes);
+  return {};
 }
 
 Status RunBuilder::publish(bool sync_directory) {

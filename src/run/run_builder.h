@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Writes one run: entries in order, then everything else, then durable, then published.
+// Writes one run: entries in order, then everything else, its parity, then durable, then published.
 //
 // What must stay true: the file has its final name only after its contents are durable; until `publish` returned ok it
 // means nothing, and a leftover .tmp may be removed. After any error the builder is done for: the file is given up.
@@ -72,6 +72,7 @@ class RunBuilder {
   Status put_block(BlockKind kind, std::string_view raw, bool compress);
   Status write_out(std::size_t at_least);
   void pad_to_sector();
+  Status append_parity();
   [[nodiscard]] std::uint64_t offset() const { return written_ + buffer_.size(); }
 
   Storage& storage_;

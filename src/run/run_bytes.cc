@@ -2,10 +2,31 @@
 #include "run/run_bytes.h"
 
 #include <algorithm>
+#include <cstring>
 
+#include "base/assert.h"
 #include "base/status_macros.h"
 
 namespace daruma {
+
+RunBytes::RunBytes(File& file, std::uint64_t file_bytes, const ParityPlace& place, From from)
+    : file_(file),
+      file_bytes_(file_bytes),
+      place_(place),
+      from_(from),
+      layout_(file_bytes % kSectorBytes == 0 ? parity_layout_of_file(file_bytes / kSectorBytes) : std::nullopt),
+      ahead_(from == From::kCache ? 0 : kReadAhead) {
+  if (from == From::kParity && layout_) parity_.emplace(parity_reader());
+}
+
+ParityReader RunBytes::parity_reader() {
+  DARUMA_ASSERT(layout_);
+  return {place_, *layout_, [this](std::uint64_t sector, std::span<char> out) { return read_sector(sector, out); }};
+}
+
+std::uint64_t RunBytes::body_bytes() const {
+  return layout_ ? layout_->data_sectors * kSectorBytes : file_bytes_;
+}
 
 Result<std::string_view> RunBytes::view(std::uint64_t offset, std::uint64_t bytes) {
   if (offset > file_bytes_ || bytes > file_bytes_ - offset) {
@@ -28,10 +49,53 @@ Status RunBytes::fill(std::uint64_t begin, std::uint64_t end) {
   if (buffer_.size() < end - begin) buffer_ = AlignedBuffer(end - begin);
   begin_ = end_ = 0;
   const std::span<char> out = buffer_.span().first(end - begin);
-  DARUMA_TRY_ASSIGN(const std::size_t got, direct_ ? file_.read_direct(begin, out) : file_.read(begin, out));
+  std::size_t got = out.size();
+  if (parity_) {
+    DARUMA_TRY(fill_healed(begin, out));
+  } else {
+    DARUMA_TRY_ASSIGN(got, from_ == From::kCache ? file_.read(begin, out) : file_.read_direct(begin, out));
+  }
   begin_ = begin;
   end_ = begin + got;
   return {};
+}
+
+Status RunBytes::fill_healed(std::uint64_t begin, std::span<char> out) {
+  for (std::size_t at = 0; at < out.size(); at += kSectorBytes) {
+    const std::uint64_t sector = (begin + at) / kSectorBytes;
+    const std::span<char> part = out.subspan(at, kSectorBytes);
+    if (sector < layout_->data_sectors) {
+      const SectorState state = parity_->fetch(sector, part);
+      healed_sectors_ += state == SectorState::kHealed;
+      if (state != SectorState::kLost) continue;
+    }
+    // Lost, or not of the body: as it stands, for whatever in it still verifies on its own.
+    if (!read_sector(sector, part)) {
+      return {Code::kIoError,
+              "the device cannot read a sector, and its stripe cannot heal it",
+              {.file = path(), .offset = begin + at}};
+    }
+  }
+  return {};
+}
+
+bool RunBytes::read_sector(std::uint64_t sector, std::span<char> out) {
+  if (ahead_.size() == 0) ahead_ = AlignedBuffer(kReadAhead);  // a reader of the cache that checks parity after all
+  if (sector < ahead_begin_ || sector >= ahead_end_) {
+    const auto load = [&](std::uint64_t sectors) {
+      const std::span<char> into = ahead_.span().first(sectors * kSectorBytes);
+      const Result<std::size_t> got = file_.read_direct(sector * kSectorBytes, into);
+      ahead_begin_ = sector;
+      ahead_end_ = sector + (got.ok() ? *got / kSectorBytes : 0);
+    };
+    const bool in_order = sector == last_sector_ + 1;
+    if (in_order) load(kReadAhead / kSectorBytes);
+    if (!in_order || ahead_end_ == ahead_begin_) load(1);
+  }
+  last_sector_ = sector;
+  if (sector >= ahead_end_) return false;
+  std::memcpy(out.data(), ahead_.data() + (sector - ahead_begin_) * kSectorBytes, kSectorBytes);
+  return true;
 }
 
 }  // namespace daruma

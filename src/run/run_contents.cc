@@ -32,7 +32,7 @@ Result<RunInfo> load_properties(RunBytes& bytes, const RunFooter& footer) {
   Result<RunInfo> info = decode_run_info(room.substr(0, footer.properties_bytes));
   if (!info.ok()) return placed(info.status(), "run properties", bytes.path(), at);
   if (info->number != footer.header.place.number || info->keyspace != footer.header.keyspace ||
-      info->file_bytes != footer.file_bytes) {
+      info->file_bytes != run_file_bytes(footer.body_bytes)) {
     return run_damage("run properties: footer and properties contradict each other", bytes.path(), at);
   }
   return info;
@@ -149,8 +149,8 @@ Status run_damage(std::string message, const std::string& path, std::uint64_t of
 }
 
 std::string_view run_fault_name(RunFault fault) {
-  constexpr std::string_view kNames[] = {"header", "footer", "properties", "index",  "filter",
-                                         "erases", "data",   "padding",    "length", "contents"};
+  constexpr std::string_view kNames[] = {"header", "footer",  "properties", "index",    "filter", "erases",
+                                         "data",   "padding", "length",     "contents", "parity"};
   return kNames[static_cast<std::size_t>(fault)];
 }
 
@@ -189,7 +189,7 @@ Result<RunTail> load_run_tail(RunBytes& bytes, const std::optional<StoreId>& sto
   const std::uint64_t size = bytes.file_bytes();
   if (size < kSectorBytes) return run_damage("the file is too short for a run", bytes.path(), size);
   // One read for the whole end of a run of usual size; its result is asked for again below.
-  const std::uint64_t end = round_down(size, kSectorBytes);
+  const std::uint64_t end = round_down(bytes.body_bytes(), kSectorBytes);
   static_cast<void>(
       bytes.view(end > RunBytes::kReadAhead ? end - RunBytes::kReadAhead : 0, std::min(end, RunBytes::kReadAhead)));
 
@@ -212,12 +212,13 @@ Result<RunTail> load_run_tail(RunBytes& bytes, const std::optional<StoreId>& sto
     footer = *last;
   else
     note(RunFault::kFooter, last.status());
-  if (!footer) footer = look_for_footer(bytes, end - kSectorBytes, store, number);
+  if (!footer) footer = look_for_footer(bytes, round_down(size, kSectorBytes), store, number);
   if (footer) {
-    if (footer->file_bytes != size) {
-      note(RunFault::kLength, run_damage("the file has " + std::to_string(size) + " bytes and should have " +
-                                             std::to_string(footer->file_bytes),
-                                         bytes.path(), std::min(size, footer->file_bytes)));
+    const std::uint64_t whole = run_file_bytes(footer->body_bytes);
+    if (whole != size) {
+      note(RunFault::kLength,
+           run_damage("the file has " + std::to_string(size) + " bytes and should have " + std::to_string(whole),
+                      bytes.path(), std::min(size, whole)));
     }
     if (std::optional<RunTail> tail = properties_of(*footer)) return std::move(*tail);
     RunFooter other = *footer;

@@ -2,7 +2,8 @@
 //
 // All of a run but its entries, as it stands in memory, and how it is read from a file that may be damaged:
 //
-//   footer and properties: the last sector; else the other copy, found through the footer or by looking for it
+//   anything of it:        as it stands, else past the page cache and healed by parity; and when that does not help
+//   footer and properties: the body's last sector; else the other copy, found through the footer or by looking for it
 //   index:                 else rebuilt from the data blocks, with gaps where blocks are lost
 //   filter:                else "may contain"
 //   range erases:          else every answer that one could change is an error
@@ -46,7 +47,8 @@ enum class RunFault : std::uint8_t {
   kData,
   kPadding,
   kLength,
-  kContents
+  kContents,
+  kParity,
 };
 /// "header", "footer", …
 std::string_view run_fault_name(RunFault fault);
@@ -55,6 +57,7 @@ struct RunFinding {
   RunFault fault = RunFault::kHeader;
   Status status;                      ///< what, and where
   std::optional<DamagedKeys> keys{};  ///< of kData, where known
+  bool healed = false;                ///< parity gave the bytes back: nothing is missing
 };
 
 struct RunContents {

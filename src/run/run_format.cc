@@ -114,7 +114,7 @@ std::string encode_run_footer(const RunFooter& f) {
   for (const std::uint32_t v : {f.copy, f.data_blocks, f.erase_blocks, f.filter_blocks, f.index_blocks, 0u})
     put_u32(out, v);
   for (const std::uint64_t v : {f.filter_lines, f.data_end, f.erase_end, f.filter_end, f.properties_bytes, f.index_end,
-                                f.file_bytes, f.properties_checksum}) {
+                                f.body_bytes, f.properties_checksum}) {
     put_u64(out, v);
   }
   return seal_sector(std::move(out), f.header.place, f.footer_at());
@@ -129,16 +129,16 @@ Result<RunFooter> decode_run_footer(std::string_view sector, std::uint64_t at, c
   for (std::uint32_t* v : {&f.copy, &f.data_blocks, &f.erase_blocks, &f.filter_blocks, &f.index_blocks, &reserved})
     *v = in.u32();
   for (std::uint64_t* v : {&f.filter_lines, &f.data_end, &f.erase_end, &f.filter_end, &f.properties_bytes, &f.index_end,
-                           &f.file_bytes, &f.properties_checksum}) {
+                           &f.body_bytes, &f.properties_checksum}) {
     *v = in.u64();
   }
   // A sound footer was written so; what fails here is forged or a bug, and arithmetic on it could overflow.
   constexpr std::uint64_t kLimit = std::uint64_t{1} << 60;
-  const bool in_order = f.copy <= 1 && f.file_bytes < kLimit && f.file_bytes % kSectorBytes == 0 &&
+  const bool in_order = f.copy <= 1 && f.body_bytes < kLimit && f.body_bytes % kSectorBytes == 0 &&
                         kSectorBytes <= f.data_end && f.data_end <= f.erase_end && f.erase_end <= f.filter_end &&
                         f.filter_end < kLimit && f.properties_bytes < kLimit && f.index_at() <= f.index_end &&
                         f.index_end < kLimit &&
-                        round_up(f.index_end, kSectorBytes) + f.properties_room() + kSectorBytes == f.file_bytes;
+                        round_up(f.index_end, kSectorBytes) + f.properties_room() + kSectorBytes == f.body_bytes;
   if (!in_order || f.footer_at() != at || f.filter_lines > (f.filter_end - f.erase_end) / 64) {
     return Status(Code::kCorruption, "sections do not fit the file");
   }

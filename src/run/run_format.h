@@ -3,7 +3,7 @@
 // The bytes of a run file around its blocks' contents; docs/format_run.md gives each with an example.
 //
 //   header sector | data blocks | erase blocks | filter blocks | 0… | footer, properties | index blocks | 0… |
-//   properties, footer
+//   properties, footer | sector checksums, parity
 //
 // What must stay true:
 //   - Every checksum is seeded with the store, the run's number and the offset: what belongs elsewhere never verifies.
@@ -11,6 +11,8 @@
 //   walking
 //     the file, and the end of a block whose contents are damaged is still known.
 //   - Everything but the blocks stands twice, far apart. Nothing decoded here is believed before its checksum holds.
+//   - All of it, the body, is protected by interleaved parity (parity/parity_format.h), whose place follows from the
+//   file's size.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +24,15 @@
 #include "base/checksum.h"
 #include "daruma/limits.h"
 #include "daruma/status.h"
+#include "parity/parity_format.h"
 
 namespace daruma {
 
 inline constexpr std::string_view kRunMagic = "DRMRUN01";
 inline constexpr std::string_view kRunFooterMagic = "DRMRUNFT";
 inline constexpr std::uint32_t kRunVersion = 1;
-inline constexpr std::uint64_t kRunKnownFeatures = 0;  ///< required features that this code can read
-inline constexpr std::uint64_t kRunOptionalParity =
-    1;  ///< optional feature bit kept for interleaved parity; not written yet
+inline constexpr std::uint64_t kRunKnownFeatures = 0;   ///< required features that this code can read
+inline constexpr std::uint64_t kRunOptionalParity = 1;  ///< optional feature: parity follows the body
 inline constexpr std::size_t kBlockHeaderBytes = 32;
 inline constexpr std::uint32_t kBlockMagic = 0x4c425244;  ///< "DRBL"
 inline constexpr std::size_t kBlockMagicAt = 8;
@@ -51,6 +53,7 @@ struct RunPlace {
   [[nodiscard]] std::uint64_t seed(std::uint64_t offset) const {
     return place_seed(store, (std::uint64_t{'R'} << 56) | number, offset);
   }
+  [[nodiscard]] ParityPlace parity() const { return {store, (std::uint64_t{'P'} << 56) | number}; }
 };
 
 struct RunHeader {
@@ -67,7 +70,7 @@ struct RunHeader {
 /// Where everything is. Sections follow each other in this order; ends are exclusive.
 struct RunFooter {
   RunHeader header;        ///< a copy
-  std::uint32_t copy = 0;  ///< 0: before the index; 1: the file's last sector
+  std::uint32_t copy = 0;  ///< 0: before the index; 1: the body's last sector
   std::uint32_t data_blocks = 0;
   std::uint32_t erase_blocks = 0;
   std::uint32_t filter_blocks = 0;
@@ -78,24 +81,29 @@ struct RunFooter {
   std::uint64_t filter_end = 0;
   std::uint64_t properties_bytes = 0;
   std::uint64_t index_end = 0;
-  std::uint64_t file_bytes = 0;
+  std::uint64_t body_bytes = 0;           ///< of the file without its parity
   std::uint64_t properties_checksum = 0;  ///< of this copy's properties with their padding
 
   [[nodiscard]] std::uint64_t properties_room() const { return round_up(properties_bytes, kSectorBytes); }
   [[nodiscard]] std::uint64_t first_footer_at() const { return round_up(filter_end, kSectorBytes); }
   [[nodiscard]] std::uint64_t index_at() const { return first_footer_at() + kSectorBytes + properties_room(); }
-  [[nodiscard]] std::uint64_t footer_at() const { return copy == 0 ? first_footer_at() : file_bytes - kSectorBytes; }
+  [[nodiscard]] std::uint64_t footer_at() const { return copy == 0 ? first_footer_at() : body_bytes - kSectorBytes; }
   [[nodiscard]] std::uint64_t properties_at() const {
-    return copy == 0 ? first_footer_at() + kSectorBytes : file_bytes - kSectorBytes - properties_room();
+    return copy == 0 ? first_footer_at() + kSectorBytes : body_bytes - kSectorBytes - properties_room();
   }
 };
+
+/// A whole run with a body of so many bytes, parity included.
+inline std::uint64_t run_file_bytes(std::uint64_t body_bytes) {
+  return parity_layout(body_bytes / kSectorBytes).file_sectors() * kSectorBytes;
+}
 
 std::string encode_run_header(const RunHeader& header);
 /// Errors: kCorruption (does not verify, or is not run `number` of `store` where that is known), kUnsupported (from the
 /// future).
 Result<RunHeader> decode_run_header(std::string_view sector, const std::optional<StoreId>& store, std::uint64_t number);
 std::string encode_run_footer(const RunFooter& footer);
-/// As for the header; `at` is the sector's offset. Ok means that all sections lie in order within `file_bytes`.
+/// As for the header; `at` is the sector's offset. Ok means that all sections lie in order within `body_bytes`.
 Result<RunFooter> decode_run_footer(std::string_view sector, std::uint64_t at, const std::optional<StoreId>& store,
                                     std::uint64_t number);
 

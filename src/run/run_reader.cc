@@ -12,6 +12,10 @@ namespace {
 /// Damage listed per reader; beyond that a caller learns nothing new.
 constexpr std::size_t kFindingsMax = 1000;
 
+bool same(const RunFinding& a, const RunFinding& b) {
+  return a.fault == b.fault && a.status.where().offset == b.status.where().offset;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<RunReader>> RunReader::open(Storage& storage, const std::string& path, const StoreId& store,
@@ -40,8 +44,22 @@ Result<const RunContents*> RunReader::load() const {
   DARUMA_TRY(refused_);
   std::vector<RunFinding> findings;
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file_->size());
-  RunBytes bytes(*file_, size, false);
+  RunBytes bytes(*file_, size, place_.parity(), RunBytes::From::kCache);
   Result<std::unique_ptr<RunContents>> loaded = load_run_contents(bytes, place_, known_, findings);
+  if (!findings.empty() || !loaded.ok()) {
+    RunBytes healed(*file_, size, place_.parity(), RunBytes::From::kParity);
+    std::vector<RunFinding> left;
+    Result<std::unique_ptr<RunContents>> again = load_run_contents(healed, place_, known_, left);
+    if (again.ok() && left.size() < findings.size() + !loaded.ok()) {
+      for (RunFinding& finding : findings) {
+        finding.healed = std::none_of(left.begin(), left.end(), [&](const RunFinding& f) { return same(f, finding); });
+        if (!finding.healed) std::erase_if(left, [&](const RunFinding& f) { return same(f, finding); });
+      }
+      findings.insert(findings.end(), left.begin(), left.end());
+      loaded = std::move(again);
+      hurt_.store(true, std::memory_order_relaxed);
+    }
+  }
   if (loaded.ok()) {
     findings_ = std::move(findings);
     contents_ = std::move(*loaded);
@@ -104,23 +122,40 @@ Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
     if (BlockRef cached = cache_->find(owner_, at.offset)) return cached;
   }
   BlockRef frame = BlockRef::make(at.frame_bytes);
-  Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
-  if (!got.ok()) return lost_block(c, i, got.status());
-  return take_frame(c, i, std::move(frame), *got == at.frame_bytes);
+  const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
+  Result<BlockRef> ref =
+      got.ok() ? take_frame(c, i, std::move(frame), *got == at.frame_bytes) : Result<BlockRef>(got.status());
+  if (ref.ok()) return ref;
+  return healed_block(c, i, ref.status());
+}
+
+/// The block once more, past the page cache and through parity. `why`: it does not verify, or cannot be read.
+Result<BlockRef> RunReader::healed_block(const RunContents& c, std::size_t i, const Status& why) const {
+  const IndexEntry at = c.index.at(i);
+  const Result<std::uint64_t> size = file_->size();
+  if (!size.ok()) return lost_block(c, i, why);
+  RunBytes bytes(*file_, *size, place_.parity(), RunBytes::From::kParity);
+  const Result<std::string_view> healed = bytes.view(at.offset, at.frame_bytes);
+  if (!healed.ok()) return lost_block(c, i, why);
+  BlockRef frame = BlockRef::make(at.frame_bytes);
+  std::copy(healed->begin(), healed->end(), frame.data());
+  Result<BlockRef> ref = take_frame(c, i, std::move(frame), true);
+  if (!ref.ok()) return lost_block(c, i, why);
+  note({RunFault::kData, why, c.damaged_keys(i), true});
+  hurt_.store(true, std::memory_order_relaxed);
+  return ref;
 }
 
 Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const {
   const IndexEntry at = c.index.at(i);
-  if (!whole) return lost_block(c, i, run_damage("the file ends within a data block", path(), at.offset));
+  if (!whole) return run_damage("the file ends within a data block", path(), at.offset);
   const std::optional<BlockHeader> header = decode_block(frame.view(), place_, at.offset);
-  if (!header || header->kind != BlockKind::kData)
-    return lost_block(c, i, run_damage("data block does not verify", path(), at.offset));
+  if (!header || header->kind != BlockKind::kData) return run_damage("data block does not verify", path(), at.offset);
   BlockRef ref;
   if (header->lz4) {
     ref = BlockRef::make(header->raw_bytes);
-    if (!unpack_block(*header, frame.view(), ref.data())) {
-      return lost_block(c, i, run_damage("data block verifies but does not decompress", path(), at.offset));
-    }
+    if (!unpack_block(*header, frame.view(), ref.data()))
+      return run_damage("data block verifies but does not decompress", path(), at.offset);
   } else {
     frame.hide(kBlockHeaderBytes);
     ref = std::move(frame);
@@ -130,13 +165,16 @@ Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, Bloc
 }
 
 Status RunReader::lost_block(const RunContents& c, std::size_t i, Status status) const {
-  const IndexEntry at = c.index.at(i);
+  note({RunFault::kData, status, c.damaged_keys(i)});
+  return status;
+}
+
+void RunReader::note(RunFinding finding) const {
   MutexLock lock(mutex_);
   const bool listed = std::any_of(findings_.begin(), findings_.end(), [&](const RunFinding& f) {
-    return f.fault == RunFault::kData && f.keys && f.keys->offset == at.offset;
+    return f.fault == finding.fault && f.keys && finding.keys && f.keys->offset == finding.keys->offset;
   });
-  if (!listed && findings_.size() < kFindingsMax) findings_.push_back({RunFault::kData, status, c.damaged_keys(i)});
-  return status;
+  if (!listed && findings_.size() < kFindingsMax) findings_.push_back(std::move(finding));
 }
 
 std::vector<Result<RunReader::Lookup>> RunReader::multi_get(std::span<const std::string_view> keys, Sequence at) const {
@@ -222,11 +260,18 @@ Result<RunDescription> describe_run(Storage& storage, const std::string& path, c
                                     std::uint64_t number) {
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
-  RunBytes bytes(*file, size, false);
   RunDescription described;
-  DARUMA_TRY_ASSIGN(RunTail tail, load_run_tail(bytes, store, number, described.findings));
-  described.store = tail.footer.header.place.store;
-  described.info = std::move(tail.info);
+  const ParityPlace parity = RunPlace{store.value_or(StoreId()), number}.parity();
+  RunBytes bytes(*file, size, parity, RunBytes::From::kCache);
+  Result<RunTail> tail = load_run_tail(bytes, store, number, described.findings);
+  if (store && !tail.ok()) {  // parity is seeded with the store
+    RunBytes healed(*file, size, parity, RunBytes::From::kParity);
+    std::vector<RunFinding> left;
+    if (Result<RunTail> again = load_run_tail(healed, store, number, left); again.ok()) tail = std::move(again);
+  }
+  DARUMA_TRY(tail.status());
+  described.store = tail->footer.header.place.store;
+  described.info = std::move(tail->info);
   return described;
 }
 

@@ -8,7 +8,8 @@
 //     only when no damaged byte could have made it another.
 //   - Blocks in the cache have verified; blocks that did not are read again the next time, since a device may come
 //   back.
-//   - Reading changes nothing.
+//   - What does not verify is read once more past the page cache and healed by parity before it is an error.
+//   - Reading changes nothing; `hurt` says that the file is worth writing anew.
 #pragma once
 
 #include <atomic>
@@ -59,6 +60,8 @@ class RunReader {
   Result<RunInfo> info() const;
   /// What was found damaged so far, by loading and by reading. A block that fails again is listed once.
   [[nodiscard]] std::vector<RunFinding> findings() const;
+  /// Something of the file had to be healed, or be read past the page cache.
+  [[nodiscard]] bool hurt() const { return hurt_.load(std::memory_order_relaxed); }
   /// Index, filter and range erases in memory; 0 before the first use.
   [[nodiscard]] std::uint64_t memory_bytes() const;
   [[nodiscard]] const std::string& path() const { return file_->path(); }
@@ -74,13 +77,15 @@ class RunReader {
     RunInfo info;
     std::uint64_t bytes = 0;    ///< read
     std::uint64_t entries = 0;  ///< that verified
+    /// Parity can give back everything in `findings`.
+    bool healable = false;
     [[nodiscard]] bool ok() const { return findings.empty(); }
     /// Ok, or the first finding.
     [[nodiscard]] Status status() const { return ok() ? Status() : findings.front().status; }
   };
   /// Reads the whole file: every checksum, the order, the counts, the content hash, the filter's and the index's word
-  /// for each key, both copies of what stands twice, and the padding. Uses neither cache nor what is loaded. Errors:
-  /// only when nothing can be said at all (as get, when no footer is left and the run is not known).
+  /// for each key, both copies of what stands twice, the padding, and the parity. Uses neither cache nor what is
+  /// loaded. Errors: only when nothing can be said at all (as get, when no footer is left and the run is not known).
   Result<Verified> verify(const VerifyOptions& options) const;
   Result<Verified> verify() const { return verify(VerifyOptions()); }
 
@@ -97,7 +102,9 @@ class RunReader {
   /// The entries of data block `i`: from the cache, else read and verified.
   Result<BlockRef> block(const RunContents& c, std::size_t i) const;
   Result<BlockRef> take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const;
+  Result<BlockRef> healed_block(const RunContents& c, std::size_t i, const Status& why) const EXCLUDES(mutex_);
   Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
+  void note(RunFinding finding) const EXCLUDES(mutex_);
 
   Storage& storage_;
   const std::unique_ptr<File> file_;
@@ -106,6 +113,7 @@ class RunReader {
   const std::uint64_t owner_;
   const std::optional<RunInfo> known_;
   mutable std::atomic<const RunContents*> loaded_{nullptr};
+  mutable std::atomic<bool> hurt_{false};
   mutable Mutex mutex_;
   mutable std::unique_ptr<const RunContents> contents_ GUARDED_BY(mutex_);
   mutable Status refused_ GUARDED_BY(mutex_);  ///< not ok: the file is not served; reading it again would say the same

@@ -223,14 +223,41 @@ class Verify {
   bool damaged_ = false;
 };
 
+/// Every sector against the table, and the parity against the sectors.
+void check_parity(RunBytes& bytes, const RunContents& c, RunReader::Verified& out) {
+  if (!bytes.layout() || (c.footer && run_file_bytes(c.footer->body_bytes) != bytes.file_bytes())) {
+    if (out.findings.empty()) {
+      out.findings.push_back({RunFault::kParity, run_damage("there is no parity", bytes.path(), bytes.body_bytes())});
+    }
+    return;
+  }
+  std::vector<RunFinding> found;
+  for (const ParityReader::Damage& damage : bytes.parity_reader().check_all()) {
+    const std::uint64_t at = damage.sector * kSectorBytes;
+    const bool healed = damage.state == SectorState::kHealed;
+    found.push_back({RunFault::kParity, run_damage("sector does not verify", bytes.path(), at), std::nullopt, healed});
+  }
+  out.healable =
+      !found.empty() && std::all_of(found.begin(), found.end(), [](const RunFinding& f) { return f.healed; });
+  // What the other checks found is told in better words; sectors that nothing else looks at are told here.
+  for (RunFinding& finding : out.findings) finding.healed = out.healable;
+  if (out.findings.empty()) {
+    out.findings = std::move(found);
+  } else {
+    std::erase_if(found, [&](const RunFinding& f) { return *f.status.where().offset < bytes.body_bytes(); });
+    out.findings.insert(out.findings.end(), found.begin(), found.end());
+  }
+}
+
 }  // namespace
 
 Result<RunReader::Verified> RunReader::verify(const VerifyOptions& options) const {
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file_->size());
-  RunBytes bytes(*file_, size, options.direct);
+  RunBytes bytes(*file_, size, place_.parity(), options.direct ? RunBytes::From::kDevice : RunBytes::From::kCache);
   Verified out;
   DARUMA_TRY_ASSIGN(const std::unique_ptr<RunContents> c, load_run_contents(bytes, place_, known_, out.findings));
   Verify(bytes, *c, out).run();
+  check_parity(bytes, *c, out);
   out.info = c->info;
   out.bytes = size;
   return out;

@@ -50,7 +50,7 @@ class Walk {
 
   void run() {
     c_.index = RunIndex();
-    const std::uint64_t limit = c_.footer ? std::min(c_.footer->erase_end, bytes_.file_bytes()) : bytes_.file_bytes();
+    const std::uint64_t limit = c_.footer ? std::min(c_.footer->erase_end, bytes_.file_bytes()) : bytes_.body_bytes();
     std::uint64_t at = kSectorBytes;
     while (at + kBlockHeaderBytes <= limit) {
       Result<BlockHeader> header = read_block_header(bytes_, c_.place, at);
