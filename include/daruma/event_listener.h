@@ -32,6 +32,14 @@ struct CompactionInfo {
   Status status;  ///< not ok: the inputs stand as they were
 };
 
+/// A damaged run was written anew from its parity, or could not be.
+struct HealInfo {
+  std::string file;         ///< relative to the store
+  std::uint64_t bytes = 0;  ///< of the file
+  std::int64_t duration_ns = 0;
+  Status status;  ///< kCorruption: beyond what parity can give back; the file is left as it is
+};
+
 /// Derive and override what is of interest. Calls come without any lock of the store, on the thread that did the work:
 /// its own background thread, or one inside `checkpoint`, `compact` or a write. Of one kind they come one at a time.
 /// They may call the store's reads; they should be short, since the work waits for them.
@@ -40,7 +48,8 @@ class DARUMA_API EventListener {
   virtual ~EventListener() = default;
   virtual void on_checkpoint(const CheckpointInfo&) {}
   virtual void on_compaction(const CompactionInfo&) {}
-  /// Background work failed; it is tried again. `what` names it: "checkpoint", "compaction", "log".
+  virtual void on_heal(const HealInfo&) {}
+  /// Background work failed; it is tried again. `what` names it: "checkpoint", "compaction", "heal", "log".
   virtual void on_background_error(const std::string& what, const Status&) { (void)what; }
 };
 

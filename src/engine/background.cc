@@ -22,6 +22,7 @@ Status Engine::step() {
   DARUMA_TRY(wal_->step_idle());
   DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
   MutexLock lock(compaction_mutex_);
+  DARUMA_TRY(heal_one().status());
   return compact_one().status();
 }
 
@@ -57,9 +58,13 @@ void Engine::drive_compactions() {
     Result<bool> done = false;
     {
       MutexLock lock(compaction_mutex_);
-      done = compact_one();
+      done = heal_one();
+      tell_background("heal", done.status());
+      if (!done.ok() || !*done) {
+        done = compact_one();
+        tell_background("compaction", done.status());
+      }
     }
-    tell_background("compaction", done.status());
     if (done.ok() && *done) continue;
     std::this_thread::sleep_for(done.ok() ? 20ms : 1000ms);
   }

@@ -148,6 +148,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status install_compaction(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void pace(std::int64_t began, std::uint64_t bytes) const;
 
+  // heal.cc
+  Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
+  Status heal(const LiveRun& hurt) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+
   // background.cc
   void drive_log();
   void drive_compactions();
@@ -177,6 +181,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   Mutex compaction_mutex_;
   std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);  // cannot be read whole, so are not compacted
+  std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);
 
   Mutex checkpoint_mutex_;
   std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);                       // newest first
@@ -190,6 +195,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> checkpoints_{0};
   std::atomic<std::uint64_t> compactions_{0};
   std::atomic<std::uint64_t> compacted_bytes_{0};
+  std::atomic<std::uint64_t> healed_{0};
 
   mutable Mutex background_mutex_;
   std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work

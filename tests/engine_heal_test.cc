@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+// one-fault-free, for a store at rest in runs: whatever one sector of whatever run is damaged, every read is right, and
+// one round of background work makes the file what it was.
+#include "engine/engine.h"
+
+#include <engine_testing.h>
+#include <gtest/gtest.h>
+
+namespace daruma {
+namespace {
+
+struct Heard : EventListener {
+  std::vector<HealInfo> heals;
+  void on_heal(const HealInfo& info) override { heals.push_back(info); }
+};
+
+class EngineHeal : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    world_.compaction.level0_trigger = 100;  // what heals is to be the file, not its successor
+    options_.listener = heard_;
+    Store store = open();
+    const Keyspace keyspace = *store.create_keyspace("k");
+    Random random(3);
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < 60; ++i) {
+        const std::string key = "key" + std::to_string(100 + i * (round + 1));
+        std::string& value = model_[key] = "value " + std::to_string(round) + " ";
+        for (int n = 0; n < 600; ++n) value += static_cast<char>(random.next());  // several blocks a run
+        ASSERT_TRUE(store.put(keyspace, key, model_[key]).ok());
+      }
+      ASSERT_TRUE(store.checkpoint().ok());
+    }
+  }
+  Store open() {
+    Result<Store::Opened> opened = world_.open(options_);
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    return std::move(opened->store);
+  }
+  void expect_all_right(const Store& store) {
+    const Keyspace keyspace = *store.keyspace("k");
+    for (const auto& [key, value] : model_) ASSERT_EQ(*store.get(keyspace, key), value);
+    Result<Cursor> cursor = store.cursor(keyspace);
+    ASSERT_TRUE(cursor.ok());
+    std::size_t seen = 0;
+    for (cursor->seek_first(); cursor->valid(); cursor->next()) ++seen;
+    ASSERT_TRUE(cursor->status().ok()) << cursor->status().to_string();
+    ASSERT_EQ(seen, model_.size());
+  }
+  World world_;
+  std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
+  Options options_ = small();
+  std::map<std::string, std::string> model_;
+};
+
+TEST_F(EngineHeal, OneFaultFree_AnyOneSectorOfAnyRun) {
+  const std::map<std::string, std::string> before = contents(*world_.disk, "store/runs");
+  ASSERT_GE(before.size(), 4U);
+  std::size_t sectors = 0;
+  for (const auto& [path, bytes] : before) {
+    for (std::uint64_t at = 0; at < bytes.size(); at += kSectorBytes, ++sectors) {
+      SCOPED_TRACE(path + " at " + std::to_string(at));
+      ASSERT_TRUE(world_.disk->overwrite(path, at, std::string(kSectorBytes, '\x5a')).ok());
+      Store store = open();
+      expect_all_right(store);
+      EXPECT_TRUE(Engine::of(store).step().ok());
+      const bool read = store.stats().healed_runs == 1;
+      expect_all_right(store);
+      world_.disk->kill();
+      if (read) { ASSERT_EQ(*read_whole(*world_.disk, path, 64 << 20), bytes) << "healed, but not to what it was"; }
+      ASSERT_TRUE(world_.disk->overwrite(path, at, bytes.substr(at, kSectorBytes)).ok());
+      if (HasFailure()) return;
+    }
+  }
+  EXPECT_GT(heard_->heals.size(), 10U);
+  for (const HealInfo& info : heard_->heals) EXPECT_TRUE(info.status.ok()) << info.status.to_string();
+}
+
+TEST_F(EngineHeal, BeyondParityIsReportedOnceAndTheRestServes) {
+  const std::map<std::string, std::string> before = contents(*world_.disk, "store/runs");
+  const auto& [path, bytes] = *std::prev(before.end());
+  const ParityLayout layout = *parity_layout_of_file(bytes.size() / kSectorBytes);
+  const std::string noise(kSectorBytes, '\x5a');
+  for (const std::uint64_t sector : {std::uint64_t{1}, layout.parity_at(1)})
+    ASSERT_TRUE(world_.disk->overwrite(path, sector * kSectorBytes, noise).ok());
+  Store store = open();
+  const Keyspace keyspace = *store.keyspace("k");
+  std::size_t right = 0;
+  std::size_t lost = 0;
+  for (const auto& [key, value] : model_) {
+    Result<std::string> got = store.get(keyspace, key);
+    if (got.ok()) {
+      ASSERT_EQ(*got, value);
+      ++right;
+    } else {
+      ASSERT_TRUE(got.status().is(Code::kCorruption)) << got.status().to_string();
+      ++lost;
+    }
+  }
+  EXPECT_GT(right, 0U);
+  EXPECT_GT(lost, 0U);
+}
+
+}  // namespace
+}  // namespace daruma
