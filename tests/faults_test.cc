@@ -258,7 +258,15 @@ TEST(Faults, ABlockThatCannotBeReadIsAnErrorForItsKeysAlone) {
     model[key(i)] = std::move(value);
   }
   ASSERT_TRUE(store.checkpoint().ok());
-  world.disk->inject({.kind = FaultKind::kReadError, .path_contains = "runs/", .offset = 20'000, .bytes = 512});
+  constexpr std::uint64_t kHurt = 5;  // a sector of data
+  const auto refuse = [&](std::uint64_t sector) {
+    world.disk->inject(
+        {.kind = FaultKind::kReadError, .path_contains = "runs/", .offset = sector * kSectorBytes, .bytes = 512});
+  };
+  refuse(kHurt);
+  for (const auto& [name, value] : model) ASSERT_TRUE(*store.get(k, name) == value) << "parity has it";
+  const std::uint64_t file_bytes = store.keyspace_stats(k)->run_bytes;
+  refuse(parity_layout_of_file(file_bytes / kSectorBytes)->parity_at(kHurt));
   int hurt = 0;
   for (const auto& [name, value] : model) {
     const Result<std::string> got = store.get(k, name);

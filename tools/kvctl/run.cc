@@ -207,7 +207,10 @@ void verify_run(const StoreFiles& files, const RunFile& run, bool deep, std::vec
       if (!header.ok()) add("run_header", {header.code(), header.message(), {.file = files.path(file), .offset = 0}});
     }
   }
-  for (const RunFinding& finding : findings) add("run_" + std::string(run_fault_name(finding.fault)), finding.status);
+  for (const RunFinding& finding : findings) {
+    add("run_" + std::string(run_fault_name(finding.fault)), finding.status);
+    if (finding.healed && !problems.empty()) problems.back().detail += "; reads are right, parity gives it back";
+  }
 }
 
 void register_run(CLI::App& app, Context& context) {
