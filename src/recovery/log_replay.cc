@@ -194,7 +194,7 @@ Status LogReplayer::read_one(const Found& segment) {
       met.push_back(std::move(m));
     }
   };
-  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, take, segment.successor_start);
+  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, take, end_of_interest(segment));
   out_.bytes_read += scan.bytes_read;
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);
@@ -236,6 +236,15 @@ Status LogReplayer::read_one(const Found& segment) {
   settle_segment(segment, scan, met);
   if (stopped_at_loss_) set_aside_behind_the_gap(segment, stopped_at_offset_, scan);
   return {};
+}
+
+/// Where reading a segment may stop as long as nothing is wrong with it; 0: at its end. The ring of a process that was
+/// killed tells what is durable and has the rest, so nothing that was acknowledged can stand behind.
+Sequence LogReplayer::end_of_interest(const Found& segment) const {
+  if (segment.successor_start != 0) return segment.successor_start;
+  const bool ring_tells =
+      tail_.status.ok() && tail_.whole && out_.same_boot && segment.header->tail_nonce == tail_nonce_;
+  return ring_tells ? tail_.durable_sequence + 1 : 0;
 }
 
 /// Whether it held events is told by what stands around it; only as the newest, with nothing behind it, may it hide any

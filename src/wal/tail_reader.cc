@@ -18,10 +18,9 @@ struct Found {
   WalRecord record;
 };
 
-/// The entry at data offset `at`, when it verifies as one of this ring at a logical position that falls there.
-std::optional<Found> entry_at(const TailHeader& header, const char* data, std::uint64_t at) {
-  const std::uint64_t left = header.capacity - at;
-  const char* p = data + at;
+/// The entry at `p`, which is data offset `at` with `left` bytes behind it, when it verifies as one of this ring at a
+/// logical position that falls there.
+std::optional<Found> entry_at(const TailHeader& header, const char* p, std::uint64_t at, std::uint64_t left) {
   if (left < kTailEntryHeaderBytes) return std::nullopt;
   const auto magic = load<std::uint32_t>(p);
   if (magic != kTailEntryMagic && magic != kTailPadMagic) return std::nullopt;
@@ -41,11 +40,9 @@ std::optional<Found> entry_at(const TailHeader& header, const char* data, std::u
   return found;
 }
 
-Status load_ring(Storage& storage, const std::string& path, const std::optional<StoreId>& store, TailScan& scan,
-                 bool& readable) {
-  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
-  DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
-  SectorReader sectors(*file, size);
+/// What stands before the data.
+Status load_marks(SectorReader& sectors, std::uint64_t size, const std::string& path,
+                  const std::optional<StoreId>& store, TailScan& scan) {
   if (sectors.limit() < kTailDataAt) return Status(Code::kCorruption, "tail ring is too short", {path, {}, {}});
   std::string sector(kSectorBytes, '\0');
   if (!sectors.read(0, sector)) return Status(Code::kIoError, "tail header is unreadable", {path, 0, {}});
@@ -63,30 +60,52 @@ Status load_ring(Storage& storage, const std::string& path, const std::optional<
     scan.durable_position = slot->position;
     scan.durable_sequence = slot->sequence;
   }
-  const std::uint64_t bytes = round_down(scan.header.capacity, kSectorBytes);
-  if (bytes != scan.header.capacity) return Status(Code::kCorruption, "tail ring is not whole sectors", {path, {}, {}});
-  scan.data = std::make_unique_for_overwrite<char[]>(bytes);  // at most kMaxTailBytes, and the file has them
-  readable = sectors.read(kTailDataAt, {scan.data.get(), bytes});
+  if (scan.header.capacity % kSectorBytes != 0)
+    return Status(Code::kCorruption, "tail ring is not whole sectors", {path, {}, {}});
   return {};
 }
 
-}  // namespace
-
-TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
-                   std::uint64_t nonce) {
-  TailScan scan;
-  bool readable = true;
-  scan.status = load_ring(storage, directory + "/wal/" + tail_name(nonce), store, scan, readable);
-  if (scan.status.ok() && scan.header.nonce != nonce) {
-    scan.status = Status(Code::kCorruption, "another ring stands under this name",
-                         {directory + "/wal/" + tail_name(nonce), 0, {}});
+/// The usual case: between mark and head stand entries, one behind the other. False, and nothing changed, when they do
+/// not all verify. A start reads what may be needed and not the whole ring.
+bool read_live(SectorReader& sectors, TailScan& scan) {
+  const std::uint64_t capacity = scan.header.capacity;
+  if (!scan.mark_known || !scan.head || *scan.head < scan.durable_position) return false;
+  const std::uint64_t bytes = *scan.head - scan.durable_position;
+  if (bytes > capacity) return false;
+  auto data = std::make_unique_for_overwrite<char[]>(bytes);
+  const std::uint64_t begin = scan.durable_position % capacity;
+  const std::uint64_t to_end = std::min(bytes, capacity - begin);
+  if (!sectors.read(kTailDataAt + begin, {data.get(), to_end}) ||
+      !sectors.read(kTailDataAt, {data.get() + to_end, bytes - to_end})) {
+    return false;
   }
-  if (!scan.status.ok()) return scan;
+  std::vector<WalRecord> entries;
+  Sequence last = scan.durable_sequence;
+  for (std::uint64_t done = 0; done < bytes;) {
+    const std::uint64_t at = (begin + done) % capacity;
+    const std::optional<Found> entry =
+        entry_at(scan.header, data.get() + done, at, std::min(bytes - done, capacity - at));
+    if (!entry || entry->position != scan.durable_position + done) return false;
+    done += entry->bytes;
+    if (entry->pad) continue;
+    if (entry->record.sequence != ++last) return false;
+    entries.push_back(entry->record);
+  }
+  scan.entries = std::move(entries);
+  scan.data = std::move(data);
+  scan.whole = true;
+  return true;
+}
 
-  // One way for all cases: every place where an entry can stand is looked at, so a damaged one hides none behind it.
+/// Whatever verifies, wherever it stands: every place where an entry can be is looked at, so a damaged one hides none
+/// behind it.
+void search(SectorReader& sectors, TailScan& scan) {
+  const std::uint64_t capacity = scan.header.capacity;
+  scan.data = std::make_unique_for_overwrite<char[]>(capacity);  // at most kMaxTailBytes, and the file has them
+  const bool readable = sectors.read(kTailDataAt, {scan.data.get(), capacity});
   std::vector<Found> found;
-  for (std::uint64_t at = 0; at < scan.header.capacity;) {
-    const std::optional<Found> entry = entry_at(scan.header, scan.data.get(), at);
+  for (std::uint64_t at = 0; at < capacity;) {
+    const std::optional<Found> entry = entry_at(scan.header, scan.data.get() + at, at, capacity - at);
     // No upper bound: when the newest slot is damaged, the older one stands more than a capacity behind the head.
     if (entry && (!scan.mark_known || entry->position >= scan.durable_position)) { found.push_back(*entry); }
     at += entry ? entry->bytes : kTailUnit;
@@ -109,11 +128,11 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
   }
   if (scan.head) {
     if (position < *scan.head) scan.whole = false;  // what lies behind was never acknowledged, whatever it looks like
-    return scan;
+    return;
   }
   // Two of the three that an entry here would begin with: one flipped bit must not make it look like free space, and
   // what an earlier round left here has the magic alone.
-  const char* next = scan.data.get() + position % scan.header.capacity;
+  const char* next = scan.data.get() + position % capacity;
   const int signs = (load<std::uint32_t>(next) == kTailEntryMagic ? 1 : 0) +
                     (load<std::uint64_t>(next + 8) == last + 1 ? 1 : 0) +
                     (load<std::uint64_t>(next + 16) == position ? 1 : 0);
@@ -121,6 +140,25 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
     scan.torn_end = true;
     scan.whole = false;
   }
+}
+
+}  // namespace
+
+TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
+                   std::uint64_t nonce) {
+  TailScan scan;
+  const std::string path = directory + "/wal/" + tail_name(nonce);
+  const auto read = [&]() -> Status {
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+    DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
+    SectorReader sectors(*file, size);
+    DARUMA_TRY(load_marks(sectors, size, path, store, scan));
+    if (scan.header.nonce != nonce)
+      return Status(Code::kCorruption, "another ring stands under this name", {path, 0, {}});
+    if (!read_live(sectors, scan)) search(sectors, scan);
+    return {};
+  };
+  scan.status = read();
   return scan;
 }
 
