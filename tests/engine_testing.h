@@ -2,6 +2,7 @@
 // A store on a simulated disk, on one thread: what the tests of the engine share.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -33,6 +34,8 @@ struct World {
                                 .output_run_bytes = 8 << 10,
                                 .input_bytes_max = 64 << 10};
 
+  std::function<void(Sequence)> before_apply{};
+
   Result<Store::Opened> open(const Options& options = small()) {
     Environment environment;
     environment.storage = disk;
@@ -40,6 +43,7 @@ struct World {
     environment.seed = seed++;
     environment.threads = false;
     environment.compaction = compaction;
+    environment.before_apply = before_apply;
     return Engine::open_store("store", options, environment);
   }
   Store must_open(RecoveryReport* report = nullptr) {

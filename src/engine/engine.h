@@ -14,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -46,6 +47,7 @@ struct Environment {
   std::uint64_t seed = 0;  ///< for identities
   bool threads = true;     ///< false: background work happens only in `Engine::step`
   CompactionSettings compaction{};
+  std::function<void(Sequence)> before_apply{};  ///< of a start that may write, for each operation that it replays
 };
 
 class Engine : public std::enable_shared_from_this<Engine> {
@@ -163,6 +165,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Clock& clock_;
   const bool threads_;
   const CompactionSettings compaction_;
+  const std::function<void(Sequence)> before_apply_;  // may be empty
   std::unique_ptr<DirectoryLock> lock_;
   StoreId store_id_;
   std::unique_ptr<WalWriter> wal_;  // null when read-only

@@ -97,6 +97,7 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       clock_(*environment.clock),
       threads_(environment.threads),
       compaction_(environment.compaction),
+      before_apply_(environment.before_apply),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
       random_(environment.seed) {}
 
@@ -463,7 +464,8 @@ Status Engine::replay(Start& start) {
   report.findings.insert(report.findings.end(), log.findings.begin(), log.findings.end());
   if (!report.clean() && options_.recovery_policy == RecoveryPolicy::kRefuse) {
     const auto lost = std::find_if(report.findings.begin(), report.findings.end(), [](const RecoveryFinding& finding) {
-      return finding.verdict == "corrupt" || finding.verdict == "undecided" || finding.verdict == "poisoned";
+      const bool hurt = finding.verdict == "corrupt" || finding.verdict == "undecided" || finding.verdict == "poisoned";
+      return hurt && finding.first_sequence != 0 && finding.action != "step_over";
     });
     const RecoveryFinding& first = lost != report.findings.end() ? *lost : report.findings.front();
     return {Code::kDataLoss,

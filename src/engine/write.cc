@@ -127,7 +127,10 @@ void Engine::apply(std::span<const WalRecord> events, Attempts* at_hand) {
       first->active->prefetch({keys.data(), same});
     }
     for (std::size_t i = 0; i < n; ++i) {
-      if (at_hand) at_hand->advance(next[i].sequence);
+      if (at_hand) {
+        at_hand->advance(next[i].sequence);
+        if (before_apply_) before_apply_(next[i].sequence);
+      }
       apply_op(next[i].sequence, next[i].op);
     }
     n = 0;

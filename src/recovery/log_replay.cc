@@ -279,7 +279,8 @@ void LogReplayer::lost_header(const Found& segment) {
 void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
   for (Met& m : met) {
     if (ended_) {
-      if (!m.stretch && (segment.successor_start == 0 || m.first < segment.successor_start) && m.first > out_.last) {
+      if (!m.stretch && !stopped_at_loss_ && (segment.successor_start == 0 || m.first < segment.successor_start) &&
+          m.first > out_.last) {
         ++out_.discarded_sum.stretches;
         out_.discarded_sum.events += m.last + 1 - m.first;
       }
@@ -374,6 +375,16 @@ bool LogReplayer::given_up(Sequence sequence) const {
                      [&](const auto& range) { return range.first <= sequence && sequence <= range.second; });
 }
 
+/// The end of the known loss that holds `sequence`. What was given up is known by its numbers alone, in whichever file
+/// they stand: a start that takes it for a new loss would stop there again, and give up what was written since.
+Sequence LogReplayer::known_through(Sequence sequence, const std::string& file) const {
+  Sequence through = input_.known ? input_.known->known_through(sequence, file) : 0;
+  for (const auto& [first, last] : given_up_) {
+    if (first <= sequence && sequence <= last) through = std::max(through, last);
+  }
+  return through;
+}
+
 /// What is left in the ring, what is known to be missing behind the end, and what has to be persisted.
 void LogReplayer::finish() {
   const bool named = std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
@@ -390,7 +401,8 @@ void LogReplayer::finish() {
     file_ = "wal/" + tail_name(tail_nonce_);
     frame_offset_ = 0;
     from_ring_ = true;
-    for (auto at = ring_.find(out_.last + 1); at != ring_.end() && at->first == out_.last + 1; ++at) {
+    for (auto at = ring_.find(out_.last + 1); at != ring_.end() && at->first == out_.last + 1 && !stopped_at_loss_;
+         ++at) {
       take_ring_event({at->first, at->second}, {});
     }
     if (out_.attempts) out_.attempts->rest();
@@ -405,6 +417,8 @@ void LogReplayer::finish() {
                   "the newest log file is lost; at least these events may have stood in it");
   }
   if (stopped_at_loss_) give_up_behind_the_gap();
+  // Whatever is left of the log: an event that took one of these numbers would never be applied.
+  for (const auto& [first, last] : given_up_) out_.last = std::max(out_.last, last);
   if (out_.attempts) out_.attempts->rest();
   prove(std::min(out_.proven, out_.last));
   out_.proven = std::min(std::max(out_.proven, input_.snapshot_sequence), out_.last);
@@ -424,7 +438,7 @@ void LogReplayer::finish() {
 /// The state stays as it was before the first loss. The numbers behind it stay taken, and are marked as given up, so
 /// that no later start applies what the log still holds of them.
 void LogReplayer::give_up_behind_the_gap() {
-  highest_seen_ = std::max({highest_seen_, out_.proven, ring_last_, out_.last + 1});
+  highest_seen_ = std::max({highest_seen_, out_.proven, ring_.empty() ? 0 : ring_.rbegin()->first, out_.last + 1});
   DamageEntry entry;
   entry.sequence_lo = out_.last + 1;
   entry.sequence_hi = highest_seen_;
@@ -432,6 +446,16 @@ void LogReplayer::give_up_behind_the_gap() {
   entry.file = "wal";
   entry.accepted = true;
   out_.lost.push_back(std::move(entry));
+  if (!ring_.empty() && ring_.rbegin()->first > out_.last) {
+    QuarantineEntry ring;
+    ring.case_name = kPointInTimeCause;
+    ring.file = "wal/" + tail_name(tail_nonce_);
+    ring.bytes = tail_.header.capacity + kTailDataAt;
+    ring.first_sequence = out_.last + 1;
+    ring.last_sequence = ring_.rbegin()->first;
+    ring.verdict = "corrupt";
+    out_.set_aside.push_back({std::move(ring), std::nullopt});
+  }
   const std::uint64_t events = highest_seen_ - out_.last;
   out_.lost_sum.events = std::max(out_.lost_sum.events, events);
   out_.last = highest_seen_;

@@ -67,6 +67,7 @@ class LogReplayer {
   void progress(std::uint64_t done);
   [[nodiscard]] static std::string relative(std::uint64_t number) { return "wal/" + segment_name(number); }
   [[nodiscard]] bool given_up(Sequence sequence) const;
+  [[nodiscard]] Sequence known_through(Sequence sequence, const std::string& file) const;
 
   // log_stretch.cc
   /// Judges a stretch piece by piece.
@@ -99,7 +100,7 @@ class LogReplayer {
   bool ended_ = false;
   bool stopped_at_loss_ = false;  ///< RecoveryPolicy::kPointInTime met one
   bool newest_lost_ = false;      ///< the newest segment is there and has no header
-  std::uint64_t stopped_at_offset_ = 0;
+  std::uint64_t stopped_at_offset_ = 0;  ///< end of what has been set aside of that segment
   Sequence highest_seen_ = 0;  // of any event, applied or not
   std::uint64_t total_bytes_ = 0, done_bytes_ = 0, told_bytes_ = 0;
   // where the event at hand stands

@@ -62,12 +62,12 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
   const std::string file = relative(segment.number);
   StretchFacts facts = facts_of(segment, scan, met, known_last);
   for (;;) {
-    if (input_.known) facts.known_through = input_.known->known_through(facts.first, file);
+    facts.known_through = known_through(facts.first, file);
     const Assessment judged = assess(facts);
     const VerdictCase& row = *judged.row;
     prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
     for (Sequence s = judged.healed_first; s <= judged.healed_last; ++s) {
-      if (auto at = ring_.find(s); at != ring_.end() && out_.last < s) {
+      if (auto at = ring_.find(s); at != ring_.end() && out_.last < s && !stopped_at_loss_) {
         const std::string of_segment = std::exchange(file_, "wal/" + tail_name(tail_nonce_));
         from_ring_ = true;
         take_ring_event({s, at->second}, {});
@@ -75,6 +75,7 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
         file_ = of_segment;
       }
     }
+    if (stopped_at_loss_) stopped_at_offset_ = met.offset;  // by an event of the ring
     if (out_.attempts) out_.attempts->rest();
     const bool quiet = row.decision == Decision::kApply || row.decision == Decision::kEndOfLog ||
                        row.decision == Decision::kStaleIgnore;
@@ -106,10 +107,7 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
       if (segment.successor_start == 0) ended_ = true;
       return;
     }
-    if (stopped_at_loss_) {
-      stopped_at_offset_ = met.offset;
-      return;
-    }
+    if (stopped_at_loss_) return;
     const Sequence through = judged.settled_through ? judged.settled_through : facts.last;
     out_.last = std::max(out_.last, through);
     if (through == 0 || through >= facts.last) return;
@@ -137,7 +135,7 @@ void LogReplayer::poison(Sequence sequence, std::string_view event, Payload payl
   facts.payload = payload;
   facts.footprint = met.footprint ? FootprintState::kIntact : FootprintState::kGone;
   facts.first = facts.last = sequence;
-  if (input_.known) facts.known_through = input_.known->known_through(sequence, file_);
+  facts.known_through = known_through(sequence, file_);
   if (payload == Payload::kUndecodable && !from_ring_ && ring_.contains(sequence)) {
     facts.ring_used = true;
     facts.ring_first = facts.ring_last = sequence;
@@ -167,7 +165,7 @@ void LogReplayer::poison(Sequence sequence, std::string_view event, Payload payl
 }
 
 void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail) {
-  const Sequence known = input_.known ? input_.known->known_through(first, file) : 0;
+  const Sequence known = known_through(first, file);
   RecoveryFinding finding;
   finding.case_name = "log_missing";
   finding.file = file;
@@ -182,6 +180,7 @@ void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string
     out_.lost_sum.events += last + 1 - first;
     if (input_.stop_at_loss) {
       ended_ = stopped_at_loss_ = true;
+      highest_seen_ = std::max(highest_seen_, last);
       return;
     }
     DamageEntry entry;
@@ -205,6 +204,7 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
   ++out_.lost_sum.stretches;
   out_.lost_sum.events += entry.sequence_hi + 1 - entry.sequence_lo;
   out_.lost_sum.bytes += met.bytes;
+  const bool contents_given = contents.has_value();
   if (met.bytes > 0) {
     QuarantineEntry aside = evidence(finding);
     aside.first_sequence = entry.sequence_lo;
@@ -222,6 +222,9 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
   }
   if (input_.stop_at_loss) {  // the state before it is whole: nothing is in doubt
     ended_ = stopped_at_loss_ = true;
+    highest_seen_ = std::max(highest_seen_, entry.sequence_hi);
+    // One event of a frame has its own bytes set aside; the frame holds more.
+    if (!from_ring_) stopped_at_offset_ = contents_given ? met.offset : met.offset + met.bytes;
     return;
   }
   out_.last = std::max(out_.last, entry.sequence_hi);
