@@ -3,7 +3,8 @@
 // What a start does with a loss in the middle of the log, by RecoveryPolicy; and with an event that kills it.
 //
 // The life behind each test: ten events, each durable and in a frame of its own, "gone" in the middle; then power
-// fails, the ring is wiped, and the value of "gone" in its frame is noise. Every later frame proves that it had been acknowledged.
+// fails, the ring is wiped, and the value of "gone" in its frame is noise. Every later frame proves that it had been
+// acknowledged.
 #include "engine/engine.h"
 
 #include <stdexcept>
@@ -277,9 +278,18 @@ struct Killing : World {
     Store store = must_open();
     EXPECT_TRUE(store.create_keyspace("k").ok());
     for (const std::string& key : keys("before", kBefore)) EXPECT_TRUE(put(store, key));
-    EXPECT_TRUE(put(store, "killer"));
-    killer = store.view().sequence();
-    for (const std::string& key : keys("behind", kBehind)) EXPECT_TRUE(put(store, key));
+    // One frame, so that all of them are looked at before the first is applied.
+    const Keyspace k = *store.keyspace("k");
+    std::vector<std::string> together = keys("behind", kBehind);
+    together.insert(together.begin() + 1, "killer");
+    for (const std::string& key : together) {
+      Batch batch;
+      batch.put(k, key, value_of(key));
+      const Result<Sequence> written = store.write_async(batch);
+      EXPECT_TRUE(written.ok());
+      if (key == "killer") killer = *written;
+    }
+    EXPECT_TRUE(store.sync().ok());
   }
   /// A start that dies as it applies the event numbered `at`. Nothing of the engine runs behind that, and its
   /// destructors write nothing (one-start).

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+// Replay of logs made by hand: what is applied, what is lost, and what has to be written anew.
+#include "recovery/log_replay.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "wal_bytes.h"
+
+namespace daruma {
+namespace {
+
+using namespace wal_test;
+using testing::ElementsAre;
+
+std::vector<Sequence> numbers(Sequence first, Sequence last) {
+  std::vector<Sequence> all;
+  for (; first <= last; ++first) all.push_back(first);
+  return all;
+}
+
+/// Three frames of three events, the later ones each with the watermark of what stands before them.
+struct LogReplayTest : testing::Test {
+  LogReplayTest() {
+    for (std::size_t i = 0; i < 3; ++i) frames[i] = segment.events(3 * i + 1, 3 * i + 3);
+    input.directory = kDirectory;
+  }
+  /// With a ring that is whole and holds nothing: what is not in the log was never written.
+  void write_segment() {
+    put_file(disk, kSegmentPath, segment.bytes);
+    write_ring(7, 6);
+  }
+  /// A ring, whole, with `first` to `last`.
+  void write_ring(Sequence first, Sequence last) {
+    RingBytes ring;
+    ring.slot(1, 0, first - 1);
+    for (Sequence s = first; s <= last; ++s) ring.push(s, event_of(s));
+    ring.acknowledge();
+    put_file(disk, kRingPath, ring.bytes);
+  }
+  void hurt_payload_of(Sequence sequence) {
+    const std::size_t at = segment.bytes.find(event_of(sequence));
+    ASSERT_NE(at, std::string::npos);
+    segment.bytes.replace(at, 8, "\x5a\x5a\x5a\x5a\x5a\x5a\x5a\x5a");
+  }
+  LogReplay replay() {
+    applied.clear();
+    Result<LogReplay> out = replay_log(disk, input, [&](std::span<const WalRecord> events, Attempts*) {
+      for (const WalRecord& record : events) {
+        EXPECT_EQ(record.event, event_of(record.sequence));
+        applied.push_back(record.sequence);
+      }
+    });
+    EXPECT_TRUE(out.ok()) << out.status().to_string();
+    // What log_replay.h promises of every log.
+    EXPECT_EQ(out->persist.size(), out->last - out->proven);
+    for (std::size_t i = 0; i < out->persist.size(); ++i) {
+      const auto& [sequence, event] = out->persist[i];
+      EXPECT_EQ(sequence, out->proven + 1 + i);
+      const bool was_applied = std::find(applied.begin(), applied.end(), sequence) != applied.end();
+      EXPECT_EQ(event, was_applied ? event_of(sequence) : std::string(EventBuilder().bytes())) << sequence;
+    }
+    return std::move(*out);
+  }
+  static std::vector<std::string> cases(const LogReplay& log) {
+    std::vector<std::string> names;
+    for (const RecoveryFinding& finding : log.findings) names.push_back(finding.case_name);
+    return names;
+  }
+
+  SimStorage disk;
+  SegmentBytes segment;
+  std::uint64_t frames[3] = {};
+  LogReplayInput input;
+  std::vector<Sequence> applied;
+};
+
+TEST_F(LogReplayTest, AWholeLog) {
+  write_segment();
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 9));
+  EXPECT_EQ(log.last, 9U);
+  EXPECT_EQ(log.proven, 6U);
+  EXPECT_EQ(log.store, kStore);
+  EXPECT_EQ(log.next_segment, 2U);
+  EXPECT_TRUE(log.lost.empty());
+}
+
+TEST_F(LogReplayTest, NoLogAtAll) {
+  const LogReplay log = replay();
+  EXPECT_EQ(log.last, 0U);
+  EXPECT_EQ(log.next_segment, 1U);
+  EXPECT_FALSE(log.store.has_value());
+  EXPECT_TRUE(log.lost.empty());
+  input.started_before = true;
+  const LogReplay gone = replay();
+  ASSERT_EQ(gone.lost.size(), 1U);
+  EXPECT_EQ(gone.lost[0].cause, "log_missing");
+  EXPECT_EQ(gone.lost[0].keys, DamageEntry::Keys::kAll);
+}
+
+// The ring goes with the start that made it: if only the hurt frame were left, the next start would have neither.
+TEST_F(LogReplayTest, WhatTheRingHealsIsWrittenAnewThoughItIsProvenDurable) {
+  hurt_payload_of(5);
+  write_segment();
+  write_ring(4, 9);
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 9));
+  EXPECT_THAT(cases(log), ElementsAre("frame_in_ring"));
+  EXPECT_EQ(log.healed_sum.events, 3U);
+  EXPECT_TRUE(log.lost.empty());
+  EXPECT_EQ(log.proven, 3U) << "the third frame's watermark proves 6, and must not count";
+}
+
+TEST_F(LogReplayTest, AHurtFrameIsLostByItsFootprint) {
+  hurt_payload_of(5);
+  write_segment();
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 7, 8, 9));
+  EXPECT_THAT(cases(log), ElementsAre("acked_frame_hurt_footprint"));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 4U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 6U);
+  EXPECT_EQ(log.lost[0].keys, DamageEntry::Keys::kHashes);
+  EXPECT_THAT(log.lost[0].hashes,
+              testing::UnorderedElementsAre(key_hash(1, "key4"), key_hash(1, "key5"), key_hash(1, "key6")));
+  ASSERT_EQ(log.set_aside.size(), 1U);
+  EXPECT_EQ(log.set_aside[0].entry.offset, frames[1]);
+}
+
+TEST_F(LogReplayTest, AMissingFrameIsLostByItsNumbers) {
+  std::fill_n(segment.bytes.begin() + static_cast<std::ptrdiff_t>(frames[1]), frames[2] - frames[1], '\0');
+  write_segment();
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 7, 8, 9));
+  EXPECT_THAT(cases(log), ElementsAre("acked_write_lost"));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 4U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 6U);
+  EXPECT_EQ(log.lost[0].keys, DamageEntry::Keys::kAll);
+}
+
+TEST_F(LogReplayTest, WhatIsKnownIsNotLostAgain) {
+  hurt_payload_of(5);
+  write_segment();
+  DamageMap known;
+  const LogReplay first = replay();
+  (void)known.add(first.lost.at(0));
+  input.known = &known;
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 7, 8, 9));
+  EXPECT_THAT(cases(log), ElementsAre("known_loss_frame"));
+  EXPECT_TRUE(log.lost.empty());
+  EXPECT_EQ(log.lost_sum.stretches, 0U);
+}
+
+TEST_F(LogReplayTest, TheSegmentThatASealNamesIsGone) {
+  segment.seal(10);
+  write_segment();
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 9));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 10U);
+  EXPECT_GE(log.last, 10U) << "new events are numbered above what may have been";
+}
+
+TEST_F(LogReplayTest, TheSegmentThatTheSnapshotKnowsIsGone) {
+  write_segment();
+  input.next_segment = 3;
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 9));
+  EXPECT_THAT(cases(log), ElementsAre("log_missing"));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 10U);
+}
+
+TEST_F(LogReplayTest, WhatOnlyTheRingHolds) {
+  write_segment();
+  write_ring(7, 14);
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 14));
+  EXPECT_TRUE(log.lost.empty());
+  EXPECT_EQ(log.proven, 6U);
+}
+
+TEST_F(LogReplayTest, ARingThatBeginsBehindTheLogTellsOfALoss) {
+  write_segment();
+  write_ring(11, 14);
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 10U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 10U);
+}
+
+TEST_F(LogReplayTest, SegmentsOfAStranger) {
+  write_segment();
+  input.store = StoreId{1, 2};
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre());
+  EXPECT_EQ(log.store, input.store);
+  EXPECT_THAT(cases(log), ElementsAre("unreadable_segment", "log_missing"));
+  ASSERT_EQ(log.set_aside.size(), 1U);
+  EXPECT_EQ(log.set_aside[0].entry.bytes, segment.bytes.size());
+  EXPECT_EQ(log.next_segment, 2U) << "its number is taken";
+}
+
+TEST_F(LogReplayTest, PointInTimeStopsBeforeTheLoss) {
+  hurt_payload_of(5);
+  write_segment();
+  input.stop_at_loss = true;
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 3));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].cause, kPointInTimeCause);
+  EXPECT_TRUE(log.lost[0].accepted);
+  EXPECT_EQ(log.lost[0].sequence_lo, 4U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 9U);
+  EXPECT_EQ(log.last, 9U);
+  EXPECT_EQ(log.lost_sum.events, 6U);
+  EXPECT_EQ(log.discarded_sum.events, 0U);
+  ASSERT_EQ(log.set_aside.size(), 2U);  // the hurt frame, and all that stands behind it
+  EXPECT_EQ(log.set_aside[0].entry.offset, frames[1]);
+  EXPECT_EQ(log.set_aside[1].entry.offset, frames[2]);
+  EXPECT_GE(log.set_aside[1].entry.offset + log.set_aside[1].entry.bytes, segment.end);
+}
+
+TEST_F(LogReplayTest, PointInTimeSetsAsideWhatOnlyTheRingHolds) {
+  hurt_payload_of(5);
+  write_segment();
+  write_ring(8, 14);
+  input.stop_at_loss = true;
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 3));
+  EXPECT_EQ(log.last, 14U);
+  const auto ring = std::find_if(log.set_aside.begin(), log.set_aside.end(),
+                                 [](const SetAside& aside) { return aside.entry.file == "wal/" + tail_name(kNonce); });
+  ASSERT_NE(ring, log.set_aside.end());
+  EXPECT_EQ(ring->entry.last_sequence, 14U);
+}
+
+// The given-up events stay given up, also where the log ends before the numbers that were: the next event must not get
+// one of them, or it would never be applied.
+TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
+  write_segment();
+  DamageMap known;
+  DamageEntry entry;
+  entry.sequence_lo = 4;
+  entry.sequence_hi = 20;
+  entry.cause = kPointInTimeCause;
+  entry.file = "wal";
+  entry.accepted = true;
+  (void)known.add(entry);
+  input.known = &known;
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 3));
+  EXPECT_EQ(log.last, 20U);
+  EXPECT_TRUE(log.lost.empty());
+}
+
+}  // namespace
+}  // namespace daruma
