@@ -256,6 +256,13 @@ TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
   EXPECT_EQ(applied, numbers(1, 3));
   EXPECT_EQ(log.last, 20U);
   EXPECT_TRUE(log.lost.empty());
+
+  ASSERT_TRUE(disk.remove(kSegmentPath).ok());
+  ASSERT_TRUE(disk.remove(kRingPath).ok());
+  input.store = kStore;
+  input.snapshot_sequence = 3;
+  input.started_before = true;
+  EXPECT_EQ(replay().last, 20U) << "without any log";
 }
 
 }  // namespace
