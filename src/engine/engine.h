@@ -91,7 +91,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   friend struct View::State;
   Engine(std::string directory, Options options, const Environment& environment);
 
-  // open.cc: before any other thread knows of the engine
+  // open.cc, and the passes in open_*.cc: before any other thread knows of the engine
   struct Start;
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status lock_to_write();

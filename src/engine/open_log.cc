@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The passes "replay", "set aside" and "start log": from the log as it was found to one that takes writes.
+//
+// What must stay true: evidence is in quarantine before the damage is in a manifest, and there before the log moves on;
+// each step publishes something whole.
+#include <algorithm>
+#include <cstdio>
+
+#include "base/status_macros.h"
+#include "engine/start.h"
+#include "snapshot/retention.h"
+
+namespace daruma {
+namespace {
+
+constexpr std::uint64_t kSetAsideBytes = 16 << 20;  // most bytes of one quarantine entry
+
+/// Bytes that the device refuses stay zero: what it does give is kept.
+void read_what_can_be_read(File& file, std::uint64_t offset, std::string& bytes) {
+  if (Result<std::size_t> got = file.read(offset, bytes); got.ok()) return bytes.resize(*got);
+  for (std::size_t at = 0; at < bytes.size(); at += kSectorBytes) {
+    const std::size_t size = std::min(kSectorBytes, bytes.size() - at);
+    if (!file.read(offset + at, std::span(bytes.data() + at, size)).ok()) std::fill_n(bytes.data() + at, size, '\0');
+  }
+}
+
+std::string hex(const StoreId& id) {
+  char text[33];
+  std::snprintf(text, sizeof text, "%016llx%016llx", static_cast<unsigned long long>(id.high),
+                static_cast<unsigned long long>(id.low));
+  return text;
+}
+
+}  // namespace
+
+Status Engine::replay(Start& start) {
+  LogReplayInput input;
+  input.directory = directory_;
+  if (start.catalogue.store) input.store = start.catalogue.store;
+  input.snapshot_sequence = snapshot_sequence_;
+  for (const Manifest& manifest : generations_)
+    input.snapshot_durable = std::max(input.snapshot_durable, manifest.durable_sequence);
+  input.known = &start.damage;
+  if (!generations_.empty()) input.next_segment = generations_.front().next_segment;
+  input.started_before = start.had_log;
+  input.attempts_directory = directory_ + "/recoveries";
+  input.note_attempts = !options_.read_only && options_.recovery_policy != RecoveryPolicy::kRefuse;
+  input.stop_at_loss = options_.recovery_policy == RecoveryPolicy::kPointInTime;
+  if (options_.on_recovery_progress) {
+    input.on_progress = [this](std::uint64_t done, std::uint64_t total) {
+      options_.on_recovery_progress({"replay", done, total});
+    };
+  }
+  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input,
+                                          [this](std::span<const WalRecord> events, Attempts* at_hand)
+                                              NO_THREAD_SAFETY_ANALYSIS { apply(events, at_hand); }));
+  LogReplay& log = start.log;
+  start.pass_bytes = log.bytes_read;
+  start.found_anything = start.found_anything || log.store.has_value();
+  if (log.store) {
+    store_id_ = *log.store;
+  } else if (!start.catalogue.store) {
+    store_id_ = {random_.next(), random_.next()};
+    start.report.created = true;
+  }
+  last_ = log.last;
+  visible_.store(last_, std::memory_order_release);
+  RecoveryReport& report = start.report;
+  report.store = hex(store_id_);
+  report.same_boot = log.same_boot;
+  report.snapshot_sequence = snapshot_sequence_;
+  report.durable_mark = log.proven;
+  report.last_sequence = log.last;
+  report.files += log.files;
+  report.bytes_read += log.bytes_read;
+  report.bytes_replayed = log.bytes_replayed;
+  report.events_replayed = log.events_replayed;
+  report.discarded = log.discarded_sum;
+  report.healed = log.healed_sum;
+  report.lost.stretches += log.lost_sum.stretches;
+  report.lost.events += log.lost_sum.events;
+  report.lost.bytes += log.lost_sum.bytes;
+  report.findings.insert(report.findings.end(), log.findings.begin(), log.findings.end());
+  if (!report.clean() && options_.recovery_policy == RecoveryPolicy::kRefuse) {
+    const auto lost = std::find_if(report.findings.begin(), report.findings.end(), [](const RecoveryFinding& finding) {
+      const bool hurt = finding.verdict == "corrupt" || finding.verdict == "undecided" || finding.verdict == "poisoned";
+      return hurt && finding.first_sequence != 0 && finding.action != "step_over";
+    });
+    const RecoveryFinding& first = lost != report.findings.end() ? *lost : report.findings.front();
+    return {Code::kDataLoss,
+            "acknowledged data is damaged, and the policy is to refuse: " + first.case_name,
+            {.file = directory_ + "/" + first.file, .offset = first.offset, .sequence = first.first_sequence},
+            "nothing was changed; open with RecoveryPolicy::kServe to serve what is whole"};
+  }
+  return {};
+}
+
+/// Copies what could not be used into quarantine.
+void Engine::set_aside(Start& start) {
+  for (const Generation& generation : start.catalogue.generations) {
+    if (generation.rejected.ok()) continue;
+    QuarantineEntry entry;
+    entry.case_name = "rejected_manifest";
+    entry.file = "snapshots/" + generation.name;
+    entry.bytes = generation.file_bytes;
+    entry.verdict = "corrupt";
+    start.log.set_aside.push_back({std::move(entry), std::nullopt});
+  }
+  Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
+  for (SetAside& aside : start.log.set_aside) {
+    start.pass_bytes += aside.contents ? aside.contents->size() : aside.entry.bytes;
+    aside.entry.wall_ns = clock_.wall_ns();
+    if (aside.contents) {
+      const QuarantineEntry kept = quarantine.put(aside.entry, *aside.contents);
+      for (RecoveryFinding& finding : start.report.findings) {
+        if (finding.file == kept.file && finding.first_sequence == kept.first_sequence) finding.quarantine_id = kept.id;
+      }
+      continue;
+    }
+    Result<std::unique_ptr<File>> file = storage_->open(directory_ + "/" + aside.entry.file, OpenMode::kRead);
+    for (std::uint64_t done = 0; done < aside.entry.bytes && file.ok();) {
+      QuarantineEntry part = aside.entry;
+      part.offset += done;
+      std::string bytes(std::min(part.bytes - done, kSetAsideBytes), '\0');
+      done += bytes.size();
+      read_what_can_be_read(**file, part.offset, bytes);
+      const QuarantineEntry kept = quarantine.put(std::move(part), bytes);
+      for (RecoveryFinding& finding : start.report.findings) {
+        if (finding.file == kept.file && finding.offset == kept.offset) finding.quarantine_id = kept.id;
+      }
+    }
+  }
+}
+
+/// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
+Status Engine::set_damage(Start& start) {
+  if (!options_.read_only) set_aside(start);
+  const DamageMap before = start.damage;
+  for (const DamageEntry& entry : start.log.lost) {
+    const std::uint64_t id = start.damage.add(entry);
+    if (entry.accepted) (void)start.damage.accept(id);
+    for (RecoveryFinding& finding : start.report.findings) {
+      if (finding.first_sequence == entry.sequence_lo && finding.damage_id == 0) finding.damage_id = id;
+    }
+  }
+  if (!start.damage.entries().empty()) {  // accepted ones too: the next checkpoint must pass them on
+    auto state = std::make_shared<State>(*current_);
+    state->damage = std::make_shared<const DamageMap>(start.damage);
+    publish_state(std::move(state));
+  }
+  if (options_.recovery_policy == RecoveryPolicy::kReadOnly && !start.damage.empty()) read_only_ = true;
+  start.report.read_only = read_only_ || options_.read_only;
+  if (options_.read_only) return {};
+  // A generation that is missing or hurt is healed by publishing the next one.
+  bool hurt = start.no_generation;
+  for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {
+    hurt = hurt || !start.catalogue.generations[i].rejected.ok() || !start.catalogue.generations[i].damaged.empty();
+  }
+  if (!hurt && start.damage == before) return {};
+
+  Manifest next = next_generation();
+  next.sequence = snapshot_sequence_;
+  next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
+  next.next_segment = std::max(next.next_segment, start.log.next_segment);
+  next.runs = start.runs;
+  next.damage.clear();
+  start.damage.encode(next.damage);
+  start.pass_bytes += next.damage.size();
+  return publish_generation(std::move(next));
+}
+
+Status Engine::start_log(Start& start) {
+  LogReplay& log = start.log;
+  std::vector<WalRecord> persist;
+  persist.reserve(log.persist.size());
+  for (const auto& [sequence, event] : log.persist) {
+    persist.push_back({sequence, event});
+    start.pass_bytes += event.size();
+  }
+  WalCreate create;
+  create.directory = directory_;
+  create.store = store_id_;
+  create.next_segment = log.next_segment;
+  for (const Manifest& manifest : generations_)
+    create.next_segment = std::max(create.next_segment, manifest.next_segment);
+  create.start_sequence = log.proven + 1;
+  create.predecessor = log.predecessor;
+  create.persist = persist;
+  create.older_segments = log.segments;
+  WalOptions options;
+  options.segment_bytes = options_.segment_bytes;
+  options.ring_bytes = options_.ring_bytes;
+  DARUMA_TRY_ASSIGN(wal_, WalWriter::create(storage_, options, create, clock_, random_));
+  log.persist.clear();
+  return {};
+}
+
+}  // namespace daruma
