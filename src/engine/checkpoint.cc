@@ -35,7 +35,7 @@ Status Engine::checkpoint() { return checkpoint_if(&Engine::always); }
 
 /// `due` is asked again once the lock is held: whoever had it may have done the work.
 Status Engine::checkpoint_if(bool (Engine::*due)() const) {
-  if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
+  DARUMA_TRY(may_write());
   CheckpointInfo info;
   const std::int64_t began = clock_.monotonic_ns();
   {

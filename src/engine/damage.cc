@@ -59,7 +59,7 @@ std::vector<DamageInfo> Engine::damage() const {
 
 /// Durable in a manifest before any read answers from what is left.
 Status Engine::accept_damage(std::uint64_t id) {
-  if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
+  DARUMA_TRY(may_write());
   MutexLock lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
   DamageMap damage;

@@ -96,6 +96,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status lock_to_write();
   Status lock_to_read();
+  [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
+  bool serve_without_log(Start& start, const Status& why);
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
@@ -109,6 +111,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc
+  [[nodiscard]] Status may_write() const;
   Status check_batch(const Batch& batch) const;
   Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
   /// `at_hand`: of a replay, told of each event before it is applied.
@@ -175,6 +178,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<Sequence> visible_{0};
   std::atomic<std::uint64_t> memtable_bytes_{0};
   std::atomic<bool> read_only_{false};
+  Status no_writes_;  // why this start could not begin a log; set by recovery only
 
   Mutex write_mutex_;
   Random random_ GUARDED_BY(write_mutex_);

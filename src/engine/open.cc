@@ -58,7 +58,7 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
   std::shared_ptr<Engine> engine(new Engine(directory, options, environment));
   Start start;
   DARUMA_TRY(engine->recover(start));
-  if (environment.threads && !options.read_only) {
+  if (environment.threads && engine->wal_) {
     engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
     engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
   }
@@ -94,17 +94,32 @@ Status Engine::recover(Start& start) {
   DARUMA_TRY(pass("choose snapshot", [&] { return choose_snapshot(start); }));
   DARUMA_TRY(pass("open runs", [&] { return open_runs(start); }));
   DARUMA_TRY(pass("replay", [&] { return replay(start); }));
-  DARUMA_TRY(pass("set aside", [&] { return set_damage(start); }));
-  if (!options_.read_only) {
-    DARUMA_TRY(pass("start log", [&] { return start_log(start); }));
-    DARUMA_TRY(pass("tidy", [&] { return tidy(start); }));
+  Status written = pass("set aside", [&] { return set_damage(start); });
+  if (written.ok()) written = no_writes_;
+  if (written.ok() && !options_.read_only) written = pass("start log", [&] { return start_log(start); });
+  if (!written.ok() && !serve_without_log(start, written)) return written;
+  if (wal_) {
+    const Status tidied = pass("tidy", [&] { return tidy(start); });
+    if (tidied.is(Code::kAborted)) return tidied;
+    tell_background("checkpoint", tidied);  // which does the same work
   }
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - began;
   start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
+  if (!no_writes_.ok()) start.report.outcome += ": " + no_writes_.to_string();
   if (options_.read_only) return {};
-  if (start.log.attempts) start.log.attempts->finish();
+  if (start.log.attempts && wal_) start.log.attempts->finish();
   write_report(start);
   return {};
+}
+
+/// What cannot be written can still be read: everything that replay found is in memory, and all that it came from stays
+/// on disk as it was, for the next start. False for what no degraded store can help: a crash, or nothing to serve.
+bool Engine::serve_without_log(Start& start, const Status& why) {
+  if (why.is(Code::kAborted) || start.report.created) return false;
+  no_writes_ = why;
+  read_only_ = start.report.read_only = true;
+  tell_background("start", why);
+  return true;
 }
 
 Status Engine::lock_to_write() {
@@ -115,11 +130,20 @@ Status Engine::lock_to_write() {
   DARUMA_TRY(storage_->make_directory(directory_));
   DARUMA_TRY_ASSIGN(lock_, storage_->lock(directory_ + "/lock"));
   for (const char* room : {"wal", "runs", "snapshots", "quarantine", "recoveries"}) {
-    DARUMA_TRY(storage_->make_directory(directory_ + "/" + room));
+    Status made = storage_->make_directory(directory_ + "/" + room);
+    if (made.is(Code::kAborted)) return made;
+    // Without the last two a start keeps less evidence, and goes on.
+    const bool needed = room != std::string_view("quarantine") && room != std::string_view("recoveries");
+    if (needed && no_writes_.ok()) no_writes_ = std::move(made);
   }
-  DARUMA_TRY(storage_->sync_directory(directory_));
   const std::size_t slash = directory_.find_last_of('/');
-  return storage_->sync_directory(slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash));
+  const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
+  for (const std::string& directory : {directory_, parent}) {
+    Status synced = storage_->sync_directory(directory);
+    if (synced.is(Code::kAborted)) return synced;
+    if (no_writes_.ok()) no_writes_ = std::move(synced);
+  }
+  return {};
 }
 
 /// A store without a lock file is a copy that nobody has opened yet: nobody can be writing it through us.

@@ -135,7 +135,7 @@ void Engine::set_aside(Start& start) {
 
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
 Status Engine::set_damage(Start& start) {
-  if (!options_.read_only) set_aside(start);
+  if (!looks_only()) set_aside(start);
   const DamageMap before = start.damage;
   for (const DamageEntry& entry : start.log.lost) {
     const std::uint64_t id = start.damage.add(entry);
@@ -151,7 +151,7 @@ Status Engine::set_damage(Start& start) {
   }
   if (options_.recovery_policy == RecoveryPolicy::kReadOnly && !start.damage.empty()) read_only_ = true;
   start.report.read_only = read_only_ || options_.read_only;
-  if (options_.read_only) return {};
+  if (looks_only()) return {};
   // A generation that is missing or hurt is healed by publishing the next one.
   bool hurt = start.no_generation;
   for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {

@@ -24,8 +24,15 @@ bool erased_later(const auto& operations, std::size_t i, auto is_range) {
 
 }  // namespace
 
-Status Engine::check_batch(const Batch& batch) const {
+Status Engine::may_write() const {
   if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
+  if (no_writes_.ok()) return {};
+  return {Code::kReadOnly, "this start could not begin a log, so it serves reads only: " + no_writes_.message(),
+          no_writes_.where(), "mend that, then open the store again"};
+}
+
+Status Engine::check_batch(const Batch& batch) const {
+  DARUMA_TRY(may_write());
   if (read_only_.load(std::memory_order_relaxed)) {
     return {Code::kReadOnly,
             "the store was opened read-only because acknowledged data is damaged",

@@ -74,11 +74,13 @@ Status LogReplayer::find_segments() {
     if (const std::optional<std::uint64_t> nonce = parse_tail_name(entry.name)) rings_.push_back(*nonce);
     const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
     if (!number) continue;
+    out_.next_segment = std::max(out_.next_segment, *number + 1);
+    if (entry.is_directory) continue;  // not ours; its name is taken
+    next_found_ = std::max(next_found_, *number + 1);
     Found found;
     found.number = *number;
     found.path = input_.directory + "/wal/" + entry.name;
     found.file_bytes = entry.bytes;
-    out_.next_segment = std::max(out_.next_segment, *number + 1);
     ++out_.files;
     Result<std::unique_ptr<File>> file = storage_.open(found.path, OpenMode::kRead);
     found.unreadable = file.status();
@@ -409,7 +411,7 @@ void LogReplayer::finish() {
   }
   // The newest log file is gone: it, and only it, could hold more than anything tells of.
   const bool none = segments_.empty() && input_.started_before;
-  const bool missing = input_.next_segment > 1 && out_.next_segment < input_.next_segment;
+  const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;
   const bool ring_tells = !named && tail_.status.ok() && tail_.mark_known && tail_.whole;
   if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || none || missing)) {
     lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),

@@ -88,6 +88,7 @@ class LogReplayer {
   const std::uint64_t boot_;
   LogReplay out_;
   std::vector<Found> segments_;
+  std::uint64_t next_found_ = 1;                         ///< above the number of every segment that is there
   std::vector<std::uint64_t> rings_;                     // nonces, by name
   std::vector<std::pair<Sequence, Sequence>> given_up_;  // by earlier starts: not applied, whatever the log holds
   TailScan tail_;
@@ -98,10 +99,10 @@ class LogReplayer {
   std::vector<WalRecord> admitted_;  // of the frame being taken
   Sequence persist_from_ = 0;        // proven or not; 0: only what is not
   bool ended_ = false;
-  bool stopped_at_loss_ = false;  ///< RecoveryPolicy::kPointInTime met one
-  bool newest_lost_ = false;      ///< the newest segment is there and has no header
+  bool stopped_at_loss_ = false;         ///< RecoveryPolicy::kPointInTime met one
+  bool newest_lost_ = false;             ///< the newest segment is there and has no header
   std::uint64_t stopped_at_offset_ = 0;  ///< end of what has been set aside of that segment
-  Sequence highest_seen_ = 0;  // of any event, applied or not
+  Sequence highest_seen_ = 0;            // of any event, applied or not
   std::uint64_t total_bytes_ = 0, done_bytes_ = 0, told_bytes_ = 0;
   // where the event at hand stands
   std::string file_;
