@@ -7,11 +7,18 @@
 // acknowledged.
 #include "engine/engine.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <filesystem>
 #include <stdexcept>
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include "base/random.h"
+#include "io/posix_storage.h"
 #include "recovery/quarantine.h"
 
 namespace daruma {
@@ -382,6 +389,50 @@ TEST(EngineBreaker, DeathsAtDifferentEventsDoNotAddUp) {
   const Store store = world.must_open();
   EXPECT_EQ(answer(store, "killer"), Code::kOk);
   EXPECT_TRUE(store.damage().empty());
+}
+
+// The same with processes that really die: the note must outlive each of them.
+TEST(EngineBreaker, ProcessesThatAbort) {
+  const std::string directory = testing::TempDir() + "daruma_breaker_" + std::to_string(::getpid());
+  ManualClock clock;
+  const auto open = [&](std::function<void(Sequence)> before_apply) {
+    Environment environment;
+    environment.storage = make_posix_storage();
+    environment.clock = &clock;
+    environment.seed = entropy_seed();
+    environment.threads = false;
+    environment.before_apply = std::move(before_apply);
+    return Engine::open_store(directory, small(), environment);
+  };
+  Sequence killer = 0;
+  {
+    Result<Store::Opened> opened = open({});
+    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+    ASSERT_TRUE(opened->store.create_keyspace("k").ok());
+    EXPECT_TRUE(put(opened->store, "before"));
+    EXPECT_TRUE(put(opened->store, "killer"));
+    killer = opened->store.view().sequence();
+    EXPECT_TRUE(put(opened->store, "behind"));
+  }
+  for (int deaths = 0; deaths < 3; ++deaths) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      (void)open([&](Sequence sequence) {
+        if (sequence == killer) ::raise(SIGKILL);
+      });
+      ::_exit(0);
+    }
+    int state = 0;
+    ASSERT_EQ(::waitpid(child, &state, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(state)) << "the event was not applied in start " << deaths;
+  }
+  {
+    const Result<Store::Opened> opened = open({});
+    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+    EXPECT_EQ(answer(opened->store, "killer"), Code::kDataLoss);
+    expect_all(opened->store, {"before", "behind"}, Code::kOk);
+  }
+  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

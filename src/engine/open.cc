@@ -99,7 +99,7 @@ Status Engine::recover(Start& start) {
   if (written.ok() && !options_.read_only) written = pass("start log", [&] { return start_log(start); });
   if (!written.ok() && !serve_without_log(start, written)) return written;
   if (wal_) {
-    const Status tidied = pass("tidy", [&] { return tidy(start); });
+    Status tidied = pass("tidy", [&] { return tidy(start); });
     if (tidied.is(Code::kAborted)) return tidied;
     tell_background("checkpoint", tidied);  // which does the same work
   }
