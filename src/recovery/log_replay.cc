@@ -110,12 +110,13 @@ Status LogReplayer::find_segments() {
     segments_.push_back(std::move(found));
   }
   Sequence lowest = 0;
-  for (auto segment = segments_.rbegin(); segment != segments_.rend(); ++segment) {
-    segment->successor_start = lowest;
-    if (segment->header && (lowest == 0 || segment->header->start_sequence < lowest))
-      lowest = segment->header->start_sequence;
-    if (lowest == 0 || lowest > input_.snapshot_sequence + 1 || segment->successor_start == 0)
-      total_bytes_ += segment->file_bytes;
+  for (std::size_t i = segments_.size(); i-- > 0;) {
+    Found& segment = segments_[i];
+    segment.successor_start = lowest;
+    if (segment.header && (lowest == 0 || segment.header->start_sequence < lowest))
+      lowest = segment.header->start_sequence;
+    if (lowest == 0 || lowest > input_.snapshot_sequence + 1 || segment.successor_start == 0)
+      total_bytes_ += segment.file_bytes;
   }
   return {};
 }
