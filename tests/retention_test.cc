@@ -102,8 +102,8 @@ TEST(Retention, AMarkerStaysUntilEverythingItSaysIsSaidElsewhere) {
   EXPECT_EQ(markers_to_drop({{marker, 6}, {compacted(4, {}), 1}}, {4, 5}), Numbers{}) << "an older job proves nothing";
 }
 
-/// A life of flushes and compactions on a disk that loses power: whatever subset of the removals survives, the runs alone give the
-/// newest generation's state again.
+/// A life of flushes and compactions on a disk that loses power: whatever subset of the removals survives, the runs
+/// alone give the newest generation's state again.
 TEST(Retention, NothingSupersededComesBackWhateverAPowerCutKeeps) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -153,7 +153,8 @@ TEST(Retention, NothingSupersededComesBackWhateverAPowerCutKeeps) {
       const std::set<std::uint64_t> now = on_disk();
       std::vector<PlacedRun> placed;
       for (const RunInfo& run : live) placed.push_back({run, run.level});
-      for (const std::uint64_t gone : markers_to_drop(placed, now)) std::erase_if(live, [&](const RunInfo& r) { return r.number == gone; });
+      for (const std::uint64_t gone : markers_to_drop(placed, now))
+        std::erase_if(live, [&](const RunInfo& r) { return r.number == gone; });
       kept.insert(kept.begin(), generation(kept.front().number + 1, sequence, live));
       if (kept.size() > kGenerationsKept) kept.pop_back();
       if (random.one_in(6)) pinned = {live[random.below(live.size())].number};
@@ -168,7 +169,8 @@ TEST(Retention, NothingSupersededComesBackWhateverAPowerCutKeeps) {
       for (int subset = 0; subset < 6; ++subset) {
         std::vector<RunInfo> left;
         for (const RunInfo& run : in.runs_on_disk) {
-          const bool removing = std::find(plan.remove_runs.begin(), plan.remove_runs.end(), run.number) != plan.remove_runs.end();
+          const bool removing =
+              std::find(plan.remove_runs.begin(), plan.remove_runs.end(), run.number) != plan.remove_runs.end();
           if (!removing || random.one_in(2)) left.push_back(run);
         }
         const RebuiltState state = rebuild_from_runs(left);
@@ -180,7 +182,8 @@ TEST(Retention, NothingSupersededComesBackWhateverAPowerCutKeeps) {
         const auto by_number = [](const PlacedRun& a, const PlacedRun& b) { return a.info.number < b.info.number; };
         std::sort(want.begin(), want.end(), by_number);
         ASSERT_EQ(got.size(), want.size()) << "job " << job;
-        for (std::size_t i = 0; i < got.size(); ++i) ASSERT_EQ(got[i].info.number, want[i].info.number) << "job " << job;
+        for (std::size_t i = 0; i < got.size(); ++i)
+          ASSERT_EQ(got[i].info.number, want[i].info.number) << "job " << job;
         ASSERT_EQ(state.sequence, sequence);
         ASSERT_TRUE(state.gaps.empty());
       }

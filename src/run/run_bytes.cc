@@ -24,9 +24,7 @@ ParityReader RunBytes::parity_reader() {
   return {place_, *layout_, [this](std::uint64_t sector, std::span<char> out) { return read_sector(sector, out); }};
 }
 
-std::uint64_t RunBytes::body_bytes() const {
-  return layout_ ? layout_->data_sectors * kSectorBytes : file_bytes_;
-}
+std::uint64_t RunBytes::body_bytes() const { return layout_ ? layout_->data_sectors * kSectorBytes : file_bytes_; }
 
 Result<std::string_view> RunBytes::view(std::uint64_t offset, std::uint64_t bytes) {
   if (offset > file_bytes_ || bytes > file_bytes_ - offset) {
