@@ -303,7 +303,8 @@ TEST_P(EngineDamageTest, EachSector) {
     Kind kind;
   };
   std::vector<Place> places;
-  for (const auto& [path, bytes] : files_of(*past_.disk)) {
+  for (const auto& [path, size] : files_of(*past_.disk)) {
+    const std::uint64_t bytes = size;  // the lambda below needs a variable
     const std::string all = *read_whole(*past_.disk, path, std::uint64_t{1} << 30);
     for (std::uint64_t at = 0; at < bytes; at += 4096) {
       // Runs of zeros (what is preallocated) are all alike: their first sector stands for them.
