@@ -238,20 +238,22 @@ bool Demonstration::say_what_happened(const RecoveryReport& report) {
     stage_.say("  discarded  " + with_commas(report.discarded.bytes) +
                " bytes of a write that had only begun. Nobody had been told that it was done");
   }
-  if (report.clean()) {
-    stage_.say("  lost       nothing");
-    stage_.say("  set aside  nothing");
-  }
+  if (report.clean()) stage_.say("  lost       nothing");
+  bool anything_kept = false;
   for (const RecoveryFinding& finding : report.findings) {
     if (finding.quarantine_id.empty()) continue;
-    stage_.say("  lost       write " + with_commas(finding.first_sequence) +
-               ": it had been acknowledged, and its bytes no longer match their checksum");
+    anything_kept = true;
+    if (finding.verdict != "torn") {
+      stage_.say("  lost       write " + with_commas(finding.first_sequence) +
+                 ": it had been acknowledged, and its bytes no longer match their checksum");
+    }
     stage_.say("  set aside  " + with_commas(finding.bytes) + " bytes as they were found, in quarantine/" +
                finding.quarantine_id + ".bytes");
     std::error_code error;
     const auto kept = std::filesystem::file_size(store_ + "/quarantine/" + finding.quarantine_id + ".bytes", error);
     held = held && !error && kept == finding.bytes;
   }
+  if (!anything_kept) stage_.say("  set aside  nothing");
   stage_.say("  took       " + milliseconds(report.total_ns));
   return held;
 }
