@@ -260,16 +260,12 @@ void LogReplayer::lost_header(const Found& segment) {
   finding.verdict = "corrupt";
   finding.action = "judged_by_its_neighbours";
   finding.detail = segment.unreadable.to_string();
-  out_.findings.push_back(std::move(finding));
   if (segment.file_bytes > 0) {
-    QuarantineEntry aside;
-    aside.case_name = "unreadable_segment";
-    aside.file = relative(segment.number);
-    aside.bytes = segment.file_bytes;
-    aside.first_sequence = out_.last + 1;
-    aside.verdict = "corrupt";
+    QuarantineEntry aside = evidence(finding);
+    aside.first_sequence = out_.last + 1;  // the first that it may have held
     out_.set_aside.push_back({std::move(aside), std::nullopt});
   }
+  out_.findings.push_back(std::move(finding));
   if (ended_) return;
   if (segment.successor_start > out_.last + 1) {
     lose_unlogged(out_.last + 1, segment.successor_start - 1, relative(segment.number),
@@ -467,23 +463,16 @@ void LogReplayer::give_up_behind_the_gap() {
 void LogReplayer::set_aside_behind_the_gap(const Found& segment, std::uint64_t from, const SegmentScan& scan) {
   const std::uint64_t end = std::max({scan.end_offset, scan.later_trace_end, from});
   if (end == from) return;
-  QuarantineEntry aside;
-  aside.case_name = kPointInTimeCause;
-  aside.file = relative(segment.number);
-  aside.offset = from;
-  aside.bytes = end - from;
-  aside.first_sequence = out_.last + 1;
-  aside.verdict = "corrupt";
   RecoveryFinding finding;
-  finding.case_name = aside.case_name;
-  finding.file = aside.file;
-  finding.offset = aside.offset;
-  finding.bytes = aside.bytes;
-  finding.first_sequence = aside.first_sequence;
+  finding.case_name = kPointInTimeCause;
+  finding.file = relative(segment.number);
+  finding.offset = from;
+  finding.bytes = end - from;
+  finding.first_sequence = out_.last + 1;
   finding.verdict = "corrupt";
   finding.action = "set_aside_behind_the_gap";
+  out_.set_aside.push_back({evidence(finding), std::nullopt});
   out_.findings.push_back(std::move(finding));
-  out_.set_aside.push_back({std::move(aside), std::nullopt});
   ++out_.lost_sum.stretches;
   out_.lost_sum.bytes += end - from;
 }

@@ -74,6 +74,8 @@ class LogReplayer {
   void judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last);
   [[nodiscard]] StretchFacts facts_of(const Found& segment, const SegmentScan& scan, const Met& met,
                                       Sequence known_last) const;
+  /// What quarantine keeps of a finding.
+  [[nodiscard]] static QuarantineEntry evidence(const RecoveryFinding& finding);
   /// An event that verifies and cannot be used.
   void poison(Sequence sequence, std::string_view event, Payload payload, std::string_view frame_footprint,
               const Status& why);

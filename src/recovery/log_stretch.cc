@@ -5,9 +5,8 @@
 #include "recovery/log_replayer.h"
 
 namespace daruma {
-namespace {
 
-QuarantineEntry evidence(const RecoveryFinding& finding) {
+QuarantineEntry LogReplayer::evidence(const RecoveryFinding& finding) {
   QuarantineEntry aside;
   aside.case_name = finding.case_name;
   aside.file = finding.file;
@@ -19,8 +18,6 @@ QuarantineEntry evidence(const RecoveryFinding& finding) {
   aside.proof = finding.proof;
   return aside;
 }
-
-}  // namespace
 
 StretchFacts LogReplayer::facts_of(const Found& segment, const SegmentScan& scan, const Met& met,
                                    Sequence known_last) const {

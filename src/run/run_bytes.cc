@@ -63,9 +63,7 @@ Status RunBytes::fill_healed(std::uint64_t begin, std::span<char> out) {
     const std::uint64_t sector = (begin + at) / kSectorBytes;
     const std::span<char> part = out.subspan(at, kSectorBytes);
     if (sector < layout_->data_sectors) {
-      const SectorState state = parity_->fetch(sector, part);
-      healed_sectors_ += state == SectorState::kHealed;
-      if (state != SectorState::kLost) continue;
+      if (parity_->fetch(sector, part) != SectorState::kLost) continue;
     }
     // Lost, or not of the body: as it stands, for whatever in it still verifies on its own.
     if (!read_sector(sector, part)) {

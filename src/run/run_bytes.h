@@ -33,8 +33,6 @@ class RunBytes {
   [[nodiscard]] std::uint64_t body_bytes() const;
   [[nodiscard]] const std::optional<ParityLayout>& layout() const { return layout_; }
   [[nodiscard]] const std::string& path() const { return file_.path(); }
-  /// Sectors given out that did not verify as read and were put together from their stripes.
-  [[nodiscard]] std::uint64_t healed_sectors() const { return healed_sectors_; }
   /// One sector past the page cache, reading ahead when they are asked for in order; false when the device refuses it.
   bool read_sector(std::uint64_t sector, std::span<char> out);
   [[nodiscard]] ParityReader parity_reader();
@@ -49,7 +47,6 @@ class RunBytes {
   const From from_;
   const std::optional<ParityLayout> layout_;
   std::optional<ParityReader> parity_;
-  std::uint64_t healed_sectors_ = 0;
   AlignedBuffer ahead_;  ///< of read_sector: sectors [ahead_begin_, ahead_end_)
   std::uint64_t ahead_begin_ = 0;
   std::uint64_t ahead_end_ = 0;

@@ -77,8 +77,6 @@ class RunReader {
     RunInfo info;
     std::uint64_t bytes = 0;    ///< read
     std::uint64_t entries = 0;  ///< that verified
-    /// Parity can give back everything in `findings`.
-    bool healable = false;
     [[nodiscard]] bool ok() const { return findings.empty(); }
     /// Ok, or the first finding.
     [[nodiscard]] Status status() const { return ok() ? Status() : findings.front().status; }

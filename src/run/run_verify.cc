@@ -237,10 +237,10 @@ void check_parity(RunBytes& bytes, const RunContents& c, RunReader::Verified& ou
     const bool healed = damage.state == SectorState::kHealed;
     found.push_back({RunFault::kParity, run_damage("sector does not verify", bytes.path(), at), std::nullopt, healed});
   }
-  out.healable =
+  const bool healable =
       !found.empty() && std::all_of(found.begin(), found.end(), [](const RunFinding& f) { return f.healed; });
   // What the other checks found is told in better words; sectors that nothing else looks at are told here.
-  for (RunFinding& finding : out.findings) finding.healed = out.healable;
+  for (RunFinding& finding : out.findings) finding.healed = healable;
   if (out.findings.empty()) {
     out.findings = std::move(found);
   } else {

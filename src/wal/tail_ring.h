@@ -5,7 +5,8 @@
 //
 // What must stay true: an entry is overwritten only after the live slot, in the mapping, says that everything before
 // its successor is durable in the log; a reader therefore finds every event that is not yet durable. Positions are
-// logical and grow for ever; an entry lies at position modulo capacity and never wraps.
+// logical and grow for ever; an entry lies at position modulo capacity and never wraps. The head word is stored after
+// the entry and before anyone is told of it, so an entry missing below the head is damage and one above it is nobody's.
 #pragma once
 
 #include <memory>

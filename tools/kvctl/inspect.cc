@@ -104,6 +104,14 @@ std::string problem_text(const Context& context, const Problem& problem) {
                      problem.detail.empty() ? "" : ": ", encode(Encoding::kEscaped, problem.detail));
 }
 
+void tell_problems(const Context& context, const std::vector<Problem>& problems, Outcome& outcome) {
+  outcome.json["problems"] = Json::array();
+  for (const Problem& problem : problems) {
+    outcome.json["problems"].push_back(problem_json(problem));
+    outcome.text += problem_text(context, problem);
+  }
+}
+
 Status corruption(const std::vector<Problem>& problems, const std::string& directory) {
   const auto first = std::find_if(problems.begin(), problems.end(), counts);
   if (first == problems.end()) {

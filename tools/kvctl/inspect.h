@@ -39,6 +39,8 @@ struct Problem {
 };
 Json problem_json(const Problem& problem);
 std::string problem_text(const Context& context, const Problem& problem);
+/// Adds them to both forms of the outcome.
+void tell_problems(const Context& context, const std::vector<Problem>& problems, Outcome& outcome);
 /// Ok when none is corrupt or unreadable; else kCorruption with the place of the first such. kUnsupported when that is
 /// all.
 Status corruption(const std::vector<Problem>& problems, const std::string& directory);

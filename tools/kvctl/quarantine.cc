@@ -81,11 +81,7 @@ Result<Outcome> list(Context& context) {
   }
   if (rows.size() > 1) outcome.text = table_text(context, rows, {3, 4});
   const std::vector<Problem> problems = quarantine_problems(files, false);
-  outcome.json["problems"] = Json::array();
-  for (const Problem& problem : problems) {
-    outcome.json["problems"].push_back(problem_json(problem));
-    outcome.text += problem_text(context, problem);
-  }
+  tell_problems(context, problems, outcome);
   outcome.error = corruption(problems, files.directory());
   return outcome;
 }

@@ -236,11 +236,7 @@ Result<Outcome> list_reports(Context& context, const StoreFiles& files) {
                     count_text(report->discarded.events), count_text(report->lost.events), count_text(findings)});
   }
   if (rows.size() > 1) outcome.text = table_text(context, rows, {0, 3, 4, 5, 6, 7, 8});
-  outcome.json["problems"] = Json::array();
-  for (const Problem& problem : problems) {
-    outcome.json["problems"].push_back(problem_json(problem));
-    outcome.text += problem_text(context, problem);
-  }
+  tell_problems(context, problems, outcome);
   outcome.error = corruption(problems, files.directory());
   return outcome;
 }

@@ -147,11 +147,7 @@ Result<Outcome> verify(Context& context, const std::vector<std::uint64_t>& numbe
   outcome.json["runs"] = verified.files;
   outcome.json["bytes"] = verified.bytes;
   outcome.json["entries"] = verified.entries;
-  outcome.json["problems"] = Json::array();
-  for (const Problem& problem : problems) {
-    outcome.json["problems"].push_back(problem_json(problem));
-    outcome.text += problem_text(context, problem);
-  }
+  tell_problems(context, problems, outcome);
   outcome.text += fmt::format(
       "{} runs, {} entries, {} read: {}\n", verified.files, count_text(verified.entries), bytes_text(verified.bytes),
       problems.empty() ? "every byte as it was written" : fmt::format("{} problems", problems.size()));

@@ -82,11 +82,7 @@ Result<Outcome> verify(Context& context, bool deep) {
     outcome.json["frames"] = verified.frames;
     outcome.json["events"] = verified.events;
   }
-  outcome.json["problems"] = Json::array();
-  for (const Problem& problem : problems) {
-    outcome.json["problems"].push_back(problem_json(problem));
-    outcome.text += problem_text(context, problem);
-  }
+  tell_problems(context, problems, outcome);
   const auto names = [&](const char* member, const std::vector<std::string>& all) {
     outcome.json[member] = Json::array();
     for (const std::string& name : all) outcome.json[member].push_back(encode(Encoding::kEscaped, name));

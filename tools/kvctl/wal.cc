@@ -74,11 +74,7 @@ Result<Outcome> list(Context& context) {
     outcome.text +=
         fmt::format("{:<10} {}  {}\n", kind, encode(Encoding::kEscaped, entry.name), bytes_text(entry.bytes));
   }
-  outcome.json["problems"] = Json::array();
-  for (const Problem& problem : problems) {
-    outcome.json["problems"].push_back(problem_json(problem));
-    outcome.text += problem_text(context, problem);
-  }
+  tell_problems(context, problems, outcome);
   outcome.error = corruption(problems, files.directory());
   return outcome;
 }
@@ -330,11 +326,7 @@ Result<Outcome> verify(Context& context) {
   outcome.json["bytes"] = verified.bytes;
   outcome.json["frames"] = verified.frames;
   outcome.json["events"] = verified.events;
-  outcome.json["problems"] = Json::array();
-  for (const Problem& problem : problems) {
-    outcome.json["problems"].push_back(problem_json(problem));
-    outcome.text += problem_text(context, problem);
-  }
+  tell_problems(context, problems, outcome);
   outcome.text += fmt::format("{} segments, {} frames, {} events, {} read: {}\n", verified.files,
                               count_text(verified.frames), count_text(verified.events), bytes_text(verified.bytes),
                               problems.empty() ? "all is sound" : fmt::format("{} problems", problems.size()));
