@@ -91,28 +91,41 @@ inline Reading read_bytes(std::string_view bytes) {
 }
 
 struct RingBytes {
-  explicit RingBytes(std::uint64_t capacity = kMinTailBytes) : bytes(kTailDataAt + capacity, '\0') {
+  explicit RingBytes(std::uint64_t capacity = kMinTailBytes) : bytes(2 * tail_half_bytes(capacity), '\0') {
     header.store = kStore;
     header.nonce = kNonce;
     header.capacity = capacity;
-    bytes.replace(0, kSectorBytes, encode_tail_header(header));
+    for (const std::size_t half : {0, 1}) bytes.replace(half_at(half), kSectorBytes, encode_tail_header(header));
   }
+  [[nodiscard]] std::uint64_t half_at(std::size_t half) const { return half * tail_half_bytes(header.capacity); }
   void slot(std::uint64_t counter, std::uint64_t position, Sequence sequence) {
     const auto index = static_cast<unsigned>(counter % 2);
-    encode_tail_slot(header, {counter, position, sequence}, index,
-                     bytes.data() + kSectorBytes + index * kTailSlotBytes);
+    for (const std::size_t half : {0, 1}) {
+      encode_tail_slot(header, {counter, position, sequence}, index,
+                       bytes.data() + half_at(half) + kSectorBytes + index * kTailSlotBytes);
+    }
   }
-  char* at(std::uint64_t position) { return bytes.data() + kTailDataAt + position % header.capacity; }
+  char* at(std::uint64_t position, std::size_t half = 0) {
+    return bytes.data() + half_at(half) + kTailDataAt + position % header.capacity;
+  }
   void push(Sequence sequence, const std::string& event) {
     const std::uint64_t left = header.capacity - head % header.capacity;
-    if (tail_entry_bytes(event.size()) > left) {
-      encode_tail_pad(header, head, static_cast<std::uint32_t>(left - kTailEntryHeaderBytes), at(head));
-      head += left;
+    const std::uint64_t pad = tail_entry_bytes(event.size()) > left ? left : 0;
+    for (const std::size_t half : {0, 1}) {
+      if (pad > 0)
+        encode_tail_pad(header, head, static_cast<std::uint32_t>(pad - kTailEntryHeaderBytes), at(head, half));
+      encode_tail_entry(header, head + pad, {sequence, event}, at(head + pad, half));
     }
-    encode_tail_entry(header, head, {sequence, event}, at(head));
-    head += tail_entry_bytes(event.size());
+    head += pad + tail_entry_bytes(event.size());
   }
-  void acknowledge() { store(bytes.data() + kTailHeadAt, encode_tail_head(header, head)); }
+  void acknowledge() {
+    for (const std::size_t half : {0, 1})
+      store(bytes.data() + half_at(half) + kTailHeadAt, encode_tail_head(header, head));
+  }
+  /// Damage that both halves share.
+  void flip(std::uint64_t in_half, char mask = 1) {
+    for (const std::size_t half : {0, 1}) bytes[half_at(half) + in_half] ^= mask;
+  }
   TailHeader header;
   std::string bytes;
   std::uint64_t head = 0;

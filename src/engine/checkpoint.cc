@@ -20,12 +20,13 @@ struct Engine::Frozen {
 bool Engine::memtables_full() const {
   return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes;
 }
-/// Also when there are many segments with little in each: every start begins one, so lives that end early would
-/// otherwise pile up log that no memtable shows.
+/// Also when the log healed as it was read, since what replaces it is a snapshot; and when there are many segments with
+/// little in each: every start begins one, so lives that end early would otherwise pile up log that no memtable shows.
 bool Engine::checkpoint_due() const {
   constexpr std::size_t kSegmentsSpare = 8;
-  return memtables_full() || wal_->segments_begun_after(snapshot_sequence_.load(std::memory_order_relaxed)) >
-                                 kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
+  return memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||
+         wal_->segments_begun_after(snapshot_sequence_.load(std::memory_order_relaxed)) >
+             kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
 }
 bool Engine::memtables_overfull() const {
   return memtable_bytes_.load(std::memory_order_relaxed) > 2 * options_.memtable_bytes;
@@ -42,6 +43,7 @@ Status Engine::checkpoint_if(bool (Engine::*due)() const) {
     MutexLock lock(checkpoint_mutex_);
     if (!(this->*due)()) return {};
     info.status = checkpoint_locked(info);
+    if (info.status.ok()) log_hurt_.store(false, std::memory_order_relaxed);
   }
   info.duration_ns = clock_.monotonic_ns() - began;
   if (options_.listener && !stopping()) options_.listener->on_checkpoint(info);

@@ -203,6 +203,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> compactions_{0};
   std::atomic<std::uint64_t> compacted_bytes_{0};
   std::atomic<std::uint64_t> healed_{0};
+  std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed
 
   mutable Mutex background_mutex_;
   std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work

@@ -64,6 +64,7 @@ Status Engine::replay(Start& start) {
     store_id_ = {random_.next(), random_.next()};
     start.report.created = true;
   }
+  log_hurt_.store(log.log_hurt, std::memory_order_relaxed);
   last_ = log.last;
   visible_.store(last_, std::memory_order_release);
   RecoveryReport& report = start.report;

@@ -2,6 +2,7 @@
 #include "parity/parity_format.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/assert.h"
 #include "base/coding.h"
@@ -43,6 +44,11 @@ void xor_into(std::span<char> into, std::string_view from) {
     store<std::uint64_t>(into.data() + at,
                          load<std::uint64_t>(into.data() + at) ^ load<std::uint64_t>(from.data() + at));
   }
+}
+
+bool all_zero(std::string_view bytes) {
+  // Every byte is its neighbour and the first is zero.
+  return bytes.empty() || (bytes[0] == 0 && std::memcmp(bytes.data(), bytes.data() + 1, bytes.size() - 1) == 0);
 }
 
 std::string encode_table_sector(const ParityLayout& layout, const ParityPlace& place, std::uint64_t index,

@@ -62,6 +62,8 @@ struct ParityPlace {
 
 /// `into` ^= `from`, byte by byte; equal sizes, a multiple of 8.
 void xor_into(std::span<char> into, std::string_view from);
+/// Whether every byte is zero; at memory speed.
+bool all_zero(std::string_view bytes);
 
 /// Table sector `index` (among the table's), which stands at file sector data_sectors + index.
 std::string encode_table_sector(const ParityLayout& layout, const ParityPlace& place, std::uint64_t index,

@@ -144,6 +144,8 @@ void LogReplayer::take_ring() {
   if (!tail_.status.ok()) return;
   ++out_.files;
   out_.same_boot = boot_ != 0 && tail_.header.boot == boot_;
+  if (out_.same_boot && tail_.hurt && tail_.whole)
+    healed("ring_healed", "wal/" + tail_name(tail_nonce_), 0, "from_its_other_half");
   for (const WalRecord& record : tail_.entries) ring_.emplace(record.sequence, record.event);
   for (const WalRecord& record : tail_.entries) {
     if (ring_last_ == 0 || record.sequence == ring_last_ + 1) ring_last_ = record.sequence;
@@ -202,6 +204,17 @@ Status LogReplayer::read_one(const Found& segment) {
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);
   if (scan.status.is(Code::kUnsupported)) return scan.status;
+  for (const HealedFrame& frame : scan.healed) {
+    RecoveryFinding& finding = healed("frame_healed", file_, frame.damaged_at, "from_its_parity");
+    finding.bytes = frame.header.offset + frame.header.frame_bytes - frame.damaged_at;
+    finding.first_sequence = frame.header.first_sequence;
+    finding.last_sequence = frame.header.last_sequence;
+    out_.log_hurt = true;
+  }
+  if (scan.header && scan.header_copies < 2) {
+    healed("segment_header_healed", file_, 0, "from_its_other_copy").bytes = kSegmentFramesAt;
+    out_.log_hurt = true;
+  }
   for (const FrameEvidence& later : scan.later) highest_seen_ = std::max(highest_seen_, later.last_sequence);
   if (stopped_at_loss_) {
     set_aside_behind_the_gap(segment, kSegmentFramesAt, scan);
@@ -241,13 +254,26 @@ Status LogReplayer::read_one(const Found& segment) {
   return {};
 }
 
+/// Damage that costs nothing: told, and counted.
+RecoveryFinding& LogReplayer::healed(const char* what, const std::string& file, std::uint64_t offset,
+                                     const char* action) {
+  RecoveryFinding finding;
+  finding.case_name = what;
+  finding.file = file;
+  finding.offset = offset;
+  finding.verdict = name(Verdict::kHealed);
+  finding.action = action;
+  ++out_.healed_sum.stretches;
+  return out_.findings.emplace_back(std::move(finding));
+}
+
 /// Where reading a segment may stop as long as nothing is wrong with it; 0: at its end. The ring of a process that was
 /// killed tells what is durable and has the rest, so nothing that was acknowledged can stand behind.
 Sequence LogReplayer::end_of_interest(const Found& segment) const {
   if (segment.successor_start != 0) return segment.successor_start;
   const bool ring_tells =
       tail_.status.ok() && tail_.whole && out_.same_boot && segment.header->tail_nonce == tail_nonce_;
-  return ring_tells ? tail_.durable_sequence + 1 : 0;
+  return ring_tells ? std::max(tail_.durable_sequence, segment.header->prepared_sequence) + 1 : 0;
 }
 
 /// Whether it held events is told by what stands around it; only as the newest, with nothing behind it, may it hide any
@@ -449,7 +475,7 @@ void LogReplayer::give_up_behind_the_gap() {
     QuarantineEntry ring;
     ring.case_name = kPointInTimeCause;
     ring.file = "wal/" + tail_name(tail_nonce_);
-    ring.bytes = tail_.header.capacity + kTailDataAt;
+    ring.bytes = 2 * tail_half_bytes(tail_.header.capacity);
     ring.first_sequence = out_.last + 1;
     ring.last_sequence = ring_.rbegin()->first;
     ring.verdict = "corrupt";

@@ -25,6 +25,7 @@
 #include "recovery/damage_map.h"
 #include "recovery/quarantine.h"
 #include "wal/segments.h"
+#include "wal/tail_format.h"
 #include "wal/wal_format.h"
 
 namespace daruma {
@@ -60,6 +61,7 @@ struct LogReplay {
   std::uint64_t next_segment = 1;
   Predecessor predecessor;
   bool same_boot = false;
+  bool log_hurt = false;  ///< healed as it was read; only a checkpoint that lets go of the log makes it whole again
   std::vector<DamageEntry> lost;
   std::vector<SetAside> set_aside;
   std::shared_ptr<Attempts> attempts;  ///< to be finished once what was set aside is durably known; may be null

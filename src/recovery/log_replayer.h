@@ -50,6 +50,7 @@ class LogReplayer {
   void take_ring();
   Status read_one(const Found& segment);
   [[nodiscard]] Sequence end_of_interest(const Found& segment) const;
+  RecoveryFinding& healed(const char* what, const std::string& file, std::uint64_t offset, const char* action);
   void lost_header(const Found& segment);
   void settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);
   void take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint);

@@ -41,6 +41,7 @@ StretchFacts LogReplayer::facts_of(const Found& segment, const SegmentScan& scan
                : segment.header->boot == boot_                            ? Boot::kSame
                                                                           : Boot::kOther;
   if (segment.header) {
+    facts.later_watermark = std::max(facts.later_watermark, segment.header->prepared_sequence);
     facts.window_bytes = segment.header->window_bytes;
     facts.ring_used = segment.header->tail_nonce != 0;
     if (tail_.status.ok() && tail_.header.nonce == segment.header->tail_nonce) {
@@ -212,7 +213,7 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
     QuarantineEntry ring;
     ring.case_name = finding.case_name;
     ring.file = "wal/" + tail_name(tail_nonce_);
-    ring.bytes = tail_.header.capacity + kTailDataAt;
+    ring.bytes = 2 * tail_half_bytes(tail_.header.capacity);
     ring.first_sequence = entry.sequence_lo;
     ring.verdict = finding.verdict;
     out_.set_aside.push_back({std::move(ring), std::nullopt});

@@ -43,4 +43,11 @@ bool SectorReader::read(std::uint64_t offset, std::span<char> out) {
   return bad == unreadable_.end() || *bad >= offset + out.size();
 }
 
+std::vector<std::uint64_t> SectorReader::unreadable_in(std::uint64_t begin, std::uint64_t end) const {
+  std::vector<std::uint64_t> out;
+  for (auto at = unreadable_.lower_bound(begin); at != unreadable_.end() && *at < end; ++at)
+    out.push_back((*at - begin) / kSectorBytes);
+  return out;
+}
+
 }  // namespace daruma

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <set>
+#include <vector>
 
 #include "base/bytes.h"
 #include "io/storage.h"
@@ -21,6 +22,8 @@ class SectorReader {
   /// is zeros.
   bool read(std::uint64_t offset, std::span<char> out);
   [[nodiscard]] const std::set<std::uint64_t>& unreadable() const { return unreadable_; }
+  /// Those between two offsets, counted in sectors from the first.
+  [[nodiscard]] std::vector<std::uint64_t> unreadable_in(std::uint64_t begin, std::uint64_t end) const;
 
  private:
   static constexpr std::size_t kChunkBytes = 1 << 20;

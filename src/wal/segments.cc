@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "base/status_macros.h"
+#include "wal/tail_format.h"
 #include "wal/wal_format.h"
 
 namespace daruma {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
-#include <cstring>
+#include <array>
 
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -40,107 +40,191 @@ std::optional<Found> entry_at(const TailHeader& header, const char* p, std::uint
   return found;
 }
 
-/// What stands before the data.
-Status load_marks(SectorReader& sectors, std::uint64_t size, const std::string& path,
-                  const std::optional<StoreId>& store, TailScan& scan) {
-  if (sectors.limit() < kTailDataAt) return Status(Code::kCorruption, "tail ring is too short", {path, {}, {}});
-  std::string sector(kSectorBytes, '\0');
-  if (!sectors.read(0, sector)) return Status(Code::kIoError, "tail header is unreadable", {path, 0, {}});
-  DARUMA_TRY_ASSIGN(scan.header, decode_tail_header(sector, store));
-  if (scan.header.capacity > size - kTailDataAt)
-    return Status(Code::kCorruption, "tail ring is cut short", {path, size, {}});
-  sectors.read(kSectorBytes, sector);  // zeros when unreadable, which do not verify
-  scan.head = decode_tail_head(scan.header, load<std::uint64_t>(sector.data() + kTailHeadAt - kSectorBytes));
-  std::uint64_t newest = 0;
-  for (unsigned i = 0; i < 2; ++i) {
-    const auto slot = decode_tail_slot(scan.header, i, std::string_view(sector).substr(i * kTailSlotBytes));
-    if (!slot || slot->counter <= newest) continue;
-    newest = slot->counter;
-    scan.mark_known = true;
-    scan.durable_position = slot->position;
-    scan.durable_sequence = slot->sequence;
-  }
-  if (scan.header.capacity % kSectorBytes != 0)
-    return Status(Code::kCorruption, "tail ring is not whole sectors", {path, {}, {}});
-  return {};
-}
+/// What stands before the data of a half.
+struct Marks {
+  Status status;  ///< of the header
+  std::optional<TailSlot> slot;
+  std::optional<std::uint64_t> head;
+};
 
-/// The usual case: between mark and head stand entries, one behind the other. False, and nothing changed, when they do
-/// not all verify. A start reads what may be needed and not the whole ring.
-bool read_live(SectorReader& sectors, TailScan& scan) {
-  const std::uint64_t capacity = scan.header.capacity;
-  if (!scan.mark_known || !scan.head || *scan.head < scan.durable_position) return false;
-  const std::uint64_t bytes = *scan.head - scan.durable_position;
-  if (bytes > capacity) return false;
-  auto data = std::make_unique_for_overwrite<char[]>(bytes);
-  const std::uint64_t begin = scan.durable_position % capacity;
-  const std::uint64_t to_end = std::min(bytes, capacity - begin);
-  if (!sectors.read(kTailDataAt + begin, {data.get(), to_end}) ||
-      !sectors.read(kTailDataAt, {data.get() + to_end, bytes - to_end})) {
-    return false;
-  }
-  std::vector<WalRecord> entries;
-  Sequence last = scan.durable_sequence;
-  for (std::uint64_t done = 0; done < bytes;) {
-    const std::uint64_t at = (begin + done) % capacity;
-    const std::optional<Found> entry =
-        entry_at(scan.header, data.get() + done, at, std::min(bytes - done, capacity - at));
-    if (!entry || entry->position != scan.durable_position + done) return false;
-    done += entry->bytes;
-    if (entry->pad) continue;
-    if (entry->record.sequence != ++last) return false;
-    entries.push_back(entry->record);
-  }
-  scan.entries = std::move(entries);
-  scan.data = std::move(data);
-  scan.whole = true;
-  return true;
-}
+class RingReader {
+ public:
+  RingReader(File& file, std::uint64_t size, const std::string& path, std::uint64_t nonce, TailScan& scan)
+      : sectors_(file, size), path_(path), nonce_(nonce), scan_(scan) {}
 
-/// Whatever verifies, wherever it stands: every place where an entry can be is looked at, so a damaged one hides none
-/// behind it.
-void search(SectorReader& sectors, TailScan& scan) {
-  const std::uint64_t capacity = scan.header.capacity;
-  scan.data = std::make_unique_for_overwrite<char[]>(capacity);  // at most kMaxTailBytes, and the file has them
-  const bool readable = sectors.read(kTailDataAt, {scan.data.get(), capacity});
-  std::vector<Found> found;
-  for (std::uint64_t at = 0; at < capacity;) {
-    const std::optional<Found> entry = entry_at(scan.header, scan.data.get() + at, at, capacity - at);
-    // No upper bound: when the newest slot is damaged, the older one stands more than a capacity behind the head.
-    if (entry && (!scan.mark_known || entry->position >= scan.durable_position)) { found.push_back(*entry); }
-    at += entry ? entry->bytes : kTailUnit;
-  }
-  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.position < b.position; });
-  std::uint64_t position = scan.durable_position;
-  Sequence last = scan.durable_sequence;
-  scan.whole = scan.mark_known && readable;
-  for (const Found& entry : found) {
-    if (entry.position != position) scan.whole = false;
-    position = entry.position + entry.bytes;
-    if (entry.pad || (scan.mark_known && entry.record.sequence <= scan.durable_sequence)) continue;
-    if (entry.record.sequence <= last && !scan.entries.empty()) {
-      scan.whole = false;  // cannot be: sequences rise with positions
-      continue;
+  Status read(const std::optional<StoreId>& store) {
+    DARUMA_TRY(find_halves(store));
+    std::array<Marks, 2> marks;
+    for (std::size_t i = 0; i < halves_; ++i) marks[i] = load_marks(i * half_bytes(), store);
+    take_marks(marks);
+    // Usually one of these: between mark and head stand entries, one behind the other. A start reads what may be needed
+    // and not the whole ring.
+    for (const std::uint64_t head : heads_) {
+      for (std::size_t i = 0; i < halves_; ++i) {
+        if (!read_live(i * half_bytes(), head)) continue;
+        scan_.hurt = scan_.hurt || i != 0;
+        return {};
+      }
     }
-    if (entry.record.sequence != last + 1) scan.whole = false;
-    last = entry.record.sequence;
-    scan.entries.push_back(entry.record);
+    search();
+    return {};
   }
-  if (scan.head) {
-    if (position < *scan.head) scan.whole = false;  // what lies behind was never acknowledged, whatever it looks like
-    return;
+
+ private:
+  [[nodiscard]] std::uint64_t capacity() const { return scan_.header.capacity; }
+  [[nodiscard]] std::uint64_t half_bytes() const { return tail_half_bytes(capacity()); }
+
+  /// A header that verifies says where the second half begins; without the first, it is the middle of the file.
+  Status find_halves(const std::optional<StoreId>& store) {
+    const std::uint64_t size = sectors_.limit();
+    Result<TailHeader> header = load_header(0, store);
+    if (!header.ok() && !header.status().is(Code::kUnsupported) && size % (2 * kSectorBytes) == 0) {
+      Result<TailHeader> second = load_header(size / 2, store);
+      if (second.ok() && tail_half_bytes(second->capacity) == size / 2) header = second;
+    }
+    DARUMA_TRY(header.status());
+    scan_.header = *header;
+    if (half_bytes() > size) return Status(Code::kCorruption, "tail ring is cut short", {path_, size, {}});
+    halves_ = size / half_bytes() >= 2 ? 2 : 1;
+    scan_.hurt = halves_ < 2;
+    return {};
   }
-  // Two of the three that an entry here would begin with: one flipped bit must not make it look like free space, and
-  // what an earlier round left here has the magic alone.
-  const char* next = scan.data.get() + position % capacity;
-  const int signs = (load<std::uint32_t>(next) == kTailEntryMagic ? 1 : 0) +
-                    (load<std::uint64_t>(next + 8) == last + 1 ? 1 : 0) +
-                    (load<std::uint64_t>(next + 16) == position ? 1 : 0);
-  if (signs >= 2) {
-    scan.torn_end = true;
-    scan.whole = false;
+
+  Result<TailHeader> load_header(std::uint64_t base, const std::optional<StoreId>& store) {
+    if (base + kTailDataAt > sectors_.limit())
+      return Status(Code::kCorruption, "tail ring is too short", {path_, {}, {}});
+    std::string sector(kSectorBytes, '\0');
+    if (!sectors_.read(base, sector)) return Status(Code::kIoError, "tail header is unreadable", {path_, base, {}});
+    DARUMA_TRY_ASSIGN(const TailHeader header, decode_tail_header(sector, store));
+    if (header.nonce != nonce_)
+      return Status(Code::kCorruption, "another ring stands under this name", {path_, base, {}});
+    if (header.capacity % kSectorBytes != 0)
+      return Status(Code::kCorruption, "tail ring is not whole sectors", {path_, base, {}});
+    return header;
   }
-}
+
+  Marks load_marks(std::uint64_t base, const std::optional<StoreId>& store) {
+    Marks marks;
+    marks.status = load_header(base, store).status();
+    std::string sector(kSectorBytes, '\0');
+    sectors_.read(base + kSectorBytes, sector);  // zeros when unreadable, which do not verify
+    marks.head = decode_tail_head(scan_.header, load<std::uint64_t>(sector.data() + kTailHeadAt - kSectorBytes));
+    for (unsigned i = 0; i < 2; ++i) {
+      const auto slot = decode_tail_slot(scan_.header, i, std::string_view(sector).substr(i * kTailSlotBytes));
+      if (slot && (!marks.slot || slot->counter > marks.slot->counter)) marks.slot = slot;
+    }
+    return marks;
+  }
+
+  void take_marks(const std::array<Marks, 2>& marks) {
+    std::uint64_t newest = 0;
+    for (std::size_t i = 0; i < halves_; ++i) {
+      scan_.hurt = scan_.hurt || !marks[i].status.ok() || !marks[i].head || !marks[i].slot;
+      if (!marks[i].slot || marks[i].slot->counter <= newest) continue;
+      newest = marks[i].slot->counter;
+      scan_.mark_known = true;
+      scan_.durable_position = marks[i].slot->position;
+      scan_.durable_sequence = marks[i].slot->sequence;
+    }
+    for (std::size_t i = 0; i < halves_; ++i) {
+      // A head that the mark has passed is an old copy of the sector.
+      if (marks[i].head && *marks[i].head >= scan_.durable_position) heads_.push_back(*marks[i].head);
+    }
+    std::sort(heads_.rbegin(), heads_.rend());
+    // Nobody is told of an entry before both heads cover it.
+    if (!heads_.empty()) scan_.head = heads_.back();
+  }
+
+  /// False, and nothing changed, when the entries from the mark to `head` do not all verify in the half at `base`.
+  bool read_live(std::uint64_t base, std::uint64_t head) {
+    if (!scan_.mark_known) return false;
+    const std::uint64_t bytes = head - scan_.durable_position;
+    if (bytes > capacity()) return false;
+    auto data = std::make_unique_for_overwrite<char[]>(bytes);
+    const std::uint64_t begin = scan_.durable_position % capacity();
+    const std::uint64_t to_end = std::min(bytes, capacity() - begin);
+    if (!sectors_.read(base + kTailDataAt + begin, {data.get(), to_end}) ||
+        !sectors_.read(base + kTailDataAt, {data.get() + to_end, bytes - to_end})) {
+      return false;
+    }
+    std::vector<WalRecord> entries;
+    Sequence last = scan_.durable_sequence;
+    for (std::uint64_t done = 0; done < bytes;) {
+      const std::uint64_t at = (begin + done) % capacity();
+      const std::optional<Found> entry =
+          entry_at(scan_.header, data.get() + done, at, std::min(bytes - done, capacity() - at));
+      if (!entry || entry->position != scan_.durable_position + done) return false;
+      done += entry->bytes;
+      if (entry->pad) continue;
+      if (entry->record.sequence != ++last) return false;
+      entries.push_back(entry->record);
+    }
+    scan_.entries = std::move(entries);
+    scan_.data = std::move(data);
+    scan_.whole = true;
+    return true;
+  }
+
+  /// Whatever verifies, wherever it stands in either half: every place where an entry can be is looked at, so a damaged
+  /// one hides none behind it.
+  void search() {
+    scan_.data = std::make_unique_for_overwrite<char[]>(halves_ * capacity());  // at most kMaxTailBytes a half
+    bool readable = true;
+    std::vector<Found> found;
+    for (std::size_t i = 0; i < halves_; ++i) {
+      char* data = scan_.data.get() + i * capacity();
+      readable = sectors_.read(i * half_bytes() + kTailDataAt, {data, capacity()}) && readable;
+      for (std::uint64_t at = 0; at < capacity();) {
+        const std::optional<Found> entry = entry_at(scan_.header, data + at, at, capacity() - at);
+        // No upper bound: when the newest slot is damaged, the older one stands more than a capacity behind the head.
+        if (entry && (!scan_.mark_known || entry->position >= scan_.durable_position)) found.push_back(*entry);
+        at += entry ? entry->bytes : kTailUnit;
+      }
+    }
+    std::stable_sort(found.begin(), found.end(),
+                     [](const Found& a, const Found& b) { return a.position < b.position; });
+    std::uint64_t position = scan_.durable_position;
+    Sequence last = scan_.durable_sequence;
+    scan_.whole = scan_.mark_known && (readable || scan_.head);
+    for (const Found& entry : found) {
+      if (entry.position < position && scan_.mark_known) continue;  // the other half's
+      if (entry.position != position) scan_.whole = false;
+      position = entry.position + entry.bytes;
+      if (entry.pad || (scan_.mark_known && entry.record.sequence <= scan_.durable_sequence)) continue;
+      if (entry.record.sequence <= last && !scan_.entries.empty()) {
+        if (entry.record.sequence != last) scan_.whole = false;  // cannot be: sequences rise with positions
+        continue;
+      }
+      if (entry.record.sequence != last + 1) scan_.whole = false;
+      last = entry.record.sequence;
+      scan_.entries.push_back(entry.record);
+    }
+    scan_.hurt = true;
+    if (scan_.head) {
+      // What lies behind the head was never acknowledged, whatever it looks like.
+      if (position < *scan_.head) scan_.whole = false;
+      return;
+    }
+    for (std::size_t i = 0; i < halves_; ++i) {
+      // Two of the three that an entry here would begin with: one flipped bit must not make it look like free space,
+      // and what an earlier round left here has the magic alone.
+      const char* next = scan_.data.get() + i * capacity() + position % capacity();
+      const int signs = (load<std::uint32_t>(next) == kTailEntryMagic ? 1 : 0) +
+                        (load<std::uint64_t>(next + 8) == last + 1 ? 1 : 0) +
+                        (load<std::uint64_t>(next + 16) == position ? 1 : 0);
+      if (signs < 2) continue;
+      scan_.torn_end = true;
+      scan_.whole = false;
+    }
+  }
+
+  SectorReader sectors_;
+  const std::string& path_;
+  const std::uint64_t nonce_;
+  TailScan& scan_;
+  std::size_t halves_ = 2;
+  std::vector<std::uint64_t> heads_;  // that verify, the furthest first
+};
 
 }  // namespace
 
@@ -151,12 +235,7 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
   const auto read = [&]() -> Status {
     DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
     DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
-    SectorReader sectors(*file, size);
-    DARUMA_TRY(load_marks(sectors, size, path, store, scan));
-    if (scan.header.nonce != nonce)
-      return Status(Code::kCorruption, "another ring stands under this name", {path, 0, {}});
-    if (!read_live(sectors, scan)) search(sectors, scan);
-    return {};
+    return RingReader(*file, size, path, nonce, scan).read(store);
   };
   scan.status = read();
   return scan;

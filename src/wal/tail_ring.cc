@@ -15,29 +15,33 @@ Result<std::unique_ptr<TailRing>> TailRing::create(Storage& storage, const std::
   DARUMA_ASSERT(header.capacity % kTailUnit == 0 && header.capacity >= kMinTailBytes);
   {
     DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kCreate));
-    DARUMA_TRY(file->allocate(kTailDataAt + header.capacity));
+    DARUMA_TRY(file->allocate(2 * tail_half_bytes(header.capacity)));
   }
   DARUMA_TRY_ASSIGN(std::unique_ptr<Mapping> mapping, storage.map(path));
-  if (mapping->bytes().size() < kTailDataAt + header.capacity)
+  if (mapping->bytes().size() < 2 * tail_half_bytes(header.capacity))
     return Status(Code::kIoError, "tail ring maps short", {path, {}, {}});
   std::unique_ptr<TailRing> ring(new TailRing(std::move(mapping), header));
   ring->write_slot(durable);
   ring->write_slot(durable);
-  ring->write_head();
   const std::string sector = encode_tail_header(header);
-  std::memcpy(ring->base_, sector.data(), sector.size());
+  for (char* half : ring->halves_) {
+    store(half + kTailHeadAt, encode_tail_head(header, ring->head_));
+    std::memcpy(half, sector.data(), sector.size());
+  }
   return ring;
 }
 
 void TailRing::write_slot(Sequence sequence) {
   ++counter_;
   const auto index = static_cast<unsigned>(counter_ % 2);
-  encode_tail_slot(header_, {counter_, live_, sequence}, index, base_ + kSectorBytes + index * kTailSlotBytes);
-  // A signal or kill may stop this thread anywhere: the slot must stand before later stores into the space it frees.
-  std::atomic_signal_fence(std::memory_order_seq_cst);
+  char slot[kTailSlotBytes];
+  encode_tail_slot(header_, {counter_, live_, sequence}, index, slot);
+  for (char* half : halves_) {
+    std::memcpy(half + kSectorBytes + index * kTailSlotBytes, slot, sizeof slot);
+    // A signal or kill may stop this thread anywhere: the slot must stand before later stores into the space it frees.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+  }
 }
-
-void TailRing::write_head() { store(base_ + kTailHeadAt, encode_tail_head(header_, head_)); }
 
 std::uint64_t TailRing::cost(std::uint64_t payload) const {
   const std::uint64_t entry = tail_entry_bytes(payload);
@@ -49,17 +53,25 @@ std::string_view TailRing::push(const WalRecord& record) {
   DARUMA_ASSERT(fits(record.event.size()));
   const std::uint64_t entry = tail_entry_bytes(record.event.size());
   const std::uint64_t left = header_.capacity - head_ % header_.capacity;
-  if (entry > left) {
-    encode_tail_pad(header_, head_, static_cast<std::uint32_t>(left - kTailEntryHeaderBytes), at(head_));
-    head_ += left;
+  const std::uint64_t pad = entry > left ? left : 0;
+  const std::uint64_t head = head_ + pad + entry;
+  const std::uint64_t head_word = encode_tail_head(header_, head);
+  for (char* half : halves_) {
+    if (pad > 0) {
+      encode_tail_pad(header_, head_, static_cast<std::uint32_t>(pad - kTailEntryHeaderBytes), at(half, head_));
+    }
+    if (half == halves_[0]) {
+      encode_tail_entry(header_, head_ + pad, record, at(half, head_ + pad));
+    } else {
+      copy_tail_entry(at(half, head_ + pad), at(halves_[0], head_ + pad), kTailEntryHeaderBytes + record.event.size());
+    }
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    store(half + kTailHeadAt, head_word);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
   }
-  char* out = at(head_);
-  encode_tail_entry(header_, head_, record, out);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  head_ += entry;
-  write_head();
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  return {out + kTailEntryHeaderBytes, record.event.size()};
+  const char* kept = at(halves_[0], head_ + pad) + kTailEntryHeaderBytes;
+  head_ = head;
+  return {kept, record.event.size()};
 }
 
 void TailRing::release(std::uint64_t position, Sequence sequence) {

@@ -4,14 +4,17 @@
 // death of the process without a system call. Frames of the log are written from it.
 //
 // What must stay true: an entry is overwritten only after the live slot, in the mapping, says that everything before
-// its successor is durable in the log; a reader therefore finds every event that is not yet durable. Positions are
+// its successor is durable in the log; a reader therefore finds every event that is not yet durable. Both halves of the
+// file hold the same, the first stored first: nobody is told of an event before it stands in both. Positions are
 // logical and grow for ever; an entry lies at position modulo capacity and never wraps. The head word is stored after
 // the entry and before anyone is told of it, so an entry missing below the head is damage and one above it is nobody's.
 #pragma once
 
+#include <array>
 #include <memory>
 
 #include "io/storage.h"
+#include "wal/tail_format.h"
 #include "wal/wal_format.h"
 
 namespace daruma {
@@ -39,14 +42,16 @@ class TailRing {
 
  private:
   TailRing(std::unique_ptr<Mapping> mapping, const TailHeader& header)
-      : mapping_(std::move(mapping)), header_(header), base_(mapping_->bytes().data()) {}
-  char* at(std::uint64_t position) { return base_ + kTailDataAt + position % header_.capacity; }
+      : mapping_(std::move(mapping)),
+        header_(header),
+        halves_{mapping_->bytes().data(), mapping_->bytes().data() + tail_half_bytes(header.capacity)} {}
+  /// Data of a half.
+  char* at(char* half, std::uint64_t position) const { return half + kTailDataAt + position % header_.capacity; }
   void write_slot(Sequence sequence);
-  void write_head();
 
   std::unique_ptr<Mapping> mapping_;
   TailHeader header_;
-  char* base_;
+  const std::array<char*, 2> halves_;
   std::uint64_t head_ = 0;
   std::uint64_t live_ = 0;
   std::uint64_t counter_ = 0;

@@ -2,9 +2,10 @@
 #include "wal/wal_reader.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "base/coding.h"
+#include "parity/parity_format.h"
+#include "wal/frame_heal.h"
 #include "wal/sector_reader.h"
 
 namespace daruma {
@@ -66,7 +67,10 @@ class SegmentWalk {
   }
   [[nodiscard]] std::size_t anomalies() const { return scan_.gaps.size() + scan_.poisoned.size(); }
   bool names_this_use() const { return load<std::uint64_t>(sector_.data() + 16) == h_.incarnation; }
-  bool room_for(const FrameHeader& f) const { return f.frame_bytes <= limit_ - f.offset; }
+  /// A file that was cut short may lack the parity of its last frame.
+  bool room_for(const FrameHeader& f) const {
+    return f.frame_bytes <= h_.capacity - f.offset && f.layout().data_bytes() <= limit_ - f.offset;
+  }
 
   /// Names what stands at `at`; `frame` is set when it is a good header of this use.
   Stop classify(std::uint64_t at, std::optional<FrameHeader>& frame) {
@@ -83,9 +87,17 @@ class SegmentWalk {
       const auto stated = load<std::uint64_t>(sector_.data() + 24);
       return stated != at && decode_frame_header(sector_, h_.store, stated) ? Stop::kForeignFrame : Stop::kBadHeader;
     }
-    // Every byte is its neighbour and the first is zero; most of a segment is such sectors, so they must go by fast.
-    const bool zeroes = sector_[0] == 0 && std::memcmp(sector_.data(), sector_.data() + 1, kSectorBytes - 1) == 0;
-    return zeroes ? Stop::kZeroes : Stop::kNoise;
+    return all_zero(sector_) ? Stop::kZeroes : Stop::kNoise;  // most of a segment is zeros
+  }
+
+  /// The header of a frame whose first sector is hurt, when the sector just read ends its data.
+  [[nodiscard]] std::optional<FrameHeader> frame_ending_at(std::uint64_t at, std::uint64_t bad) const {
+    std::optional<FrameHeader> found = decode_frame_trailer(sector_, h_.store);
+    if (!found || found->incarnation != h_.incarnation || found->offset < bad || !room_for(*found)) return std::nullopt;
+    const FrameLayout layout = found->layout();
+    const bool here = found->offset + layout.data_bytes() == at + kSectorBytes;
+    const bool mirror = layout.data_sectors == 1 && found->offset + kSectorBytes == at;
+    return here || mirror ? found : std::nullopt;
   }
 
   bool step() {
@@ -106,29 +118,48 @@ class SegmentWalk {
     return take(*frame);
   }
 
-  /// Looks, sector by sector, for the next good header of this use.
+  /// Looks, sector by sector, for the next good header of this use: the first of a frame, or, where that is hurt, the
+  /// one behind its data.
   bool resync(Stop kind) {
     const std::uint64_t bad = offset_;
-    for (std::uint64_t at = bad + kSectorBytes; at + kSectorBytes <= limit_; at += kSectorBytes) {
+    bool alone = true;  // nothing but the first sector is odd
+    for (std::uint64_t at = bad; at + kSectorBytes <= limit_; at += kSectorBytes) {
       std::optional<FrameHeader> frame;
       const Stop there = classify(at, frame);
+      if (!frame && there != Stop::kReadError) frame = frame_ending_at(at, bad);
       if (frame && frame->first_sequence >= expected_) {
-        scan_.gaps.push_back({kind, bad, at, expected_, frame->first_sequence - 1});
-        offset_ = at;
+        if (frame->offset != bad || frame->first_sequence > expected_)
+          scan_.gaps.push_back({kind, bad, frame->offset, expected_, frame->first_sequence - 1});
+        else if (frame->previous != previous_)
+          return end(Stop::kForeignFrame);
         return take(*frame);
       }
-      if (there != Stop::kReadError && !frame && names_this_use()) scan_.later_trace_end = at + kSectorBytes;
+      if (at == bad) continue;
+      const bool trace = there != Stop::kReadError && names_this_use();
+      if (trace) scan_.later_trace_end = at + kSectorBytes;
+      alone = alone && !trace && there != Stop::kReadError;
     }
-    return end(kind);
+    // Of a frame that was written whole, one sector more would be left.
+    return end(kind == Stop::kReadError && alone ? Stop::kZeroes : kind);
   }
 
   bool take(const FrameHeader& f) {
-    std::string frame(f.frame_bytes, '\0');  // fits the file: room_for
-    const bool readable = sectors_.read(f.offset, frame);
-    const bool footprint_ok = footprint_verifies(h_.store, f, frame);
+    std::string frame(f.frame_bytes, '\0');  // fits the segment: room_for
+    const std::uint64_t end_of_it = f.offset + f.frame_bytes;
+    const bool readable = sectors_.read(f.offset, std::span(frame).first(std::min(end_of_it, limit_) - f.offset));
+    std::vector<std::uint64_t> missing = sectors_.unreadable_in(f.offset, end_of_it);
+    for (std::uint64_t at = limit_; at < end_of_it; at += kSectorBytes)
+      missing.push_back((at - f.offset) / kSectorBytes);
+    HealedFrame healed{f, 0};
+    const FrameState state = heal_frame(h_.store, f, frame, missing, healed.damaged_at);
+    const bool footprint_ok = state != FrameState::kHurt || footprint_verifies(h_.store, f, frame);
     Result<std::string_view> raw = Status(Code::kCorruption, "payload does not verify");
     std::string room;
-    if (payload_verifies(h_.store, f, frame)) raw = open_payload(f, frame, room);
+    if (state != FrameState::kHurt || payload_verifies(h_.store, f, frame)) raw = open_payload(f, frame, room);
+    if (state == FrameState::kHealed && raw.ok()) {
+      healed.damaged_at += f.offset;
+      scan_.healed.push_back(healed);
+    }
 
     const std::size_t before = anomalies();
     if (before > 0)
@@ -152,7 +183,7 @@ class SegmentWalk {
     scan_.max_watermark = std::max(scan_.max_watermark, f.watermark);
     scan_.last_hash = previous_ = f.checksum;
     expected_ = f.last_sequence + 1;
-    offset_ = scan_.end_offset = f.offset + f.frame_bytes;
+    offset_ = scan_.end_offset = std::min(end_of_it, limit_);
     if ((f.flags & kFrameSeal) == 0) return true;
     scan_.next_segment = f.next_segment;
     return end(Stop::kSealed);

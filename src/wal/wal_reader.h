@@ -4,7 +4,8 @@
 // recovery (verdict.h). Changes nothing.
 //
 // What must stay true:
-//   - No event is delivered unless header and payload of its frame verify, here, for this use of the file.
+//   - No event is delivered unless header and payload of its frame verify, here, for this use of the file: as read, or
+//     as healed from the parity.
 //   - Every scan ends, at a named stop; a read error is never an end of file.
 //   - No length is used before the checksum over it holds, and none may reach beyond the file.
 #pragma once
@@ -16,6 +17,7 @@
 
 #include "event/footprint.h"
 #include "io/storage.h"
+#include "wal/tail_format.h"
 #include "wal/wal_format.h"
 
 namespace daruma {
@@ -27,7 +29,7 @@ enum class Stop : std::uint8_t {
   kZeroes,        ///< a sector of zeros
   kStaleFrame,    ///< a frame of an earlier use of the file
   kNoise,         ///< bytes that name neither this use nor another
-  kBadHeader,     ///< names this use and does not verify; with no offset 0 header read: the segment header itself
+  kBadHeader,     ///< names this use and does not verify; without any header: the segment header itself
   kBadFootprint,  ///< the last frames have good headers, bad payloads, and the first of them a bad footprint too
   kBadPayload,    ///< the last frames have good headers and bad payloads
   kSequenceGap,   ///< a good frame that goes back; or, in a gap, one that begins later than it should
@@ -50,6 +52,12 @@ struct PoisonedFrame {
   FrameHeader header;                  ///< offset, frame_bytes, first_sequence, last_sequence
   std::optional<Footprint> footprint;  ///< when it verifies
   bool unreadable = false;             ///< the device refuses part of it
+};
+
+/// A frame that was damaged and, from its parity, is whole again.
+struct HealedFrame {
+  FrameHeader header;
+  std::uint64_t damaged_at = 0;  ///< offset in the file where the damage begins, as far as it is known
 };
 
 /// Bytes without a usable header, between good frames.
@@ -85,6 +93,7 @@ struct SegmentScan {
   std::uint64_t end_offset = 0;     ///< behind the last frame with a good header
   Sequence max_watermark = 0;       ///< told by good headers; prepared_sequence at least
   std::uint64_t next_segment = 0;   ///< named by the seal
+  std::vector<HealedFrame> healed;  ///< delivered like any other
   std::vector<PoisonedFrame> poisoned;
   std::vector<LogGap> gaps;
   std::vector<FrameEvidence> later;  ///< every good header behind the first gap or poisoned frame
@@ -108,8 +117,9 @@ struct TailScan {
   Sequence durable_sequence = 0;  ///< everything up to here is durable in the log
   std::vector<WalRecord>
       entries;  ///< rising sequences, all not known durable; without the mark: whatever verifies. View `data`
-  std::optional<std::uint64_t> head;  ///< where the last acknowledged entry ends; nothing when that is damaged
+  std::optional<std::uint64_t> head;  ///< where the last acknowledged entry ends; nothing when that is damaged twice
   bool whole = false;                 ///< from the mark on nothing is missing or damaged between entries
+  bool hurt = false;      ///< something that should stand in both halves does not; harmless after a power loss
   bool torn_end = false;  ///< no head, and behind the last entry begins one that does not verify: torn, or damaged
   std::unique_ptr<char[]> data;
 };

@@ -29,9 +29,9 @@ Status check_options(const WalOptions& o) {
   if (o.ring_bytes < kMinTailBytes || o.ring_bytes > kMaxTailBytes || o.ring_bytes % kSectorBytes != 0) {
     return Status(Code::kInvalidArgument, "ring_bytes must be a multiple of 4096 from 256 KiB to 1 GiB");
   }
-  if (o.segment_bytes < kSegmentFramesAt + 2 * kSectorBytes || o.segment_bytes > kMaxSegmentBytes ||
+  if (o.segment_bytes < kSegmentFramesAt + 2 * kEmptyFrameBytes || o.segment_bytes > kMaxSegmentBytes ||
       o.segment_bytes % kSectorBytes != 0) {
-    return Status(Code::kInvalidArgument, "segment_bytes must be a multiple of 4096, 16 KiB at least");
+    return Status(Code::kInvalidArgument, "segment_bytes must be a multiple of 4096, 24 KiB at least");
   }
   if (o.window_bytes == 0 || o.max_frame_bytes == 0 || o.max_frame_bytes > kMaxEventBytes || o.max_in_flight == 0) {
     return Status(Code::kInvalidArgument, "window_bytes, max_frame_bytes and max_in_flight must not be 0");
@@ -272,7 +272,7 @@ Status WalWriter::write_batch(std::span<const WalRecord> batch) {
 
 Status WalWriter::write_empty(std::uint16_t flags, std::uint64_t next_segment) {
   DARUMA_ASSERT(in_flight_.empty() && next_segment == 0);
-  DARUMA_TRY(make_room(kSectorBytes));
+  DARUMA_TRY(make_room(kEmptyFrameBytes));
   submit(make_empty_body(flags, framed_ + 1));
   DARUMA_TRY(drain());
   MutexLock lock(mutex_);
@@ -282,8 +282,8 @@ Status WalWriter::write_empty(std::uint16_t flags, std::uint64_t next_segment) {
 
 Status WalWriter::make_room(std::uint64_t bytes) {
   while (!in_flight_.empty() && in_flight_bytes_ + bytes > options_.window_bytes) DARUMA_TRY(reap(true));
-  // One sector stays free for the seal.
-  if (segment_.offset + bytes + kSectorBytes > segment_.header.capacity) return rotate(bytes);
+  // There is always room for the seal.
+  if (segment_.offset + bytes + kEmptyFrameBytes > segment_.header.capacity) return rotate(bytes);
   return {};
 }
 
@@ -380,7 +380,7 @@ void WalWriter::advance(Sequence durable) {
 
 Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room) {
   const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
-  std::uint64_t bytes = kSegmentFramesAt + room + kSectorBytes;
+  std::uint64_t bytes = kSegmentFramesAt + room + kEmptyFrameBytes;
   for (const FrameBody& body : bodies) bytes += body.frame_bytes();
   bytes = std::max(bytes, options_.segment_bytes);
   const std::uint64_t number = next_number_++;  // never the same twice: a failed attempt may have left its name behind
