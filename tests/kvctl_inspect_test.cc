@@ -81,6 +81,7 @@ class KvctlInspect : public kvctl_test::KvctlTest {
     const auto [file, offset] = frame_of(last_event() - 5);
     ASSERT_FALSE(file.empty());
     flip(file, offset + kFrameHeaderBytes + 100);
+    flip(file, offset + kSectorBytes + kFrameHeaderBytes + 100);  // its mirror
   }
   [[nodiscard]] Sequence last_event() const {
     return kvctl({"--json", "status"}).json()["sequence_at_least"].get<Sequence>();

@@ -39,9 +39,10 @@ struct LogReplayTest : testing::Test {
     put_file(disk, kRingPath, ring.bytes);
   }
   void hurt_payload_of(Sequence sequence) {
-    const std::size_t at = segment.bytes.find(event_of(sequence));
-    ASSERT_NE(at, std::string::npos);
-    segment.bytes.replace(at, 8, "\x5a\x5a\x5a\x5a\x5a\x5a\x5a\x5a");
+    unsigned copies = 0;  // the frame's and its mirror's
+    for (std::size_t at = 0; (at = segment.bytes.find(event_of(sequence), at)) != std::string::npos; ++copies)
+      segment.bytes.replace(at, 8, "\x5a\x5a\x5a\x5a\x5a\x5a\x5a\x5a");
+    ASSERT_EQ(copies, 2U);
   }
   LogReplay replay() {
     applied.clear();
@@ -110,6 +111,20 @@ TEST_F(LogReplayTest, WhatTheRingHealsIsWrittenAnewThoughItIsProvenDurable) {
   EXPECT_EQ(log.healed_sum.events, 3U);
   EXPECT_TRUE(log.lost.empty());
   EXPECT_EQ(log.proven, 3U) << "the third frame's watermark proves 6, and must not count";
+}
+
+TEST_F(LogReplayTest, OneHurtSectorCostsNothingAndIsTold) {
+  segment.bytes[frames[1] + 200] ^= 1;
+  segment.bytes[kSectorBytes + 5] ^= 1;
+  write_segment();
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 9));
+  EXPECT_THAT(cases(log), ElementsAre("frame_healed", "segment_header_healed"));
+  EXPECT_EQ(log.findings[0].offset, frames[1]);
+  EXPECT_EQ(log.findings[0].first_sequence, 4U);
+  EXPECT_TRUE(log.log_hurt);
+  EXPECT_TRUE(log.lost.empty());
+  EXPECT_TRUE(log.set_aside.empty());
 }
 
 TEST_F(LogReplayTest, AHurtFrameIsLostByItsFootprint) {

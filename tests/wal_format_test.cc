@@ -13,7 +13,7 @@ namespace {
 using namespace wal_test;
 
 SegmentBytes golden_segment() {
-  SegmentBytes segment(32 << 10);
+  SegmentBytes segment(40 << 10);
   segment.events(1, 3);
   segment.body(make_empty_body(kFrameMark, 4));
   segment.events(4, 4);

@@ -9,6 +9,9 @@
 namespace daruma {
 namespace {
 
+/// Bounds the search in frames of many megabytes with a burst as wide as their parity: a second or so.
+constexpr std::uint64_t kMostHashed = std::uint64_t{4} << 30;
+
 class FrameHealer {
  public:
   FrameHealer(const StoreId& store, const FrameHeader& header, std::span<char> frame)
@@ -45,8 +48,7 @@ class FrameHealer {
   std::span<char> syndrome(std::uint64_t stripe) {
     return std::span(syndromes_).subspan(stripe * kSectorBytes, kSectorBytes);
   }
-  /// Takes the difference that its stripe shows as this sector's. Twice undoes it, once its stripe is settled: then
-  /// the syndrome is zero.
+  /// Takes the difference that its stripe shows as this sector's, which settles the stripe.
   void flip(std::uint64_t i) {
     std::span<char> difference = syndrome(stripe_of(i));
     xor_into(sector(i), {difference.data(), difference.size()});
@@ -70,29 +72,35 @@ class FrameHealer {
   /// that stripe. One sector is a burst of one.
   bool find_burst(const std::vector<std::uint64_t>& hurt, std::uint64_t& damaged_at) {
     const std::uint64_t stripes = layout_.parity_sectors;
-    // Sectors within a burst may be unhurt, so the first stripe is the one behind the widest gap.
-    std::uint64_t first = hurt.front();
-    std::uint64_t widest = hurt.front() + stripes - hurt.back();
-    for (std::size_t i = 1; i < hurt.size(); ++i) {
-      if (hurt[i] - hurt[i - 1] <= widest) continue;
-      widest = hurt[i] - hurt[i - 1];
-      first = hurt[i];
-    }
-    for (std::uint64_t begin = first; begin < layout_.sectors(); begin += stripes) {
-      const auto change = [&] {
-        for (const std::uint64_t s : hurt) {
-          const std::uint64_t at = begin + (s + stripes - first) % stripes;
-          if (at < layout_.sectors()) xor_into(sector(at), {syndrome(s).data(), kSectorBytes});
+    // Sectors within a burst may be unhurt, so the first stripe is one behind a widest gap.
+    const auto gap_before = [&](std::size_t i) {
+      return i == 0 ? hurt.front() + stripes - hurt.back() : hurt[i] - hurt[i - 1];
+    };
+    std::uint64_t widest = 0;
+    for (std::size_t i = 0; i < hurt.size(); ++i) widest = std::max(widest, gap_before(i));
+    std::uint64_t hashed = 0;
+    for (std::size_t i = 0; i < hurt.size(); ++i) {
+      if (gap_before(i) != widest) continue;
+      for (std::uint64_t begin = hurt[i]; begin < layout_.sectors(); begin += stripes) {
+        xor_burst(hurt, begin);
+        if (verifies()) {
+          damaged_at = begin * kSectorBytes;
+          return true;
         }
-      };
-      change();
-      if (verifies()) {
-        damaged_at = begin * kSectorBytes;
-        return true;
+        xor_burst(hurt, begin);
+        hashed += layout_.bytes();
+        if (hashed > kMostHashed) return false;
       }
-      change();
     }
     return false;
+  }
+  /// Takes the differences as those of the sectors from `begin` on. Twice undoes it.
+  void xor_burst(const std::vector<std::uint64_t>& hurt, std::uint64_t begin) {
+    const std::uint64_t stripes = layout_.parity_sectors;
+    for (const std::uint64_t s : hurt) {
+      const std::uint64_t at = begin + (s + stripes - begin % stripes) % stripes;
+      if (at < layout_.sectors()) xor_into(sector(at), {syndrome(s).data(), kSectorBytes});
+    }
   }
 
   const StoreId& store_;

@@ -121,6 +121,7 @@ std::string Demonstration::loading() const {
 }
 
 void Demonstration::begin_life(std::uint64_t through, bool after_power_cut) {
+  board_.finished = false;
   Life life;
   life.directory = store_;
   life.number = ++lives_;

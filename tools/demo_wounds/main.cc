@@ -136,18 +136,25 @@ Status power_cut(Storage& storage, const std::string& directory, Random& random)
   return {};
 }
 
-/// The ring keeps an event's bytes as they are until something newer stands there. True when it had them.
+Status invert(File& file, std::uint64_t at, std::uint64_t bytes) {
+  DARUMA_TRY_ASSIGN(std::string hurt, read_bytes(file, at, bytes));
+  for (char& c : hurt) c = static_cast<char>(c ^ 0x55);
+  return file.write(at, hurt);
+}
+
+/// The ring keeps an event's bytes as they are until something newer stands there, in both its halves. True when it had
+/// them.
 Result<bool> invert_copy(Storage& storage, const std::string& directory, std::uint64_t nonce, std::string_view event) {
   const std::string path = directory + "/wal/" + tail_name(nonce);
-  DARUMA_TRY_ASSIGN(const std::string ring, read_whole(storage, path, kTailDataAt + kMaxTailBytes));
-  const std::size_t at = ring.find(event);
-  if (at == std::string::npos) return false;
-  std::string hurt(event);
-  for (char& c : hurt) c = static_cast<char>(c ^ 0x55);
+  DARUMA_TRY_ASSIGN(const std::string ring, read_whole(storage, path, 2 * tail_half_bytes(kMaxTailBytes)));
   DARUMA_TRY_ASSIGN(const std::unique_ptr<File> file, storage.open(path, OpenMode::kReadWrite));
-  DARUMA_TRY(file->write(at, hurt));
-  DARUMA_TRY(file->sync());
-  return true;
+  bool found = false;
+  for (std::size_t at = 0; (at = ring.find(event, at)) != std::string::npos; at += event.size()) {
+    DARUMA_TRY(invert(*file, at, event.size()));
+    found = true;
+  }
+  if (found) DARUMA_TRY(file->sync());
+  return found;
 }
 
 struct Victim {
@@ -182,16 +189,21 @@ Status poison(Storage& storage, const std::string& directory, Random& random) {
     event.assign(record.event);
     (void)for_each_op(record.event, [&](const Op& op) { keys.emplace_back(op.keyspace, op.key); });
   });
-  const std::uint64_t at =
-      victim.frame.offset + kFrameHeaderBytes + victim.frame.footprint_bytes + victim.frame.payload_bytes / 2;
-  const std::uint64_t bytes = std::min<std::uint64_t>(16, victim.frame.payload_bytes - victim.frame.payload_bytes / 2);
-  DARUMA_TRY_ASSIGN(std::string hurt, read_bytes(*file, at, bytes));
-  for (char& c : hurt) c = static_cast<char>(c ^ 0x55);
-  DARUMA_TRY(file->write(at, hurt));
+  // The parity of that sector goes too, or the damage would heal.
+  const FrameLayout layout = victim.frame.layout();
+  const std::uint64_t middle = kFrameHeaderBytes + victim.frame.footprint_bytes + victim.frame.payload_bytes / 2;
+  const std::uint64_t sector = middle / kSectorBytes;
+  const std::uint64_t at = victim.frame.offset + middle;
+  const std::uint64_t bytes =
+      std::min({std::uint64_t{16}, std::uint64_t{victim.frame.payload_bytes - victim.frame.payload_bytes / 2},
+                (sector + 1) * kSectorBytes - middle});
+  DARUMA_TRY(invert(*file, at, bytes));
+  DARUMA_TRY(invert(*file, at + (layout.parity_of(sector) - sector) * kSectorBytes, bytes));
   DARUMA_TRY(file->sync());
-  std::printf("%llu bytes in the middle of write %llu are inverted (%s, at %llu), which was acknowledged\n",
-              static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(victim.frame.first_sequence),
-              victim.segment->name.c_str(), static_cast<unsigned long long>(at));
+  std::printf(
+      "%llu bytes in the middle of write %llu and of its parity are inverted (%s, at %llu); it was acknowledged\n",
+      static_cast<unsigned long long>(bytes), static_cast<unsigned long long>(victim.frame.first_sequence),
+      victim.segment->name.c_str(), static_cast<unsigned long long>(at));
   DARUMA_TRY_ASSIGN(const bool had_copy, invert_copy(storage, directory, log.back().scan.header->tail_nonce, event));
   std::printf(had_copy ? "so are those of its copy in memory that outlives the process (the tail ring)\n"
                        : "its copy in memory (the tail ring) has been written over long ago\n");
