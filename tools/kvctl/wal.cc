@@ -111,6 +111,14 @@ std::vector<Anomaly> anomalies(const std::string& file, const SegmentScan& scan)
   for (const std::uint64_t at : scan.damaged_footprints) {
     found.push_back({{.what = "frame_footprint", .verdict = "corrupt", .file = file, .offset = at}});
   }
+  for (const HealedFrame& frame : scan.healed) {
+    found.push_back({{.what = "frame_healed",
+                      .verdict = "corrupt",
+                      .file = file,
+                      .offset = frame.damaged_at,
+                      .bytes = frame.header.offset + frame.header.frame_bytes - frame.damaged_at,
+                      .detail = "events are right, parity gives them back"}});
+  }
   std::sort(found.begin(), found.end(),
             [](const Anomaly& a, const Anomaly& b) { return a.problem.offset < b.problem.offset; });
   return found;
@@ -362,7 +370,7 @@ void verify_ring(const StoreFiles& files, const SegmentHeader& newest, bool same
   const std::string file = "wal/" + tail_name(newest.tail_nonce);
   const TailScan ring = read_tail(files.storage(), files.directory(), files.store(), newest.tail_nonce);
   ++verified.files;
-  if (ring.status.ok()) verified.bytes += kTailDataAt + ring.header.capacity;
+  if (ring.status.ok()) verified.bytes += 2 * tail_half_bytes(ring.header.capacity);
   // A ring lives in memory: after the machine stopped, whatever stands in its file is normal. So is an end that the
   // kill cut off.
   if (!same_boot) return;
