@@ -62,6 +62,16 @@ TEST(WalWriter, AProcessWriteIsInTheRingBeforeAppendReturns) {
   for (const WalRecord& r : log.tail.entries) EXPECT_EQ(r.event, event_of(r.sequence));
 }
 
+TEST(WalWriter, OneFaultFree_TheRingStandsTwice) {
+  Disk disk;
+  auto wal = disk.writer();
+  append_to(*wal, 30);
+  ASSERT_TRUE(wal->wait_durable(10).ok());
+  const std::string path = kDirectory + "/wal/" + tail_name(read_log(*disk.storage).tail.header.nonce);
+  const std::string ring = *read_whole(*disk.storage, path, 2 * tail_half_bytes(kMaxTailBytes));
+  EXPECT_EQ(ring.substr(0, ring.size() / 2), ring.substr(ring.size() / 2));
+}
+
 TEST(WalWriter, RotatesSealsAndNamesThePredecessor) {
   Disk disk;
   auto wal = disk.writer();

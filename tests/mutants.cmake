@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Mistakes that a test must notice: mutant(name source test [[text]] [[instead]]), see cmake/DarumaMutants.cmake.
+
+# --- the log's writer
+mutant(acknowledge_before_durable wal/wal_writer.cc wal_writer_test
+  [[if (durable_seen_.load(std::memory_order_acquire) >= sequence) return {};]]
+  [[if (appended_seen_.load(std::memory_order_acquire) >= sequence) return {};]])
+mutant(segment_published_unsynced wal/wal_writer.cc engine_crash_test
+  [[  DARUMA_TRY(segment.file->sync());
+]] [[]])
+mutant(unproven_events_not_persisted engine/open_log.cc engine_crash_test
+  [[  create.persist = persist;
+]] [[]])
+mutant(fail_over_forgets_the_unacknowledged wal/wal_writer.cc wal_writer_test
+  [[records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);]]
+  [[records.clear();]])
+mutant(failed_frame_is_not_noticed wal/wal_writer.cc wal_writer_test
+  [[if (flight.done && !flight.status.ok())]] [[if (false)]])
+mutant(watermark_tells_what_is_in_flight wal/wal_writer.cc wal_writer_test
+  [[flight.watermark = durable_seen_.load(std::memory_order_acquire);]]
+  [[flight.watermark = framed_;]])
+mutant(window_ignored wal/wal_writer.cc wal_writer_test
+  [[while (!in_flight_.empty() && in_flight_bytes_ + bytes > options_.window_bytes)]]
+  [[while (false)]])
+mutant(idle_log_tells_nothing wal/wal_writer.cc wal_writer_test
+  [[if (told_ >= framed_) return;]] [[return;]])
+mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_test
+  [[  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
+]]
+  [[  DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
+  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
+]])
+mutant(segment_retired_too_early wal/segments.cc engine_crash_test
+  [[live_[1].start_sequence <= sequence]] [[live_[0].start_sequence <= sequence]])
+mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
+  [[if (spare && !lives && spares_.size()]] [[if (spare && spares_.size()]])
+
+# --- frames
+mutant(no_parity wal/frame_format.cc wal_reader_test
+  [[i < layout.data_sectors; ++i]] [[i < 0; ++i]])
+mutant(no_second_header wal/frame_format.cc wal_reader_test
+  [[  std::memcpy(frame.data() + layout.trailer_at(), h.data(), h.size());
+]] [[]])
+mutant(payload_not_verified wal/frame_format.cc wal_reader_test
+  [[         header.payload_checksum;]] [[         header.payload_checksum || true;]])
+mutant(footprint_not_verified wal/frame_format.cc wal_reader_test
+  [[         header.footprint_checksum;]] [[         header.footprint_checksum || true;]])
+mutant(healed_frame_believed_unverified wal/frame_heal.cc wal_reader_test
+  [[        if (verifies()) {]] [[        if (true) {]])
+mutant(burst_heals_off_by_one_sector wal/frame_heal.cc wal_reader_test
+  [[for (std::uint64_t begin = hurt[i]; begin]] [[for (std::uint64_t begin = hurt[i] + 1; begin]])
+
+# --- the log's reader
+mutant(stale_frame_taken wal/wal_reader.cc wal_reader_test
+  [[if (found && found->incarnation != h_.incarnation) return Stop::kStaleFrame;]] [[]])
+mutant(chain_not_checked wal/wal_reader.cc wal_reader_test
+  [[} else if (frame->previous != previous_) {]] [[} else if (false) {]])
+mutant(search_skips_every_other_sector wal/wal_reader.cc wal_reader_test
+  [[for (std::uint64_t at = bad; at + kSectorBytes <= limit_; at += kSectorBytes)]]
+  [[for (std::uint64_t at = bad; at + kSectorBytes <= limit_; at += 2 * kSectorBytes)]])
+mutant(second_segment_header_not_read wal/wal_reader.cc wal_reader_test
+  [[at < kSegmentFramesAt && at + kSectorBytes <= sectors.limit()]]
+  [[at < kSectorBytes && at + kSectorBytes <= sectors.limit()]])
+mutant(segment_under_another_name_taken wal/wal_reader.cc wal_reader_test
+  [[if (header.ok() && number && header->number != *number) {]] [[if (false) {]])
+mutant(unreadable_sector_is_zeros wal/sector_reader.cc wal_reader_test
+  [[    unreadable_.insert(chunk_at + at);
+]] [[]])
+
+# --- the ring
+mutant(second_half_not_written wal/tail_ring.cc wal_writer_test
+  [[      copy_tail_entry(at(half, head_ + pad), at(halves_[0], head_ + pad), kTailEntryHeaderBytes + record.event.size());
+]] [[]])
+mutant(second_half_not_read wal/tail_reader.cc wal_reader_test
+  [[halves_ = size / half_bytes() >= 2 ? 2 : 1;]] [[halves_ = 1;]])
+mutant(ring_forgets_before_its_mark_says_so wal/tail_ring.cc wal_writer_test
+  [[  live_ = position;
+  write_slot(sequence);]] [[  live_ = position;
+  (void)sequence;]])
+mutant(head_ignored wal/tail_reader.cc wal_reader_test
+  [[if (position < *scan_.head) scan_.whole = false;]] [[]])
+
+# --- recovery
+mutant(proof_by_successor_off_by_one recovery/verdict.cc recovery_verdict_test
+  [[f.successor_start ? f.successor_start - 1 : 0]] [[f.successor_start]])
+mutant(covered_not_asked_first recovery/verdict.cc recovery_verdict_test
+  [[if (f.snapshot_sequence >= f.first) {]] [[if (f.snapshot_sequence > f.first) {]])
+mutant(healed_from_ring_not_written_anew recovery/log_replay.cc log_replay_test
+  [[if (persist_from_ == 0) persist_from_ = record.sequence;]] [[]])
+mutant(given_up_numbers_used_again recovery/log_replay.cc log_replay_test
+  [[for (const auto& [first, last] : given_up_) out_.last = std::max(out_.last, last);]] [[]])
+mutant(missing_newest_segment_not_missed recovery/log_replay.cc log_replay_test
+  [[const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;]]
+  [[const bool missing = false;]])
+mutant(known_loss_is_lost_again recovery/log_stretch.cc log_replay_test
+  [[facts.known_through = known_through(facts.first, file);]] [[facts.known_through = 0;]])
+mutant(footprint_ignored recovery/log_stretch.cc log_replay_test
+  [[if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint &&]]
+  [[if (false && met.footprint &&]])
+mutant(healed_log_not_told recovery/log_replay.cc log_replay_test
+  [[    finding.last_sequence = frame.header.last_sequence;
+    out_.log_hurt = true;]] [[    finding.last_sequence = frame.header.last_sequence;]])
+mutant(killer_never_blamed recovery/log_replay.cc engine_policy_test
+  [[if (out_.attempts->deaths(sequence) >= Attempts::kDeathsMax) {]] [[if (false) {]])
+mutant(loss_not_in_the_damage_map engine/open_log.cc engine_damage_test
+  [[const std::uint64_t id = start.damage.add(entry);]] [[const std::uint64_t id = 0;]])
+mutant(older_version_served_for_a_lost_one recovery/damage_map.cc damage_map_test
+  [[if (e.sequence_hi > newest_found && concerns(e, keyspace, key)) return &e;]]
+  [[if (e.sequence_lo > newest_found && concerns(e, keyspace, key)) return &e;]])
+mutant(accepted_damage_forgotten_too_soon recovery/damage_map.cc damage_map_test
+  [[return e.accepted && e.sequence_hi <= sequence;]] [[return e.accepted;]])
+mutant(ledger_stands_once recovery/quarantine.cc quarantine_test
+  [[  both += encode_copy(body, store_, at + both.size());
+]] [[]])
+mutant(ledger_not_synced recovery/quarantine.cc quarantine_test
+  [[  DARUMA_TRY(file.write(at, both));
+  DARUMA_TRY(file.sync());
+]] [[  DARUMA_TRY(file.write(at, both));
+]])
+
+# --- snapshots
+mutant(published_unsynced io/storage.cc engine_crash_test
+  [[    DARUMA_TRY(file->write(0, contents));
+    DARUMA_TRY(file->sync());
+]] [[    DARUMA_TRY(file->write(0, contents));
+]])
+mutant(published_name_not_synced io/storage.cc engine_crash_test
+  [[  DARUMA_TRY(storage.rename(path + std::string(kTemporarySuffix), path));
+  return storage.sync_directory(directory);]]
+  [[  return storage.rename(path + std::string(kTemporarySuffix), path);]])
+mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
+  [[if (second.ok()) return ManifestRead{std::move(other), first.message()};]] [[]])
+mutant(runs_named_before_their_names_are_synced engine/checkpoint.cc engine_crash_test
+  [[  return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));]] [[  return {};]])
+mutant(run_of_an_unfinished_job_taken snapshot/catalogue.cc retention_test
+  [[if (job.whole() || settled(id, job, sound)) return false;]] [[if (id != 0) return false;]])
+mutant(superseded_run_resurrected snapshot/catalogue.cc retention_test
+  [[if (old < run->number) superseded_by[old] = run->number;]] [[(void)old;]])
+mutant(gap_between_checkpoints_not_seen snapshot/catalogue.cc retention_test
+  [[if (before > covered) state.gaps.emplace_back(covered, before);]] [[(void)before;]])
+mutant(superseder_removed_before_the_superseded snapshot/retention.cc retention_test
+  [[(holds_back ? plan.wait_runs : plan.remove_runs).push_back(run.number);]]
+  [[(void)holds_back, plan.remove_runs.push_back(run.number);]])
+mutant(tombstone_dropped_above_the_bottom snapshot/merge.cc engine_model_test
+  [[source.kind() == EntryKind::kErase && settings_.bottom && !settings_.keep_tombstones]]
+  [[source.kind() == EntryKind::kErase]])
+
+# --- runs
+mutant(lost_erase_block_ignored run/run_reader.cc run_damage_test
+  [[if (!c.erases_lost.ok() && out.sequence < std::min(at, c.info.max_sequence)) return c.erases_lost;]] [[]])
+mutant(range_erase_not_asked run/run_reader.cc run_test
+  [[const Sequence erased = c.erases.covering(key, at, out.sequence); erased > out.sequence]]
+  [[const Sequence erased = 0; erased > out.sequence]])
+mutant(healed_sector_believed_unverified parity/parity_reader.cc parity_test
+  [[return rebuild(sector, out) && verifies(sector, {out.data(), out.size()}) ? SectorState::kHealed : SectorState::kLost;]]
+  [[return rebuild(sector, out) ? SectorState::kHealed : SectorState::kLost;]])
+mutant(stripe_takes_the_lost_sector_in parity/parity_reader.cc parity_test
+  [[    if (other == sector) continue;
+]] [[]])
+mutant(damage_map_not_asked_by_reads engine/read.cc engine_damage_test
+  [[if (state.damage && !state.damage->empty()) {]] [[if (false) {]])
+mutant(range_erases_of_other_keyspaces engine/write.cc engine_batch_test
+  [[if (is_range(later) && later.keyspace == operations[i].keyspace &&]] [[if (is_range(later) &&]])
