@@ -45,7 +45,7 @@ constexpr const char* kUsage = R"(survive [--NAME=VALUE...]
   --table=FILE     where the Markdown goes (standard output)
   --picture=FILE   writes the picture too, as SVG
   --stores=LIST    of daruma,leveldb,rocksdb,lmdb,sqlite,wiredtiger (all that were built in)
-  --modes=LIST     of default,careful,repaired,no ring (all)
+  --modes=LIST     of default,careful,repaired,power loss (all)
   --faults=LIST    "bit flip,zeroed sector,misdirected sector,torn tail,garbage tail,64 KiB of noise,cut short,emptied,
                    deleted" (all)
   --classes=LIST   of file classes, with semicolons between (all)
