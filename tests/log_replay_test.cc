@@ -198,6 +198,23 @@ TEST_F(LogReplayTest, WhatOnlyTheRingHolds) {
   EXPECT_EQ(log.proven, 6U);
 }
 
+TEST_F(LogReplayTest, AHurtEntryOfTheRingEndsNothingInSilence) {
+  write_segment();
+  write_ring(7, 14);
+  std::string ring = *read_whole(disk, kRingPath, 16 << 20);
+  for (const Sequence hurt : {10, 12, 14}) {
+    std::string bytes = ring;
+    const std::size_t at = bytes.find(event_of(hurt));
+    ASSERT_NE(at, std::string::npos);
+    bytes[at] = static_cast<char>(bytes[at] ^ 4);
+    put_file(disk, kRingPath, bytes);
+    const LogReplay log = replay();
+    ASSERT_EQ(log.lost.size(), 1U) << hurt;
+    EXPECT_EQ(log.lost[0].sequence_lo, hurt);
+    EXPECT_THAT(cases(log), testing::Contains("ring_hurt_write")) << hurt;
+  }
+}
+
 TEST_F(LogReplayTest, ARingThatBeginsBehindTheLogTellsOfALoss) {
   write_segment();
   write_ring(11, 14);
