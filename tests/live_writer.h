@@ -24,12 +24,15 @@ namespace daruma {
 inline constexpr unsigned kLiveThreads = 3;
 inline constexpr std::uint64_t kSlots = 64;
 
-/// One page that outlives the writer.
+/// Outlives the writer.
 struct Board {
   std::atomic<std::uint64_t> begun[kLiveThreads];         // highest number that a write was called with
   std::atomic<std::uint64_t> acknowledged[kLiveThreads];  // highest number acknowledged, with whatever durability
   std::atomic<std::uint64_t> power[kLiveThreads];         // highest number acknowledged with Durability::kPower
-  std::atomic<std::uint64_t> opened, refused, checkpoints, compactions;
+  std::atomic<std::uint64_t> itself[kLiveThreads]
+                                   [kSlots];  // newest of the slot acknowledged with kPower, whatever before
+  std::atomic<std::uint64_t> opened, checkpoints, compactions;
+  std::atomic<std::uint64_t> refused, later;  // writes that gave an error; writes acknowledged behind one, by a thread
 
   static Board& make() {
     void* const shared = ::mmap(nullptr, sizeof(Board), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -68,7 +71,7 @@ inline Options live_options() {
   return options;
 }
 
-/// Never returns. After an error a thread goes on with the next number.
+/// Never returns. After an error a thread goes on with the next number, but tells no more of what follows than that.
 [[noreturn]] inline void write_until_killed(Store store, Board& board, std::uint64_t seed) {
   static_cast<void>(store.create_keyspace("live"));
   const Result<Keyspace> found = store.keyspace("live");
@@ -79,14 +82,21 @@ inline Options live_options() {
   for (unsigned t = 0; t < kLiveThreads; ++t) {
     threads.emplace_back([&, t] {
       Random random(seed * 16 + t);
+      bool whole = true;  // a number that was refused may be missing below those that follow
       for (std::uint64_t number = board.begun[t].load() + 1;; ++number) {
         board.begun[t].store(number);
         const Durability wait = random.one_in(2) ? Durability::kPower : Durability::kProcess;
-        if (store.put(keyspace, live_key(t, number), live_value(t, number), {wait}).ok()) {
+        if (!store.put(keyspace, live_key(t, number), live_value(t, number), {wait}).ok()) {
+          board.refused.fetch_add(1);
+          whole = false;
+          continue;
+        }
+        if (wait == Durability::kPower) board.itself[t][number % kSlots].store(number);
+        if (whole) {
           board.acknowledged[t].store(number);
           if (wait == Durability::kPower) board.power[t].store(number);
         } else {
-          board.refused.fetch_add(1);
+          board.later.fetch_add(1);
         }
         if (t == 0 && random.one_in(500)) board.compactions.fetch_add(store.compact(keyspace).ok());
         if (t == 1 && random.one_in(200)) board.checkpoints.fetch_add(store.checkpoint().ok());
