@@ -25,9 +25,6 @@ namespace {
 
 constexpr std::uint64_t kSector = 4096;
 
-/// Classes that a single sector may still cost something. To become empty: the log's parity, a ring that stands twice.
-const std::set<std::string> kNotYetRedundant = {"log", "ring"};
-
 enum class Hurt : std::uint8_t { kBitFlip, kZeroed, kMisdirected, kUnreadable };
 constexpr Hurt kHurts[] = {Hurt::kBitFlip, Hurt::kZeroed, Hurt::kMisdirected, Hurt::kUnreadable};
 constexpr const char* kHurtNames[] = {"bit flip", "zeroed sector", "misdirected sector", "unreadable sector"};
@@ -198,7 +195,7 @@ TEST_F(Survive, OneSectorOfAnyFileCostsNothing) {
         ASSERT_EQ(answers.silent, 0U) << answers.first << "\n" << opened->report.to_text();
         lost[of] += answers.lost;
         costly[of] += answers.lost > 0;
-        if (!kNotYetRedundant.contains(of)) { ASSERT_EQ(answers.lost, 0U) << opened->report.to_text(); }
+        ASSERT_EQ(answers.lost, 0U) << opened->report.to_text();
       }
     }
   }
