@@ -198,6 +198,40 @@ TEST_F(LogReplayTest, WhatOnlyTheRingHolds) {
   EXPECT_EQ(log.proven, 6U);
 }
 
+TEST_F(LogReplayTest, AFileThatIsCutShortIsNoEnd) {
+  segment.bytes.resize(frames[2]);
+  put_file(disk, kSegmentPath, segment.bytes);
+  write_ring(7, 6);
+  LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 6));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 7U);
+  EXPECT_THAT(cases(log), ElementsAre("unreadable_header"));
+  // What stands before the cut as zeros is free space, and nothing was lost behind it.
+  segment.bytes.resize(frames[2] + 2 * kSectorBytes);
+  put_file(disk, kSegmentPath, segment.bytes);
+  log = replay();
+  EXPECT_TRUE(log.lost.empty());
+}
+
+TEST_F(LogReplayTest, AHurtEntryOfTheRingEndsNothingInSilence) {
+  write_segment();
+  write_ring(7, 14);
+  std::string ring = *read_whole(disk, kRingPath, 16 << 20);
+  for (const Sequence hurt : {10, 12, 14}) {
+    std::string bytes = ring;
+    std::size_t copies = 0;
+    for (std::size_t at = 0; (at = bytes.find(event_of(hurt), at)) != std::string::npos; ++at, ++copies)
+      bytes[at] = static_cast<char>(bytes[at] ^ 4);
+    ASSERT_EQ(copies, 2U);
+    put_file(disk, kRingPath, bytes);
+    const LogReplay log = replay();
+    ASSERT_EQ(log.lost.size(), 1U) << hurt;
+    EXPECT_EQ(log.lost[0].sequence_lo, hurt);
+    EXPECT_THAT(cases(log), testing::Contains("ring_hurt_write")) << hurt;
+  }
+}
+
 TEST_F(LogReplayTest, ARingThatBeginsBehindTheLogTellsOfALoss) {
   write_segment();
   write_ring(11, 14);

@@ -270,6 +270,7 @@ Result<std::unique_ptr<DirectoryLock>> PosixStorage::lock_shared(const std::stri
 }
 
 std::string PosixStorage::boot_id() {
+  if (!backend_->options.boot_id.empty()) return backend_->options.boot_id;
   const int fd = open_descriptor("/proc/sys/kernel/random/boot_id", O_RDONLY);
   if (fd < 0) return {};
   const Descriptor opened(fd);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "io/storage.h"
 
@@ -14,6 +15,8 @@ struct PosixStorageOptions {
   bool use_io_uring = true;
   bool use_direct = true;
   bool use_dsync = true;
+  /// Told instead of the machine's: for files that lost what was not durable although the machine runs on.
+  std::string boot_id{};
 };
 
 std::shared_ptr<Storage> make_posix_storage(const PosixStorageOptions& options = {});

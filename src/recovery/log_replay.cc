@@ -14,12 +14,13 @@ Header header_of(Stop stop) {
   switch (stop) {
     case Stop::kZeroes:
     case Stop::kEndOfSegment:
-    case Stop::kShortFile:
     case Stop::kSealed: return Header::kAbsent;
     case Stop::kStaleFrame:
     case Stop::kForeignFrame: return Header::kForeign;
     case Stop::kNoise: return Header::kNoise;
     case Stop::kSequenceGap: return Header::kGap;
+    // A segment has its size before its name, so no crash makes it short: what is gone may have held anything.
+    case Stop::kShortFile:
     case Stop::kReadError: return Header::kUnreadable;
     case Stop::kBadHeader:
     case Stop::kBadFootprint:

@@ -108,7 +108,11 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
     if (stopped_at_loss_) return;
     const Sequence through = judged.settled_through ? judged.settled_through : facts.last;
     out_.last = std::max(out_.last, through);
-    if (through == 0 || through >= facts.last) return;
+    if (through == 0) return;
+    // An open end is settled too where the ring is whole; where it is hurt, more than it still holds may have been
+    // there.
+    const bool open_end = facts.last == 0 && facts.ring_used && !facts.ring_whole;
+    if (through >= facts.last && !open_end) return;
     facts.first = through + 1;
   }
 }
