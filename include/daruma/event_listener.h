@@ -32,12 +32,14 @@ struct CompactionInfo {
   Status status;  ///< not ok: the inputs stand as they were
 };
 
-/// A damaged run was written anew from its parity, or could not be.
+/// A damaged file was written anew, or could not be.
 struct HealInfo {
-  std::string file;         ///< relative to the store
-  std::uint64_t bytes = 0;  ///< of the file
+  std::string file;               ///< relative to the store
+  std::uint64_t bytes = 0;        ///< of the file
+  bool rebuilt = false;           ///< beyond its parity: from an older generation and the log, as far as these hold it
+  std::uint64_t lost_ranges = 0;  ///< of keys, that nothing holds any more: they are in the damage map now
   std::int64_t duration_ns = 0;
-  Status status;  ///< kCorruption: beyond what parity can give back; the file is left as it is
+  Status status;  ///< kCorruption: beyond what parity can give back, to be rebuilt. kIoError: the device refuses it
 };
 
 /// Derive and override what is of interest. Calls come without any lock of the store, on the thread that did the work:

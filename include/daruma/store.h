@@ -157,7 +157,8 @@ struct StoreStats {
   std::uint64_t checkpoints = 0;      ///< since open
   std::uint64_t compactions = 0;      ///< since open
   std::uint64_t compacted_bytes = 0;  ///< written by them
-  std::uint64_t healed_runs = 0;      ///< since open: damaged files written anew
+  std::uint64_t healed_runs = 0;      ///< since open: damaged files written anew, whole
+  std::uint64_t salvaged_runs = 0;    ///< since open: damaged files written anew without what was lost
   std::uint64_t log_bytes = 0;        ///< segments on disk
   std::uint64_t damage = 0;           ///< entries of the damage map that block reads
   bool read_only = false;

@@ -39,6 +39,7 @@
 namespace daruma {
 
 class Attempts;
+struct LogPart;
 
 /// What tests and tools inject; the defaults are the real machine.
 struct Environment {
@@ -146,6 +147,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // compact.cc
   struct Compaction;
+  Status compact_everything(Keyspace keyspace) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Result<bool> compact_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status run_compaction(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status move_run(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
@@ -155,7 +157,18 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
-  Status heal(const LiveRun& hurt) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status heal(const RunInfo& hurt) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+
+  // rebuild.cc
+  struct Rebuild;
+  Result<bool> rebuild_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status rebuild(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status find_sources(Rebuild& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Result<bool> read_log(const LogPart& part, Memtable& out) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status keep_evidence(const Rebuild& job) REQUIRES(checkpoint_mutex_);
+  Status write_replacement(Rebuild& job) REQUIRES(checkpoint_mutex_);
+  Status install_replacement(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  std::shared_ptr<const DamageMap> damage_now() EXCLUDES(write_mutex_);
 
   // background.cc
   void drive_log();
@@ -188,12 +201,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   Mutex compaction_mutex_;
   std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);  // cannot be read whole, so are not compacted
-  std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);
+  std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);  // the device refuses part of them
 
   Mutex checkpoint_mutex_;
   std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);                       // newest first
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
+  std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);  // beyond parity, to be rebuilt
   std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
   std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
   std::uint64_t next_manifest_ GUARDED_BY(checkpoint_mutex_) = 1;
@@ -204,6 +218,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> compacted_bytes_{0};
   std::atomic<std::uint64_t> healed_{0};
   std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed
+  std::atomic<std::uint64_t> salvaged_{0};
 
   mutable Mutex background_mutex_;
   std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work
