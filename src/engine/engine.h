@@ -168,6 +168,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status keep_evidence(const Rebuild& job) REQUIRES(checkpoint_mutex_);
   Status write_replacement(Rebuild& job) REQUIRES(checkpoint_mutex_);
   Status install_replacement(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void take_names_again() REQUIRES(write_mutex_);
   std::shared_ptr<const DamageMap> damage_now() EXCLUDES(write_mutex_);
 
   // background.cc

@@ -275,10 +275,37 @@ Status Engine::install_replacement(Rebuild& job) {
     state->damage = std::make_shared<const DamageMap>(damage);
     place_runs(*state, {info.keyspace});
     publish_state(std::move(state));
+    if (info.keyspace == kCatalogKeyspace) take_names_again();
   }
   if (damage.empty() && no_writes_.ok()) read_only_.store(false, std::memory_order_relaxed);
   job.info.rebuilt = true;
   return release();
+}
+
+/// Names that a start had to make up, because the catalogue was hurt, give way to the real ones.
+void Engine::take_names_again() {
+  struct Version {
+    Sequence sequence = 0;
+    std::optional<std::string> name;
+  };
+  std::map<std::string, Version> names;
+  const auto take = [&](auto cursor) {
+    for (cursor.seek_first(); cursor.valid(); cursor.next()) {
+      Version& newest = names[std::string(cursor.key())];
+      if (cursor.sequence() < newest.sequence) continue;
+      newest.sequence = cursor.sequence();
+      newest.name = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
+    }
+  };
+  const KeyspaceState* catalog = current_->find(kCatalogKeyspace);
+  catalog->runs.for_each([&](std::uint32_t, const LiveRun& run) { take(run.reader->cursor()); });
+  for (const auto& memtable : catalog->frozen) take(memtable->cursor());
+  if (catalog->active) take(catalog->active->cursor());
+  const std::shared_ptr<const DamageMap> damage = current_->damage;
+  for (const auto& [key, newest] : names) {
+    if (key.size() != 4 || (damage && damage->blocks(kCatalogKeyspace, key, newest.sequence))) continue;
+    apply_catalog(key, newest.name ? std::optional<std::string_view>(*newest.name) : std::nullopt);
+  }
 }
 
 }  // namespace daruma
