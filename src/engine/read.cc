@@ -251,6 +251,11 @@ StoreStats Engine::stats() const {
     for (const LiveSegment& segment : wal_->live_segments()) stats.log_bytes += segment.bytes;
     stats.background = wal_->broken();
   }
+  stats.scrub_passes = scrub_passes_.load(std::memory_order_relaxed);
+  {
+    MutexLock lock(background_mutex_);
+    stats.scrubbed = scrubbed_;
+  }
   if (stats.background.ok()) {
     MutexLock lock(background_mutex_);
     if (!background_.empty()) stats.background = background_.begin()->second;
