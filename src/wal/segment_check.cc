@@ -17,6 +17,7 @@ Result<SegmentCheck> check_segment(Storage& storage, const std::string& path, co
   };
   const auto at = [](std::uint64_t offset) { return " at " + std::to_string(offset); };
   if (!scan.status.ok()) hurt(scan.status.to_string());
+  if (!scan.healed.empty()) hurt("frame needs its parity" + at(scan.healed.front().damaged_at));
   if (!scan.poisoned.empty()) hurt("frame does not verify" + at(scan.poisoned.front().header.offset));
   if (!scan.gaps.empty()) hurt("frames are missing" + at(scan.gaps.front().offset));
   if (!scan.unreadable.empty()) hurt("the device refuses a sector" + at(scan.unreadable.front()));
