@@ -32,12 +32,25 @@ struct CompactionInfo {
   Status status;  ///< not ok: the inputs stand as they were
 };
 
-/// A damaged run was written anew from its parity, or could not be.
+/// A damaged file was written anew, or could not be.
 struct HealInfo {
-  std::string file;         ///< relative to the store
-  std::uint64_t bytes = 0;  ///< of the file
+  std::string file;               ///< relative to the store
+  std::uint64_t bytes = 0;        ///< of the file
+  bool rebuilt = false;           ///< beyond its parity: from an older generation and the log, as far as these hold it
+  std::uint64_t lost_ranges = 0;  ///< of keys, that nothing holds any more: they are in the damage map now
   std::int64_t duration_ns = 0;
-  Status status;  ///< kCorruption: beyond what parity can give back; the file is left as it is
+  Status status;  ///< kCorruption: beyond what parity can give back, to be rebuilt. kIoError: the device refuses it
+};
+
+/// What a scrub looked at and found.
+struct ScrubResult {
+  std::uint64_t files = 0;
+  std::uint64_t bytes = 0;    ///< read from the device
+  std::uint64_t sectors = 0;  ///< in those
+  std::uint64_t damaged = 0;  ///< files that were not as they were written
+  std::uint64_t healed = 0;   ///< of those, whole again (or, log: no longer needed)
+  std::uint64_t lost = 0;     ///< of those, not: the damage map tells which keys
+  std::int64_t duration_ns = 0;
 };
 
 /// Derive and override what is of interest. Calls come without any lock of the store, on the thread that did the work:
@@ -49,7 +62,9 @@ class DARUMA_API EventListener {
   virtual void on_checkpoint(const CheckpointInfo&) {}
   virtual void on_compaction(const CompactionInfo&) {}
   virtual void on_heal(const HealInfo&) {}
-  /// Background work failed; it is tried again. `what` names it: "checkpoint", "compaction", "heal", "log".
+  /// A pass over the whole store is done; in the background: the sums since open.
+  virtual void on_scrub(const ScrubResult&) {}
+  /// Background work failed; it is tried again. `what` names it: "checkpoint", "compaction", "heal", "log", "scrub".
   virtual void on_background_error(const std::string& what, const Status&) { (void)what; }
 };
 

@@ -57,6 +57,10 @@ struct Options {
   /// Most bytes a second that compaction writes; 0: no limit. Lower it where the device is shared.
   std::uint64_t compaction_bytes_per_second = 0;
 
+  /// In how many days the background reads every byte once and heals what it finds (0 to 3650; 0: never). Lower it for
+  /// devices that are not trusted; 0 where something else scrubs them. Never more than 32 MiB a second.
+  std::uint64_t scrub_days = 30;
+
   /// Told of checkpoints, compactions and background errors; see event_listener.h.
   std::shared_ptr<EventListener> listener;
 

@@ -157,9 +157,12 @@ struct StoreStats {
   std::uint64_t checkpoints = 0;      ///< since open
   std::uint64_t compactions = 0;      ///< since open
   std::uint64_t compacted_bytes = 0;  ///< written by them
-  std::uint64_t healed_runs = 0;      ///< since open: damaged files written anew
+  std::uint64_t healed_runs = 0;      ///< since open: damaged files written anew, whole
+  std::uint64_t salvaged_runs = 0;    ///< since open: damaged files written anew without what was lost
   std::uint64_t log_bytes = 0;        ///< segments on disk
   std::uint64_t damage = 0;           ///< entries of the damage map that block reads
+  std::uint64_t scrub_passes = 0;     ///< since open, over the whole store
+  ScrubResult scrubbed;               ///< since open
   bool read_only = false;
   Status background;  ///< why the log or the last background work failed; ok when all is well
 };
@@ -207,6 +210,9 @@ class DARUMA_API Store {
   /// Merges every run of the keyspace into its bottom level: deleted and overwritten values give back their space, as
   /// far as no view needs them. Checkpoints first.
   Status compact(Keyspace keyspace);
+  /// Reads every byte of the store now, past the page cache, and heals what is damaged. `progress` is called between
+  /// files with bytes done and in all; it must not call the store. Errors: kReadOnly, kIoError, kNoSpace (healing).
+  Result<ScrubResult> scrub(const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
   [[nodiscard]] StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;  ///< kNotFound
 

@@ -24,7 +24,8 @@ Status Engine::step() {
   DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
   MutexLock lock(compaction_mutex_);
   DARUMA_TRY(heal_one().status());
-  return compact_one().status();
+  DARUMA_TRY(compact_one().status());
+  return scrub_one().status();
 }
 
 void Engine::drive_log() {
@@ -65,6 +66,11 @@ void Engine::drive_compactions() {
         done = compact_one();
         tell_background("compaction", done.status());
       }
+    }
+    if (done.ok() && !*done) {
+      MutexLock lock(compaction_mutex_);
+      done = scrub_one();
+      tell_background("scrub", done.status());
     }
     if (done.ok() && *done) continue;
     std::this_thread::sleep_for(done.ok() ? 20ms : 1000ms);

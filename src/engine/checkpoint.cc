@@ -64,7 +64,8 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
   std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
   for (const auto& run : outputs.runs) next.runs.push_back({run->info, 0});
   DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
-  if (!generations_.empty()) damage.forget_accepted(generations_.front().sequence);
+  // What the generation that is kept beside the next one could bring back must stay known.
+  if (!generations_.empty()) damage.forget_accepted(generations_.back().sequence);
   next.damage.clear();
   damage.encode(next.damage);
   if (Status status = publish_generation(std::move(next)); !status.ok()) return give_up(outputs, std::move(status));
@@ -162,7 +163,12 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
 
 /// Forgets what no kept generation needs, in the order that retention.h gives.
 Status Engine::release() {
-  if (generations_.size() > kGenerationsKept) generations_.resize(kGenerationsKept);
+  // While a run is to be rebuilt, every generation may be what it is rebuilt from.
+  if (generations_.size() > kGenerationsKept && lost_runs_.empty()) {
+    Manifest older = std::move(generations_[older_to_keep(generations_)]);
+    generations_.resize(1);
+    generations_.push_back(std::move(older));
+  }
   RetentionInput input;
   for (const Manifest& manifest : generations_) input.kept.push_back(&manifest);
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> manifests,

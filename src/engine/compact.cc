@@ -21,6 +21,7 @@ struct Engine::Compaction {
   std::vector<std::uint64_t> supersedes;
   Sequence base = 0;             // of the generation that it started from
   bool keep_tombstones = false;  // damage may hide what they erase
+  std::vector<LostKeys> lost;    // gaps of the inputs, carried along
   Outputs outputs;
   CompactionInfo info;
 };
@@ -54,11 +55,46 @@ class ErasesInParts {
   std::vector<RangeErase> erases_;
 };
 
+/// Gaps of the inputs that still block reads.
+void carry_gaps(const std::vector<RunInfo>& inputs, const DamageMap* damage, std::vector<LostKeys>& out) {
+  for (const RunInfo& input : inputs) {
+    for (const LostKeys& gap : input.lost) {
+      if (damage && damage->touches(input.keyspace, gap.begin, gap.end)) out.push_back(gap);
+    }
+  }
+}
+
+/// Those below `end` (null: all), which then are gone.
+std::vector<LostKeys> take_gaps_below(std::vector<LostKeys>& gaps, const std::string* end) {
+  std::vector<LostKeys> below;
+  std::vector<LostKeys> rest;
+  for (LostKeys& gap : gaps) {
+    if (!end || gap.end <= *end) {
+      below.push_back(std::move(gap));
+    } else if (gap.begin >= *end) {
+      rest.push_back(std::move(gap));
+    } else {
+      below.push_back({gap.begin, *end, gap.first, gap.last});
+      rest.push_back({*end, std::move(gap.end), gap.first, gap.last});
+    }
+  }
+  gaps = std::move(rest);
+  return below;
+}
+
 }  // namespace
 
+/// A run that turns out damaged is healed or rebuilt, and then it goes on.
 Status Engine::compact(Keyspace keyspace) {
   DARUMA_TRY(checkpoint());
   MutexLock lock(compaction_mutex_);
+  Status done = compact_everything(keyspace);
+  if (!done.is(Code::kCorruption)) return done;
+  for (Result<bool> healed = true; healed.ok() && *healed;) healed = heal_one();
+  return compact_everything(keyspace);
+}
+
+Status Engine::compact_everything(Keyspace keyspace) {
   Compaction job;
   {
     MutexLock checkpoint_lock(checkpoint_mutex_);
@@ -104,7 +140,7 @@ Status Engine::run_compaction(Compaction& job) {
       std::vector<RunInfo> inputs;
       for (const std::uint64_t number : job.pick.inputs) {
         const auto run = live_.find(number);
-        if (run == live_.end()) {  // lost at start: its keys are in the damage map
+        if (run == live_.end()) {  // lost at start: its keys are in the damage map until it is rebuilt
           hurt_runs_.insert(number);
           return {};
         }
@@ -116,6 +152,7 @@ Status Engine::run_compaction(Compaction& job) {
       job.supersedes = supersedes_for(inputs, on_disk);
       job.base = generations_.front().sequence;
       job.keep_tombstones = !generations_.front().damage.empty();
+      carry_gaps(inputs, damage_now().get(), job.lost);
     }
     Status merged = merge_runs(job);
     MutexLock lock(checkpoint_mutex_);
@@ -194,8 +231,10 @@ Status Engine::merge_runs(Compaction& job) {
     }
     DARUMA_TRY(merge.status());
     last = !merge.valid();
-    for (RangeErase& erase : erases.take_below(last ? std::nullopt : std::optional(std::string(merge.key()))))
+    const std::string end(last ? std::string_view() : merge.key());
+    for (RangeErase& erase : erases.take_below(last ? std::nullopt : std::optional(end)))
       builder->add_range_erase(std::move(erase));
+    builder->set_lost(take_gaps_below(job.lost, last ? nullptr : &end));
     if (last) builder->mark_job_last();
     DARUMA_TRY(add_output(std::move(builder), job.supersedes, job.outputs));
     pace(began, job.outputs.bytes);

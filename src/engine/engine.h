@@ -34,11 +34,13 @@
 #include "run/run_builder.h"
 #include "snapshot/compaction_picker.h"
 #include "snapshot/manifest.h"
+#include "snapshot/scrub.h"
 #include "wal/wal_writer.h"
 
 namespace daruma {
 
 class Attempts;
+struct LogPart;
 
 /// What tests and tools inject; the defaults are the real machine.
 struct Environment {
@@ -76,6 +78,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<KeyspaceInfo> keyspaces() const;
   Status checkpoint() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status compact(Keyspace keyspace) EXCLUDES(compaction_mutex_, checkpoint_mutex_);
+  Result<ScrubResult> scrub(const std::function<void(std::uint64_t done, std::uint64_t total)>& progress)
+      EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_, background_mutex_);
   StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;
   std::vector<DamageInfo> damage() const;
@@ -146,6 +150,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // compact.cc
   struct Compaction;
+  Status compact_everything(Keyspace keyspace) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Result<bool> compact_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status run_compaction(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status move_run(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
@@ -155,7 +160,32 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
-  Status heal(const LiveRun& hurt) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status heal(const RunInfo& hurt) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+
+  // rebuild.cc
+  struct Rebuild;
+  Result<bool> rebuild_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status rebuild(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status find_sources(Rebuild& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Result<bool> read_log(const LogPart& part, Memtable& out) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status keep_evidence(const Rebuild& job) REQUIRES(checkpoint_mutex_);
+  Status write_replacement(Rebuild& job) REQUIRES(checkpoint_mutex_);
+  Status install_replacement(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void take_names_again() REQUIRES(write_mutex_);
+  std::shared_ptr<const DamageMap> damage_now() EXCLUDES(write_mutex_);
+
+  // scrub.cc
+  std::vector<ScrubItem> scrub_items() EXCLUDES(checkpoint_mutex_);
+  std::int64_t oldest_file_ns() EXCLUDES(checkpoint_mutex_);
+  Result<bool> scrub_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_, background_mutex_);
+  Status scrub_item(const ScrubItem& item, ScrubResult& out) REQUIRES(compaction_mutex_)
+      EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status scrub_manifest(std::uint64_t number, ScrubResult& out) EXCLUDES(checkpoint_mutex_);
+  Status scrub_run(std::uint64_t number, ScrubResult& out) REQUIRES(compaction_mutex_)
+      EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status scrub_segment(std::uint64_t number, ScrubResult& out) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status scrub_quarantine(ScrubResult& out) EXCLUDES(checkpoint_mutex_);
+  void add_scrubbed(const ScrubResult& found) EXCLUDES(background_mutex_);
 
   // background.cc
   void drive_log();
@@ -187,13 +217,17 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
 
   Mutex compaction_mutex_;
-  std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);  // cannot be read whole, so are not compacted
-  std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);
+  std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);        // cannot be read whole, so are not compacted
+  std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);  // the device refuses part of them
+
+  std::optional<ScrubPosition> scrub_ GUARDED_BY(compaction_mutex_);  // nothing: the note was not read yet
+  std::int64_t scrub_look_ns_ GUARDED_BY(compaction_mutex_) = 0;      // not before, on the monotonic clock
 
   Mutex checkpoint_mutex_;
   std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);                       // newest first
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
+  std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt
   std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
   std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
   std::uint64_t next_manifest_ GUARDED_BY(checkpoint_mutex_) = 1;
@@ -204,9 +238,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> compacted_bytes_{0};
   std::atomic<std::uint64_t> healed_{0};
   std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed
+  std::atomic<std::uint64_t> salvaged_{0};
+  std::atomic<std::uint64_t> scrub_passes_{0};
 
   mutable Mutex background_mutex_;
   std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work
+  ScrubResult scrubbed_ GUARDED_BY(background_mutex_);                                   // since open
 
   EpochRetired retired_;
   std::atomic<bool> stop_{false};

@@ -15,43 +15,49 @@ namespace daruma {
 /// True when there was one to do.
 Result<bool> Engine::heal_one() {
   HealInfo info;
-  std::shared_ptr<LiveRun> hurt;
+  std::optional<RunInfo> hurt;
   {
     MutexLock lock(checkpoint_mutex_);
     for (const auto& [number, run] : live_) {
-      if (run->reader->hurt() && !unhealable_runs_.contains(number)) hurt = run;
+      if ((run->reader->hurt() || run->reader->lost()) && !unhealable_runs_.contains(number) &&
+          !lost_runs_.contains(number))
+        hurt = run->info;
     }
   }
-  if (!hurt) return false;
+  if (!hurt) return rebuild_one();
   const std::int64_t began = clock_.monotonic_ns();
-  info.file = std::string(kRunDirectory) + "/" + run_name(hurt->info.number);
-  info.bytes = hurt->info.file_bytes;
+  info.file = std::string(kRunDirectory) + "/" + run_name(hurt->number);
+  info.bytes = hurt->file_bytes;
   info.status = heal(*hurt);
   info.duration_ns = clock_.monotonic_ns() - began;
+  const bool lost = info.status.is(Code::kCorruption) || info.status.is(Code::kNotFound);
   if (info.status.ok()) {
     healed_.fetch_add(1, std::memory_order_relaxed);
-  } else if (info.status.is(Code::kCorruption)) {
-    unhealable_runs_.insert(hurt->info.number);  // what it still serves, it serves; nothing here would change that
+  } else if (lost) {
+    MutexLock lock(checkpoint_mutex_);
+    lost_runs_.insert(hurt->number);
   }
   if (options_.listener && !stopping()) options_.listener->on_heal(info);
-  if (info.status.is(Code::kCorruption)) return true;
+  if (lost) return true;
   DARUMA_TRY(info.status);
   return true;
 }
 
-Status Engine::heal(const LiveRun& hurt) {
+Status Engine::heal(const RunInfo& hurt) {
   const std::string directory = directory_ + "/" + std::string(kRunDirectory);
-  DARUMA_TRY(prepare_healed_run(*storage_, directory, store_id_, hurt.info.number));
+  DARUMA_TRY(prepare_healed_run(*storage_, directory, store_id_, hurt.number));
   MutexLock lock(checkpoint_mutex_);
-  const auto live = live_.find(hurt.info.number);
-  if (live == live_.end()) {  // replaced meanwhile
-    return storage_->remove(directory + "/" + run_name(hurt.info.number) + std::string(kTemporarySuffix));
+  const auto kept = on_disk_.find(hurt.number);
+  if (kept == on_disk_.end()) {  // replaced meanwhile
+    return storage_->remove(directory + "/" + run_name(hurt.number) + std::string(kTemporarySuffix));
   }
-  DARUMA_TRY(publish_prepared(*storage_, directory, run_name(hurt.info.number)));
-  DARUMA_TRY_ASSIGN(live->second, open_run(hurt.info));
+  DARUMA_TRY(publish_prepared(*storage_, directory, run_name(hurt.number)));
+  const auto live = live_.find(hurt.number);
+  if (live == live_.end()) return {};
+  DARUMA_TRY_ASSIGN(live->second, open_run(hurt));
   MutexLock write_lock(write_mutex_);
   auto state = std::make_shared<State>(*current_);
-  place_runs(*state, {hurt.info.keyspace});
+  place_runs(*state, {hurt.keyspace});
   publish_state(std::move(state));
   return {};
 }

@@ -30,6 +30,7 @@ Status check(const Options& options) {
   };
   DARUMA_TRY(within("memtable_bytes", options.memtable_bytes, 1 << 20, std::uint64_t{64} << 30));
   DARUMA_TRY(within("cache_bytes", options.cache_bytes, 0, std::uint64_t{1} << 40));
+  DARUMA_TRY(within("scrub_days", options.scrub_days, 0, 3650));
   DARUMA_TRY(within("segment_bytes", options.segment_bytes, 256 << 10, 1 << 30));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }

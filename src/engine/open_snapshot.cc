@@ -130,6 +130,20 @@ Status Engine::choose_snapshot(Start& start) {
           });
       if (!replaced_all_there && !is_marker(*info)) lose_keyspace(start, *info, dropped.reason);
     }
+    for (const PlacedRun& placed : start.runs) {
+      for (const LostKeys& gap : placed.info.lost) {
+        DamageEntry entry;
+        entry.keyspace = placed.info.keyspace;
+        entry.keys = DamageEntry::Keys::kRange;
+        entry.begin = gap.begin;
+        entry.end = gap.end;
+        entry.sequence_lo = gap.first;
+        entry.sequence_hi = gap.last;
+        entry.cause = "run_blocks_lost";
+        entry.file = "runs/" + run_name(placed.info.number);
+        start.damage.add(std::move(entry));
+      }
+    }
     for (const auto& [after, through] : rebuilt.gaps) {
       ++start.report.lost.stretches;
       start.report.lost.events += through - after;
@@ -196,6 +210,7 @@ Status Engine::open_runs(Start& start) {
       continue;
     }
     lose_run(start, placed.info, "run_lost", run.status());
+    lost_runs_.insert(placed.info.number);
   }
   if (generations_.empty()) {  // rebuilt, or new: what the runs are placed by
     Manifest rebuilt;

@@ -245,10 +245,16 @@ StoreStats Engine::stats() const {
   stats.compactions = compactions_.load(std::memory_order_relaxed);
   stats.compacted_bytes = compacted_bytes_.load(std::memory_order_relaxed);
   stats.healed_runs = healed_.load(std::memory_order_relaxed);
+  stats.salvaged_runs = salvaged_.load(std::memory_order_relaxed);
   stats.read_only = options_.read_only || read_only_.load(std::memory_order_relaxed);
   if (wal_) {
     for (const LiveSegment& segment : wal_->live_segments()) stats.log_bytes += segment.bytes;
     stats.background = wal_->broken();
+  }
+  stats.scrub_passes = scrub_passes_.load(std::memory_order_relaxed);
+  {
+    MutexLock lock(background_mutex_);
+    stats.scrubbed = scrubbed_;
   }
   if (stats.background.ok()) {
     MutexLock lock(background_mutex_);

@@ -112,6 +112,9 @@ Status Store::drop_keyspace(Keyspace keyspace) { return engine_->drop_keyspace(k
 std::vector<KeyspaceInfo> Store::keyspaces() const { return engine_->keyspaces(); }
 Status Store::checkpoint() { return engine_->checkpoint(); }
 Status Store::compact(Keyspace keyspace) { return engine_->compact(keyspace); }
+Result<ScrubResult> Store::scrub(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+  return engine_->scrub(progress);
+}
 Result<KeyspaceStats> Store::keyspace_stats(Keyspace keyspace) const { return engine_->keyspace_stats(keyspace); }
 std::vector<DamageInfo> Store::damage() const { return engine_->damage(); }
 Status Store::accept_damage(std::uint64_t id) { return engine_->accept_damage(id); }

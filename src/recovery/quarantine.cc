@@ -235,6 +235,18 @@ Status Quarantine::resolve(std::string_view id, QuarantineEntry::Resolution reso
   return {};
 }
 
+Status Quarantine::rewrite() {
+  std::string ledger;
+  for (const QuarantineEntry& entry : entries_) {
+    const std::string body = encode_body(entry);
+    for (int copy = 0; copy < 2; ++copy) ledger += encode_copy(body, store_, ledger.size());
+  }
+  DARUMA_TRY(publish(storage_, directory_, std::string(kLedger), ledger));
+  ledger_end_ = ledger.size();
+  damaged_sectors_ = 0;
+  return {};
+}
+
 std::vector<QuarantineEntry> Quarantine::list() const { return entries_; }
 
 const QuarantineEntry* Quarantine::find(std::string_view id) const {

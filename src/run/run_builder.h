@@ -52,6 +52,8 @@ class RunBuilder {
   Status add(std::string_view key, Sequence sequence, EntryKind kind, std::string_view value);
   /// In any order; the range must hold a key (asserted).
   void add_range_erase(RangeErase erase);
+  /// Gaps that the file carries along. Before `finish`.
+  void set_lost(std::vector<LostKeys> lost) { info_.lost = std::move(lost); }
   /// The job has no further output. Before `finish`.
   void mark_job_last() { info_.job_last = true; }
   /// About what the file would be if it were finished now.

@@ -39,6 +39,14 @@ void encode_run_info(std::string& out, const RunInfo& info) {
   put_upper_bound(out, info.largest_key);
   put_varint(out, info.supersedes.size());
   for (const std::uint64_t number : info.supersedes) put_u64(out, number);
+  if (info.lost.empty()) return;
+  put_varint(out, info.lost.size());
+  for (const LostKeys& lost : info.lost) {
+    put_bytes(out, lost.begin);
+    put_bytes(out, lost.end);
+    put_u64(out, lost.first);
+    put_u64(out, lost.last);
+  }
 }
 
 Result<RunInfo> decode_run_info(std::string_view encoded) {
@@ -59,7 +67,7 @@ Result<RunInfo> decode_run_info(std::string_view encoded) {
   const std::uint8_t padded = in.u8();
   const std::string_view largest = in.bytes();
   const std::uint64_t superseded = in.varint();
-  if (!in.ok() || superseded != in.remaining() / 8 || in.remaining() % 8 != 0) return bad("wrong length");
+  if (!in.ok() || superseded > in.remaining() / 8) return bad("wrong length");
   if (last > 1 || padded > 1) return bad("a flag is neither yes nor no");
   if (smallest.size() > kMaxKeyBytes || largest.size() > kMaxKeyBytes) return bad("a key is longer than any can be");
   info.job_last = last != 0;
@@ -70,7 +78,22 @@ Result<RunInfo> decode_run_info(std::string_view encoded) {
     info.largest_key.resize(kMaxKeyBytes, kHighest);
   }
   info.supersedes.reserve(superseded);
-  while (in.remaining() > 0) info.supersedes.push_back(in.u64());
+  for (std::uint64_t i = 0; i < superseded; ++i) info.supersedes.push_back(in.u64());
+  if (in.remaining() > 0) {
+    const std::uint64_t gaps = in.varint();
+    if (gaps == 0) return bad("wrong length");
+    for (std::uint64_t i = 0; i < gaps && in.ok(); ++i) {  // no reserve: the count is not to be trusted
+      LostKeys lost;
+      lost.begin = in.bytes();
+      lost.end = in.bytes();
+      lost.first = in.u64();
+      lost.last = in.u64();
+      if (in.ok() && (lost.begin >= lost.end || lost.first > lost.last || lost.last > kMaxSequence))
+        return bad("lost keys make no sense");
+      info.lost.push_back(std::move(lost));
+    }
+    if (!in.done()) return bad("wrong length");
+  }
   if (info.max_sequence > kMaxSequence || info.checkpoint_sequence > kMaxSequence ||
       info.prev_sequence > kMaxSequence) {
     return bad("a sequence is beyond the highest possible");

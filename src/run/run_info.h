@@ -13,6 +13,16 @@
 
 namespace daruma {
 
+/// Keys in [begin, end) of which this run, or one that it replaces, held versions numbered first..last that are lost.
+/// What is there of them may not be their newest.
+struct LostKeys {
+  std::string begin;
+  std::string end;  ///< never empty
+  Sequence first = 0;
+  Sequence last = 0;
+  bool operator==(const LostKeys&) const = default;
+};
+
 struct RunInfo {
   std::uint64_t number = 0;
   std::uint32_t keyspace = 0;
@@ -34,6 +44,7 @@ struct RunInfo {
   Sequence prev_sequence = 0;        ///< the checkpoint before
   std::int64_t created_wall_ns = 0;
   std::vector<std::uint64_t> supersedes{};  ///< numbers of the runs that this job replaces
+  std::vector<LostKeys> lost{};             ///< gaps that were there before this file was written; carried along
   bool operator==(const RunInfo&) const = default;
 };
 

@@ -60,6 +60,8 @@ Result<const RunContents*> RunReader::load() const {
       hurt_.store(true, std::memory_order_relaxed);
     }
   }
+  if (!loaded.ok() || std::any_of(findings.begin(), findings.end(), [](const RunFinding& f) { return !f.healed; }))
+    lost_.store(true, std::memory_order_relaxed);
   if (loaded.ok()) {
     findings_ = std::move(findings);
     contents_ = std::move(*loaded);
@@ -166,6 +168,7 @@ Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, Bloc
 
 Status RunReader::lost_block(const RunContents& c, std::size_t i, Status status) const {
   note({RunFault::kData, status, c.damaged_keys(i)});
+  lost_.store(true, std::memory_order_relaxed);
   return status;
 }
 

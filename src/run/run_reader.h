@@ -62,6 +62,10 @@ class RunReader {
   [[nodiscard]] std::vector<RunFinding> findings() const;
   /// Something of the file had to be healed, or be read past the page cache.
   [[nodiscard]] bool hurt() const { return hurt_.load(std::memory_order_relaxed); }
+  /// Something of the file could not be had from parity either.
+  [[nodiscard]] bool lost() const { return lost_.load(std::memory_order_relaxed); }
+  /// Whoever verified the file found it so.
+  void mark_hurt() const { hurt_.store(true, std::memory_order_relaxed); }
   /// Index, filter and range erases in memory; 0 before the first use.
   [[nodiscard]] std::uint64_t memory_bytes() const;
   [[nodiscard]] const std::string& path() const { return file_->path(); }
@@ -112,6 +116,7 @@ class RunReader {
   const std::optional<RunInfo> known_;
   mutable std::atomic<const RunContents*> loaded_{nullptr};
   mutable std::atomic<bool> hurt_{false};
+  mutable std::atomic<bool> lost_{false};
   mutable Mutex mutex_;
   mutable std::unique_ptr<const RunContents> contents_ GUARDED_BY(mutex_);
   mutable Status refused_ GUARDED_BY(mutex_);  ///< not ok: the file is not served; reading it again would say the same

@@ -42,10 +42,18 @@ struct Job {
     std::set<std::uint64_t> indices;
     std::uint64_t count = 0;
     for (const RunInfo* run : runs) {
+      if (replaced(*run)) continue;
       if (!indices.insert(run->job_index).second) return false;
       if (run->job_last) count = std::uint64_t{run->job_index} + 1;
     }
-    return count == indices.size() && *indices.rbegin() + 1 == count;
+    return count == indices.size() && !indices.empty() && *indices.rbegin() + 1 == count;
+  }
+  /// By one that has taken its seat.
+  [[nodiscard]] bool replaced(const RunInfo& old) const {
+    return std::any_of(runs.begin(), runs.end(), [&](const RunInfo* run) {
+      return run->number > old.number && run->job_index == old.job_index &&
+             std::find(run->supersedes.begin(), run->supersedes.end(), old.number) != run->supersedes.end();
+    });
   }
 };
 

@@ -12,6 +12,8 @@
 //   snapshot is
 //      published, or its leftovers are removed and the removal is synced. Job ids grow.
 //   3. Removing follows retention.h: nothing superseded outlives all that supersedes it.
+//   4. A run that was damaged beyond parity is replaced by one that takes its seat: same job, index, level and
+//   coverage, and it supersedes the damaged one. While both are there, the job has one output twice.
 // Hence a job with an output missing is either whole but partly superseded since, which a later job of its kind, or
 // coverage beyond it, proves; or it was cut off by a crash (or hurt before anything relied on it), and what it would
 // have replaced still stands.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "base/assert.h"
 #include "base/status_macros.h"
@@ -22,6 +23,27 @@ Status remove_all(Storage& storage, const std::string& directory, const std::vec
 }
 
 }  // namespace
+
+std::size_t older_to_keep(const std::vector<Manifest>& generations) {
+  if (generations.size() < 2) return 0;
+  std::set<std::uint64_t> newest;
+  std::map<std::pair<std::uint64_t, std::uint32_t>, std::uint64_t> seats;
+  for (const PlacedRun& run : generations.front().runs) {
+    newest.insert(run.info.number);
+    seats[{run.info.job_id, run.info.job_index}] = run.info.number;
+  }
+  for (std::size_t i = 1; i < generations.size(); ++i) {
+    std::set<std::uint64_t> files;
+    bool replaced = false;
+    for (const PlacedRun& run : generations[i].runs) {
+      files.insert(run.info.number);
+      const auto seat = seats.find({run.info.job_id, run.info.job_index});
+      replaced = replaced || (seat != seats.end() && seat->second != run.info.number);
+    }
+    if (!replaced && files != newest) return i;
+  }
+  return 1;
+}
 
 RetentionPlan plan_retention(const RetentionInput& input) {
   DARUMA_ASSERT(!input.kept.empty());
@@ -83,7 +105,7 @@ std::vector<std::uint64_t> markers_to_drop(const std::vector<PlacedRun>& runs,
                                            const std::set<std::uint64_t>& runs_on_disk) {
   std::vector<std::uint64_t> drop;
   for (const PlacedRun& marker : runs) {
-    if (!is_marker(marker.info)) continue;
+    if (!is_marker(marker.info) || !marker.info.lost.empty()) continue;
     const bool needed = std::any_of(marker.info.supersedes.begin(), marker.info.supersedes.end(),
                                     [&](std::uint64_t old) { return runs_on_disk.contains(old); });
     const bool said = std::any_of(runs.begin(), runs.end(), [&](const PlacedRun& other) {

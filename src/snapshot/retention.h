@@ -22,6 +22,10 @@ namespace daruma {
 inline constexpr std::size_t kGenerationsKept = 2;
 inline constexpr std::string_view kRunDirectory = "runs";
 
+/// Of `generations`, newest first: which older one to keep beside the newest. The one before, unless it adds nothing:
+/// it names the same files, or a file that the newest has had to replace for damage. 0: there is none.
+std::size_t older_to_keep(const std::vector<Manifest>& generations);
+
 struct RetentionInput {
   std::vector<const Manifest*> kept;    ///< newest first; the generations to keep (two, or all while there are fewer)
   std::set<std::uint64_t> pinned_runs;  ///< held by live readers or views

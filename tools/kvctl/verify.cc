@@ -14,6 +14,7 @@
 
 #include "kvctl/inspect.h"
 #include "snapshot/retention.h"
+#include "snapshot/scrub.h"
 
 namespace daruma::kvctl {
 
@@ -36,7 +37,7 @@ void others(const StoreFiles& files, std::vector<std::string>& strangers, std::v
   sort(kManifestDirectory, [](const std::string& n) { return manifest_number(n).has_value(); });
   sort("quarantine",
        [](const std::string& n) { return n == "ledger" || (n.starts_with("q-") && n.ends_with(".bytes")); });
-  sort("recoveries", [](const std::string& n) { return n.ends_with(".json"); });
+  sort("recoveries", [](const std::string& n) { return n.ends_with(".json") || n == kScrubNote; });
 }
 
 Result<Outcome> verify(Context& context, bool deep) {

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Scrubbing: reads every byte that nobody has asked for in a while, and has what is damaged healed while its redundancy
+// is still whole. Runs, manifests, the ledger of quarantine with what it keeps, and the log but for its newest segment.
+//
+// What must stay true: what is verified is what the device holds, not a cache; healing goes the ways that reads take.
+#include <algorithm>
+
+#include "base/bytes.h"
+#include "base/status_macros.h"
+#include "engine/jobs.h"
+#include "recovery/quarantine.h"
+#include "run/run_reader.h"
+#include "snapshot/catalogue.h"
+#include "snapshot/retention.h"
+#include "snapshot/scrub.h"
+#include "wal/segment_check.h"
+
+namespace daruma {
+
+/// All that a pass looks at, in its order.
+std::vector<ScrubItem> Engine::scrub_items() {
+  std::vector<ScrubItem> items;
+  MutexLock lock(checkpoint_mutex_);
+  std::set<std::uint64_t> manifests;
+  std::set<std::uint64_t> runs;
+  for (const Manifest& generation : generations_) {
+    manifests.insert(generation.number);
+    for (const PlacedRun& placed : generation.runs) runs.insert(placed.info.number);
+  }
+  for (const std::uint64_t number : manifests) items.push_back({ScrubRoom::kManifests, number, 2 * kSectorBytes});
+  for (const auto& [number, info] : on_disk_) {
+    if (runs.contains(number)) items.push_back({ScrubRoom::kRuns, number, info.file_bytes});
+  }
+  if (wal_) {
+    std::vector<LiveSegment> segments = wal_->live_segments();
+    if (!segments.empty()) segments.pop_back();  // the one being written
+    for (const LiveSegment& segment : segments) items.push_back({ScrubRoom::kSegments, segment.number, segment.bytes});
+  }
+  items.push_back({ScrubRoom::kQuarantine, 0, 2 * kSectorBytes});
+  return items;
+}
+
+std::int64_t Engine::oldest_file_ns() {
+  std::int64_t oldest = clock_.wall_ns();
+  MutexLock lock(checkpoint_mutex_);
+  for (const auto& [number, info] : on_disk_) {
+    if (info.created_wall_ns > 0) oldest = std::min(oldest, info.created_wall_ns);
+  }
+  return oldest;
+}
+
+/// One file, when its time has come. True when there was one.
+Result<bool> Engine::scrub_one() {
+  constexpr std::int64_t kLookNs = 1'000'000'000;
+  if (options_.scrub_days == 0 || looks_only() || clock_.monotonic_ns() < scrub_look_ns_) return false;
+  scrub_look_ns_ = clock_.monotonic_ns() + kLookNs;
+  const std::string directory = directory_ + "/recoveries";
+  if (!scrub_) scrub_ = read_scrub_position(*storage_, directory, store_id_);
+  if (!scrub_) scrub_ = ScrubPosition{.began_wall_ns = oldest_file_ns()};
+  const std::int64_t now = clock_.wall_ns();
+  scrub_->began_wall_ns = std::min(scrub_->began_wall_ns, now);  // the clock was set back
+  const std::vector<ScrubItem> items = scrub_items();
+  const ScrubItem* item = next_scrub_item(items, *scrub_);
+  if (item && now < scrub_due_ns(items, *item, *scrub_, options_.scrub_days)) return false;
+  ScrubPosition next = *scrub_;
+  if (item) {
+    ScrubResult found;
+    DARUMA_TRY(scrub_item(*item, found));
+    add_scrubbed(found);
+    next.bytes_done += item->bytes;
+    next.room = item->room;
+    next.number = item->number + 1;
+    scrub_look_ns_ = clock_.monotonic_ns() +
+                     static_cast<std::int64_t>(static_cast<double>(found.bytes) * 1e9 / kScrubBytesPerSecond);
+  } else {
+    next = {.passes = next.passes + 1, .began_wall_ns = now};
+    scrub_passes_.fetch_add(1, std::memory_order_relaxed);
+    ScrubResult sum;
+    {
+      MutexLock lock(background_mutex_);
+      sum = scrubbed_;
+    }
+    if (options_.listener && !stopping()) options_.listener->on_scrub(sum);
+  }
+  DARUMA_TRY(publish(*storage_, directory, std::string(kScrubNote), encode_scrub_position(next, store_id_)));
+  scrub_ = next;
+  return item != nullptr;
+}
+
+Result<ScrubResult> Engine::scrub(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+  DARUMA_TRY(may_write());
+  const std::int64_t began = clock_.monotonic_ns();
+  ScrubResult all;
+  const std::vector<ScrubItem> items = scrub_items();
+  std::uint64_t total = 0;
+  for (const ScrubItem& item : items) total += item.bytes;
+  std::uint64_t done = 0;
+  for (const ScrubItem& item : items) {
+    if (progress) progress(done, total);
+    MutexLock lock(compaction_mutex_);
+    DARUMA_TRY(scrub_item(item, all));
+    done += item.bytes;
+  }
+  if (progress) progress(total, total);
+  all.duration_ns = clock_.monotonic_ns() - began;
+  {
+    MutexLock lock(compaction_mutex_);
+    const std::uint64_t passes = scrub_ ? scrub_->passes : 0;
+    const ScrubPosition next{.passes = passes + 1, .began_wall_ns = clock_.wall_ns()};
+    DARUMA_TRY(publish(*storage_, directory_ + "/recoveries", std::string(kScrubNote),
+                       encode_scrub_position(next, store_id_)));
+    scrub_ = next;
+  }
+  scrub_passes_.fetch_add(1, std::memory_order_relaxed);
+  add_scrubbed(all);
+  if (options_.listener && !stopping()) options_.listener->on_scrub(all);
+  return all;
+}
+
+void Engine::add_scrubbed(const ScrubResult& found) {
+  MutexLock lock(background_mutex_);
+  scrubbed_.files += found.files;
+  scrubbed_.bytes += found.bytes;
+  scrubbed_.sectors += found.sectors;
+  scrubbed_.damaged += found.damaged;
+  scrubbed_.healed += found.healed;
+  scrubbed_.lost += found.lost;
+}
+
+Status Engine::scrub_item(const ScrubItem& item, ScrubResult& out) {
+  const std::uint64_t before = out.bytes;
+  ++out.files;
+  switch (item.room) {
+    case ScrubRoom::kManifests: DARUMA_TRY(scrub_manifest(item.number, out)); break;
+    case ScrubRoom::kRuns: DARUMA_TRY(scrub_run(item.number, out)); break;
+    case ScrubRoom::kSegments: DARUMA_TRY(scrub_segment(item.number, out)); break;
+    case ScrubRoom::kQuarantine: DARUMA_TRY(scrub_quarantine(out)); break;
+  }
+  out.sectors += (out.bytes - before + kSectorBytes - 1) / kSectorBytes;
+  return {};
+}
+
+/// A kept generation of which a copy is hurt is written anew, with the same bytes under the same number.
+Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
+  MutexLock lock(checkpoint_mutex_);
+  const auto kept = std::find_if(generations_.begin(), generations_.end(),
+                                 [&](const Manifest& generation) { return generation.number == number; });
+  if (kept == generations_.end()) return {};
+  DARUMA_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(*storage_, directory_, store_id_));
+  for (const Generation& found : catalogue.generations) {
+    if (found.number != number) continue;
+    out.bytes += found.file_bytes;
+    if (found.manifest && found.damaged.empty()) return {};
+  }
+  ++out.damaged;
+  DARUMA_TRY(publish_manifest(*storage_, directory_, *kept));
+  ++out.healed;
+  return {};
+}
+
+Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
+  std::optional<RunInfo> info;
+  bool newest = false;
+  {
+    MutexLock lock(checkpoint_mutex_);
+    const auto kept = on_disk_.find(number);
+    if (kept == on_disk_.end()) return {};  // replaced meanwhile
+    info = kept->second;
+    const auto& runs = generations_.front().runs;
+    newest = std::any_of(runs.begin(), runs.end(), [&](const PlacedRun& run) { return run.info.number == number; });
+  }
+  Status broken;
+  Result<std::unique_ptr<RunReader>> reader =
+      RunReader::open(*storage_, directory_ + "/" + std::string(kRunDirectory) + "/" + run_name(number), store_id_,
+                      number, nullptr, info);
+  if (reader.ok()) {
+    const Result<RunReader::Verified> verified = (*reader)->verify();
+    out.bytes += verified.ok() ? verified->bytes : 0;
+    broken = verified.ok() ? verified->status() : verified.status();
+  } else {
+    broken = reader.status();
+  }
+  if (broken.ok() || broken.is(Code::kAborted)) return broken;
+  ++out.damaged;
+  HealInfo healed;
+  const std::int64_t began = clock_.monotonic_ns();
+  healed.file = std::string(kRunDirectory) + "/" + run_name(number);
+  healed.bytes = info->file_bytes;
+  healed.status = heal(*info);
+  healed.duration_ns = clock_.monotonic_ns() - began;
+  if (healed.status.is(Code::kAborted)) return healed.status;
+  if (healed.status.ok()) {
+    healed_.fetch_add(1, std::memory_order_relaxed);
+    ++out.healed;
+  }
+  if (options_.listener && !stopping()) options_.listener->on_heal(healed);
+  if (healed.status.ok() || !newest) return {};  // an older generation's file goes with it, at the next checkpoint
+  const std::uint64_t salvaged = salvaged_.load(std::memory_order_relaxed);
+  {
+    MutexLock lock(checkpoint_mutex_);
+    lost_runs_.insert(number);
+  }
+  for (Result<bool> more = true; more.ok() && *more;) {
+    more = rebuild_one();
+    if (more.status().is(Code::kAborted)) return more.status();
+  }
+  MutexLock lock(checkpoint_mutex_);
+  const bool whole = !lost_runs_.contains(number) && !unhealable_runs_.contains(number) &&
+                     salvaged_.load(std::memory_order_relaxed) == salvaged;
+  ++(whole ? out.healed : out.lost);
+  return {};
+}
+
+/// Segments are not patched: once a checkpoint holds what they hold, nothing needs them.
+Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
+  SegmentCheck check;
+  {
+    MutexLock lock(checkpoint_mutex_);  // it is not retired meanwhile
+    const std::vector<LiveSegment> segments = wal_->live_segments();
+    const auto at = std::find_if(segments.begin(), segments.end(),
+                                 [&](const LiveSegment& segment) { return segment.number == number; });
+    if (at == segments.end() || std::next(at) == segments.end()) return {};
+    DARUMA_TRY_ASSIGN(check, check_segment(*storage_, directory_ + "/wal/" + segment_name(number), store_id_,
+                                           std::next(at)->start_sequence));
+  }
+  out.bytes += check.bytes;
+  if (check.sound) return {};
+  ++out.damaged;
+  DARUMA_TRY(checkpoint());
+  ++out.healed;
+  return {};
+}
+
+Status Engine::scrub_quarantine(ScrubResult& out) {
+  MutexLock lock(checkpoint_mutex_);
+  Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
+  for (const QuarantineEntry& entry : quarantine.list()) {
+    if (entry.kept != QuarantineEntry::Kept::kBytes) continue;
+    out.bytes += entry.bytes;
+    if (const Result<std::string> bytes = quarantine.read(entry.id); !bytes.ok()) {
+      if (bytes.status().is(Code::kAborted)) return bytes.status();
+      ++out.damaged;
+      ++out.lost;
+    }
+  }
+  out.bytes += quarantine.ledger_bytes();
+  if (quarantine.damaged_sectors() == 0) return {};
+  ++out.damaged;
+  DARUMA_TRY(quarantine.rewrite());
+  ++out.healed;
+  return {};
+}
+
+}  // namespace daruma

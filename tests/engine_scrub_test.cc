@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+// Scrubbing: one flipped bit in every class of file is found and healed though nobody reads it; a pass keeps its pace
+// on the injected clock and goes on after a kill where it stood.
+#include "engine/engine.h"
+
+#include <engine_testing.h>
+#include <gtest/gtest.h>
+
+#include "recovery/quarantine.h"
+#include "snapshot/catalogue.h"
+#include "snapshot/scrub.h"
+
+namespace daruma {
+namespace {
+
+constexpr std::int64_t kDay = 86'400'000'000'000;
+
+struct Heard : EventListener {
+  std::vector<ScrubResult> passes;
+  void on_scrub(const ScrubResult& result) override { passes.push_back(result); }
+};
+
+class EngineScrub : public testing::Test {
+ protected:
+  void SetUp() override {
+    world_.clock.advance(kDay);
+    world_.compaction.level0_trigger = 100;
+    options_.listener = heard_;
+    options_.scrub_days = 10;
+    Store store = open();
+    const Keyspace k = *store.create_keyspace("k");
+    for (int round = 0; round < 3; ++round) {
+      for (int i = 0; i < 40; ++i) {
+        const std::string key = "key" + std::to_string(i * (round + 1));
+        ASSERT_TRUE(store.put(k, key, model_[key] = noise(700)).ok());
+      }
+      ASSERT_TRUE(store.checkpoint().ok());
+    }
+    for (int i = 0; i < 500; ++i) {  // several segments behind the snapshot
+      const std::string key = "late" + std::to_string(i);
+      ASSERT_TRUE(store.put(k, key, model_[key] = noise(900)).ok());
+    }
+  }
+  std::string noise(std::size_t bytes) {
+    std::string text(bytes, '\0');
+    for (char& c : text) c = static_cast<char>(random_.next());
+    return text;
+  }
+  Store open() {
+    Result<Store::Opened> opened = world_.open(options_);
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    return std::move(opened->store);
+  }
+  void expect_all_right(const Store& store) {
+    const Keyspace k = *store.keyspace("k");
+    for (const auto& [key, value] : model_) ASSERT_EQ(*store.get(k, key), value);
+  }
+  [[nodiscard]] std::optional<ScrubPosition> position() const {
+    const Catalogue catalogue = *read_catalogue(*world_.disk, "store", std::nullopt);
+    return read_scrub_position(*world_.disk, "store/recoveries", *catalogue.store);
+  }
+  World world_;
+  Random random_{5};
+  std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
+  Options options_ = small();
+  std::map<std::string, std::string> model_;
+};
+
+TEST_F(EngineScrub, FindsAndHealsOneFlippedBitInEveryClassOfFile) {
+  const Catalogue catalogue = *read_catalogue(*world_.disk, "store", std::nullopt);
+  {
+    Quarantine quarantine(*world_.disk, "store/quarantine", *catalogue.store);
+    (void)quarantine.put({.case_name = "test", .file = "runs/x"}, "evidence");
+  }
+  Store store = open();
+  const ScrubResult sound = *store.scrub();
+  EXPECT_EQ(sound.damaged, 0U);
+  EXPECT_GT(sound.sectors, 30U);
+  std::size_t runs = 0, manifests = 0, segments = 0, ledgers = 0;
+  for (const auto& [path, bytes] : contents(*world_.disk, "store")) {
+    const bool run = path.ends_with(".run"), manifest = path.ends_with(".snap"), ledger = path.ends_with("/ledger");
+    if (!run && !manifest && !ledger) continue;
+    for (const std::uint64_t at : {std::uint64_t{100}, bytes.size() / 2 + 40, bytes.size() - 4000}) {
+      SCOPED_TRACE(path + " at " + std::to_string(at));
+      if (ledger && bytes.find_first_not_of('\0', at) >= at / 4096 * 4096 + 4096) continue;  // padding
+      ASSERT_TRUE(world_.disk->flip_bit(path, at, 3).ok());
+      const Result<ScrubResult> found = store.scrub();
+      ASSERT_TRUE(found.ok()) << found.status().to_string();
+      ASSERT_EQ(found->damaged, 1U);
+      ASSERT_EQ(found->healed, 1U);
+      ASSERT_EQ(*read_whole(*world_.disk, path, 64 << 20), bytes) << "healed, but not to what it was";
+      ASSERT_EQ(store.scrub()->damaged, 0U);
+      ++(run ? runs : manifest ? manifests : ledgers);
+    }
+  }
+  // The log is not mended but made superfluous: a checkpoint holds what the segment holds.
+  std::vector<std::string> logs;
+  for (const auto& [path, bytes] : contents(*world_.disk, "store/wal"))
+    if (path.ends_with(".log")) logs.push_back(path);
+  ASSERT_GE(logs.size(), 2U);
+  ASSERT_TRUE(world_.disk->flip_bit(logs.front(), 3 * 4096 + 200, 1).ok());
+  const Sequence before = store.stats().snapshot_sequence;
+  EXPECT_EQ(store.scrub()->healed, 1U);
+  EXPECT_GT(store.stats().snapshot_sequence, before);
+  ++segments;
+  expect_all_right(store);
+  EXPECT_GT(runs, 9U);
+  EXPECT_GT(manifests, 3U);
+  EXPECT_GT(ledgers, 0U);
+  std::printf("%zu in runs, %zu in manifests, %zu in segments, %zu in the ledger\n", runs, manifests, segments,
+              ledgers);
+}
+
+TEST_F(EngineScrub, KeepsItsPaceOnTheClockAndGoesOnAfterAKill) {
+  std::uint64_t looked = 0;
+  std::uint64_t days = 0;
+  std::uint64_t furthest = 0;
+  while (heard_->passes.empty()) {
+    ASSERT_LT(++days, 40U) << "a pass of ten days takes longer than a month";
+    {
+      Store store = open();
+      for (int i = 0; i < 4; ++i) ASSERT_TRUE(Engine::of(store).step().ok());
+      const std::uint64_t today = store.stats().scrubbed.bytes;
+      for (int i = 0; i < 4; ++i) ASSERT_TRUE(Engine::of(store).step().ok());
+      ASSERT_EQ(store.stats().scrubbed.bytes, today) << "the clock stood still";
+      world_.clock.advance(kDay / 2);
+      for (int i = 0; i < 50 && heard_->passes.empty(); ++i) {
+        world_.clock.advance(2'000'000'000);
+        ASSERT_TRUE(Engine::of(store).step().ok());
+      }
+      looked += store.stats().scrubbed.files;
+    }
+    if (const auto at = position(); at && heard_->passes.empty()) {
+      ASSERT_GE(at->bytes_done, furthest) << "it began anew";
+      furthest = at->bytes_done;
+    }
+    world_.disk->power_cut(50);
+    world_.clock.advance(kDay / 2);
+  }
+  EXPECT_GE(days, 9U);
+  EXPECT_LE(days, 12U);
+  EXPECT_GT(looked, 8U);
+  EXPECT_GT(furthest, 0U);
+  EXPECT_EQ(position()->passes, 1U);
+}
+
+TEST_F(EngineScrub, ALateOneKeepsTheRateLimit) {
+  Store store = open();
+  world_.clock.advance(100 * kDay);
+  ASSERT_TRUE(Engine::of(store).step().ok());  // a manifest
+  std::uint64_t bytes = 0;
+  std::uint64_t held_back = 0;
+  for (int i = 0; i < 100 && heard_->passes.empty(); ++i) {
+    const std::uint64_t before = store.stats().scrubbed.bytes;
+    const auto wait = static_cast<std::int64_t>(static_cast<double>(bytes) * 1e9 / kScrubBytesPerSecond);
+    if (wait > 100'000) {  // half of what the limit asks for is not enough
+      world_.clock.advance(wait / 2);
+      ASSERT_TRUE(Engine::of(store).step().ok());
+      ASSERT_EQ(store.stats().scrubbed.bytes, before) << "too early";
+      ++held_back;
+    }
+    world_.clock.advance(wait + 100'000);
+    ASSERT_TRUE(Engine::of(store).step().ok());
+    bytes = store.stats().scrubbed.bytes - before;
+  }
+  EXPECT_GT(held_back, 3U);
+  EXPECT_EQ(heard_->passes.size(), 1U);
+}
+
+TEST_F(EngineScrub, TurnedOffItLooksAtNothing) {
+  options_.scrub_days = 0;
+  Store store = open();
+  world_.clock.advance(100 * kDay);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(Engine::of(store).step().ok());
+  EXPECT_EQ(store.stats().scrubbed.files, 0U);
+}
+
+TEST(ScrubNote, AnyFlippedBitIsNoNote) {
+  const StoreId store{1, 2};
+  const ScrubPosition position{3, 4, 5, ScrubRoom::kRuns, 6};
+  const std::string note = encode_scrub_position(position, store);
+  ASSERT_EQ(decode_scrub_position(note, store), position);
+  for (std::size_t bit = 0; bit < note.size() * 8; ++bit) {
+    std::string flipped = note;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << bit % 8));
+    EXPECT_FALSE(decode_scrub_position(flipped, store)) << bit;
+  }
+  EXPECT_FALSE(decode_scrub_position(note, StoreId{1, 3}));
+  EXPECT_FALSE(decode_scrub_position(note + "x", store));
+  EXPECT_FALSE(decode_scrub_position("", store));
+}
+
+}  // namespace
+}  // namespace daruma
