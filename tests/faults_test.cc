@@ -327,7 +327,8 @@ TEST(Faults, ARunThatDoesNotReadBackReplacesNothing) {
       const Status done = compaction ? store.compact(k) : store.checkpoint();
       world.disk->on_operation({});
       EXPECT_EQ(flipped, 1U);
-      EXPECT_TRUE(done.is(Code::kCorruption) || done.is(Code::kDataLoss)) << done.to_string();
+      // A compaction that was asked for drops the canary and tries once more.
+      EXPECT_TRUE(compaction ? done.ok() : done.is(Code::kCorruption) || done.is(Code::kDataLoss)) << done.to_string();
       expect_whole(40);
       const auto left = *world.disk->list("store/runs");
       for (const DirectoryEntry& entry : left) EXPECT_FALSE(entry.name.ends_with(kTemporarySuffix)) << entry.name;

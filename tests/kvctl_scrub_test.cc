@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // kvctl scrub as a process: heals one flipped byte in a run, tells what nothing can heal, and looks at nothing it may
 // not.
+#include "base/random.h"
 #include "kvctl_testing.h"
 
 namespace daruma {
@@ -15,7 +16,12 @@ class KvctlScrub : public kvctl_test::KvctlTest {
   void SetUp() override {
     Store store = open();
     const Keyspace k = *store.create_keyspace("default");
-    for (int i = 0; i < 300; ++i) ASSERT_TRUE(store.put(k, "key" + std::to_string(i), std::string(200, 'v')).ok());
+    Random random(1);
+    for (int i = 0; i < 300; ++i) {
+      std::string value(200, '\0');  // not to be compressed: this is the largest run
+      for (char& c : value) c = static_cast<char>('a' + random.below(26));
+      ASSERT_TRUE(store.put(k, "key" + std::to_string(i), value).ok());
+    }
     ASSERT_TRUE(store.compact(k).ok());
     for (int round = 0; round < 3; ++round) {  // no older generation without the run
       ASSERT_TRUE(store.put(k, "tick", std::to_string(round)).ok());
