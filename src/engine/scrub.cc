@@ -28,6 +28,7 @@ std::vector<ScrubItem> Engine::scrub_items() {
     manifests.insert(generation.number);
     for (const PlacedRun& placed : generation.runs) runs.insert(placed.info.number);
   }
+  items.reserve(manifests.size() + on_disk_.size());
   for (const std::uint64_t number : manifests) items.push_back({ScrubRoom::kManifests, number, 2 * kSectorBytes});
   for (const auto& [number, info] : on_disk_) {
     if (runs.contains(number)) items.push_back({ScrubRoom::kRuns, number, info.file_bytes});

@@ -77,7 +77,8 @@ class Quarantine {
   /// Sectors of the ledger that hold neither an entry nor zeros; what one torn append leaves counts too.
   [[nodiscard]] std::uint64_t damaged_sectors() const { return damaged_sectors_; }
   [[nodiscard]] std::uint64_t ledger_bytes() const { return ledger_end_; }
-  /// The ledger anew, with every entry twice again; the old one stands until the new one is durable. kIoError, kNoSpace.
+  /// The ledger anew, with every entry twice again; the old one stands until the new one is durable. kIoError,
+  /// kNoSpace.
   Status rewrite();
   [[nodiscard]] const Status& last_error() const { return last_error_; }
 

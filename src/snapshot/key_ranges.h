@@ -23,7 +23,7 @@ inline std::vector<KeyRange> joined(std::vector<KeyRange> ranges) {
   for (KeyRange& range : ranges) {
     if (range.begin >= range.end) continue;
     if (!out.empty() && range.begin <= out.back().end) {
-      out.back().end = std::max(out.back().end, std::move(range.end));
+      if (range.end > out.back().end) out.back().end = std::move(range.end);
     } else {
       out.push_back(std::move(range));
     }
