@@ -99,6 +99,7 @@ void Simulation::write(Random& random, bool large) {
 void Simulation::record(const Status& status, const Changes& changes, Durability durability, const std::string& what) {
   note(what, " ", describe(changes), durability == Durability::kPower ? ", power" : ", process", ": ",
        status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
+  count_full(status);
   const Sequence sequence = store_->stats().sequence;
   if (disk_->crashed()) return model_.asked_for(changes);
   if (serves_only_) {
@@ -130,7 +131,7 @@ void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
     const Result<Keyspace> made = store_->create_keyspace(change.key);
     if (made.status().is(Code::kExists) && (taken || hurt())) return;
     if (made.ok()) {
-      if (made->id() < change.keyspace) throw Violation{"never-wrong", "an id of a keyspace is given twice"};
+      if (!ids_given_.insert(made->id()).second) throw Violation{"never-wrong", "an id of a keyspace is given twice"};
       change.keyspace = made->id();
     }
     record(made.status(), {change}, Durability::kPower, "create");
@@ -154,7 +155,10 @@ void Simulation::work(Act::Kind kind, Random& random) {
   Status status;
   switch (kind) {
     case Act::Kind::kSync: status = store_->sync(); break;
-    case Act::Kind::kStep: status = Engine::of(*store_).step(); break;
+    case Act::Kind::kStep:
+      status = Engine::of(*store_).step();
+      if (random.one_in(4)) wounds_.remember(*disk_);
+      break;
     case Act::Kind::kCheckpoint: status = store_->checkpoint(); break;
     default:
       if (keyspaces_.empty()) return;
@@ -163,6 +167,7 @@ void Simulation::work(Act::Kind kind, Random& random) {
   }
   note(name(kind), ": ", status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
   if (disk_->crashed()) return;
+  count_full(status);
   if (status.ok()) {
     if (kind != Act::Kind::kStep) model_.acknowledged(model_.newest(), Durability::kPower);
     return;

@@ -108,7 +108,7 @@ void Simulation::inject(std::uint64_t salt) {
     if (!free.ok()) return;
     const std::uint64_t left = random.below(400) << 10;
     disk_->set_capacity(~std::uint64_t{0} - *free + left);
-    fault_ = kRunningFaults - 1;
+    fault_ = kFullDisk;
     note("fault: the disk has ", std::to_string(left), " bytes left");
     return;
   }
@@ -129,7 +129,7 @@ void Simulation::inject(std::uint64_t salt) {
 
 void Simulation::count_fired() {
   const std::uint64_t fired = disk_->faults_fired();
-  if (fault_) totals_.running[*fault_] += fired - counted_fired_;
+  if (fault_ && *fault_ != kFullDisk) totals_.running[*fault_] += fired - counted_fired_;
   counted_fired_ = fired;
 }
 

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Violation {
 };
 
 inline constexpr std::size_t kRunningFaults = 6;  // those of FaultKind, and a full disk
+inline constexpr std::size_t kFullDisk = 5;
 inline constexpr std::size_t kDepths = 9;
 
 struct Totals {
@@ -76,6 +78,8 @@ class Simulation {
   void mend();
   void clear_faults();
   void count_fired();
+  /// An error that comes of a full disk, which the disk does not count itself.
+  void count_full(const Status& status) { totals_.running[kFullDisk] += fault_ == kFullDisk && !status.ok(); }
   void come_to_rest();
   template <typename... Parts>
   void note(const Parts&... parts) {
@@ -133,6 +137,7 @@ class Simulation {
   ManualClock clock_;
   std::uint64_t identities_;
   Writings writings_;
+  std::set<std::uint32_t> ids_given_;  // to keyspaces
   Model model_;
   Wounds wounds_;
   std::vector<std::string> history_;

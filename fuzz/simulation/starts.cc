@@ -54,7 +54,9 @@ bool Simulation::start_once(const std::optional<Death>& death) {
   Result<Store::Opened> opened = open(RecoveryPolicy::kServe, false);
   disk_->disarm();
   log_read_failed_ = log_read_failed_ || (fault_ == 0 && fault_fired());
-  const bool disturbed = fault_ && fault_fired();
+  const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
+  count_full(opened.status());
+  if (opened.ok() && opened->report.read_only) count_full(Status(Code::kReadOnly, ""));
   clear_faults();
   if (disk_->crashed()) {
     dead_in_a_row_ = std::min<unsigned>(dead_in_a_row_ + 1, kDepths - 1);
@@ -176,7 +178,6 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
     there.emplace(info.keyspace.id(), info.keyspace);
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;
-    found.next_id = std::max(found.next_id, info.keyspace.id() + 1);
     for (const std::string& key : key_universe()) {
       const Result<std::string> got = store.get(info.keyspace, key);
       const std::string where = "keyspace " + std::to_string(info.keyspace.id()) + " key " + key;
@@ -210,6 +211,7 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
       throw Violation{"never-wrong", "keyspace '" + entry.second.name + "' is denied, and nothing tells why"};
     return true;
   });
+  found.next_id = found.keyspaces.empty() ? 1 : found.keyspaces.rbegin()->first + 1;  // at least
   return found;
 }
 
