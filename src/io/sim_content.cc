@@ -71,6 +71,7 @@ void SimContent::trim(Pages& pages, std::uint64_t bytes) const {
 }
 
 void SimContent::put_current(std::uint64_t index, SimPage page, Random& random) {
+  lost_.erase(index);
   push_version(unsynced_[index], page, random);
   put(current_, index, std::move(page));
 }
@@ -176,12 +177,14 @@ void SimContent::forget_dirty() {
 
 void SimContent::put_durable(std::uint64_t index, std::string_view sector) {
   SimPage page = make_page(nullptr, 0, sector);
+  lost_.erase(index);
   unsynced_.erase(index);
   put(current_, index, page);
   put(durable_, index, std::move(page));
 }
 
 void SimContent::put_undurable(std::uint64_t index, std::string_view sector) {
+  lost_.erase(index);
   unsynced_.erase(index);
   put(current_, index, make_page(nullptr, 0, sector));
   undurable_ = true;
@@ -246,6 +249,14 @@ void SimContent::overwrite(std::uint64_t offset, std::string_view bytes) {
                          [&](const SimPage& old) { return make_page(old, at, bytes.substr(done, n)); });
     done += n;
   }
+}
+
+void SimContent::lose(std::uint64_t offset) { lost_.insert(offset / sector_bytes_); }
+
+bool SimContent::lost(std::uint64_t offset, std::uint64_t bytes) const {
+  if (lost_.empty() || bytes == 0) return false;
+  const auto at = lost_.lower_bound(offset / sector_bytes_);
+  return at != lost_.end() && *at * sector_bytes_ < offset + bytes;
 }
 
 void SimContent::truncate(std::uint64_t bytes) {

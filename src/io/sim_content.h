@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -54,6 +55,8 @@ class SimContent {
   void flip(std::uint64_t offset, unsigned bit);
   void overwrite(std::uint64_t offset, std::string_view bytes);
   void truncate(std::uint64_t bytes);
+  void lose(std::uint64_t offset);  ///< the sector there cannot be read until it is written anew
+  [[nodiscard]] bool lost(std::uint64_t offset, std::uint64_t bytes) const;
 
  private:
   using Pages = std::vector<SimPage>;  ///< shorter than the file where its end was never written
@@ -71,6 +74,7 @@ class SimContent {
   std::uint64_t durable_size_ = 0, size_ = 0;
   std::map<std::uint64_t, Pages> unsynced_;  ///< versions since the last sync, newest last
   std::vector<std::uint64_t> unsynced_sizes_;
+  std::set<std::uint64_t> lost_;  ///< sectors
   bool undurable_ = false;  ///< current differs from durable somewhere that is not unsynced
 };
 

@@ -25,7 +25,8 @@ SimFile::~SimFile() {
 
 Result<std::size_t> SimFile::read(std::uint64_t offset, std::span<char> out) {
   DARUMA_TRY(disk_->alive(generation_));
-  if (disk_->fault(FaultKind::kReadError, path_, offset, out.size())) {
+  if (disk_->inode(inode_).content->lost(offset, out.size()) ||
+      disk_->fault(FaultKind::kReadError, path_, offset, out.size())) {
     return Status(Code::kIoError, "simulated read error", {.file = path_, .offset = offset});
   }
   return disk_->read(inode_, offset, out);

@@ -55,6 +55,12 @@ Status SimStorage::truncate(const std::string& path, std::uint64_t bytes) {
   return {};
 }
 
+Status SimStorage::lose_sector(const std::string& path, std::uint64_t offset) {
+  DARUMA_TRY_ASSIGN(const SimInodeId id, disk_->find(path, false));
+  disk_->content(id).lose(offset);
+  return {};
+}
+
 void SimStorage::inject(const Fault& fault) { disk_->faults.push_back(fault); }
 void SimStorage::clear_faults() { disk_->faults.clear(); }
 std::uint64_t SimStorage::faults_fired() const { return disk_->faults_fired; }

@@ -73,6 +73,8 @@ class SimStorage final : public Storage {
   Status overwrite(const std::string& path, std::uint64_t offset,
                    std::string_view bytes);  ///< zeroed, misdirected, noise
   Status truncate(const std::string& path, std::uint64_t bytes);
+  /// The sector at `offset` cannot be read (kIoError) until it is written anew.
+  Status lose_sector(const std::string& path, std::uint64_t offset);
   void inject(const Fault& fault);
   void clear_faults();
   [[nodiscard]] std::uint64_t faults_fired() const;

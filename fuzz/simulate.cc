@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The whole store on a simulated disk: lives, deaths and damage drawn from a seed, every answer held against a model
+// (simulation/model.h says what is legal). One line of totals at the end; a violation prints the command that replays
+// it, and a shrunk history. Exit codes: 0 no violation, 1 some, 2 wrong use.
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "simulation/shrink.h"
+
+namespace daruma::simulation {
+namespace {
+
+struct Arguments {
+  std::uint64_t seed = 0;
+  std::uint64_t cycles = 10'000;
+  std::string faults = "all";
+  PlanSettings plan;
+  Settings settings;
+  std::uint64_t violations_max = 1;
+  bool shrink = true;
+};
+
+constexpr unsigned kSecondsPerHistory = 120;  // one that takes longer hangs
+
+char g_replay[256];  // the command, for a signal handler
+
+void die_saying_how(int signal) {
+  constexpr char kText[] = "\nthe simulation died in the history of:\n  ";
+  (void)!write(STDERR_FILENO, kText, sizeof kText - 1);
+  (void)!write(STDERR_FILENO, g_replay, std::strlen(g_replay));
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
+}
+
+void usage() {
+  std::fputs(
+      "simulate [--seed N] [--cycles N] [--steps N] [--faults all|none|power,media,files,running]\n"
+      "         [--strict-log] [--keep-going N] [--trace] [--no-shrink]\n\n"
+      "  --seed N        the first history's seed; each history after it has the next (default: drawn, and printed)\n"
+      "  --cycles N      crash and recover this often, then finish the history at hand (default 10000)\n"
+      "  --steps N       what is done in one life, on average (default 24)\n"
+      "  --faults LIST   which may happen; kills always do\n"
+      "  --strict-log    one bad sector of the log must cost nothing, as it must in runs and manifests\n"
+      "  --keep-going N  stop at the Nth violation (default 1)\n"
+      "  --trace         print what happens\n",
+      stderr);
+}
+
+bool parse(int count, char** words, Arguments& out) {
+  out.seed = entropy_seed() % 1'000'000'000;
+  for (int i = 1; i < count; ++i) {
+    const std::string word = words[i];
+    const auto number = [&](std::uint64_t& to) {
+      char* end = nullptr;
+      if (++i >= count) return false;
+      to = std::strtoull(words[i], &end, 10);
+      return end != words[i] && *end == '\0';
+    };
+    if (word == "--strict-log") {
+      out.settings.strict_log = true;
+    } else if (word == "--trace") {
+      out.settings.trace = true;
+    } else if (word == "--no-shrink") {
+      out.shrink = false;
+    } else if (word == "--faults" && ++i < count) {
+      out.faults = words[i];
+      const std::optional<unsigned> faults = parse_faults(out.faults);
+      if (!faults) return false;
+      out.plan.faults = out.settings.faults = *faults;
+    } else if (!(word == "--seed" && number(out.seed)) && !(word == "--cycles" && number(out.cycles)) &&
+               !(word == "--steps" && number(out.plan.steps)) &&
+               !(word == "--keep-going" && number(out.violations_max))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+void print(const Totals& totals, double seconds) {
+  const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  std::printf("cycles %llu (kill %llu, power %llu, abandon %llu), histories %llu, acts %llu, events %llu; starts crashed in a row:",
+              n(totals.cycles), n(totals.kills), n(totals.power_cuts), n(totals.abandoned), n(totals.histories),
+              n(totals.acts), n(totals.events));
+  for (std::size_t depth = 1; depth < kDepths; ++depth) std::printf(" %zu:%llu", depth, n(totals.crashed_starts[depth]));
+  constexpr const char* kRunning[] = {"read error", "write error", "sync error", "no space", "short write", "full disk"};
+  std::printf("; fired:");
+  for (std::size_t i = 0; i < kRunningFaults; ++i) std::printf(" %s %llu,", kRunning[i], n(totals.running[i]));
+  for (std::size_t i = 0; i < kWoundKinds; ++i) {
+    const std::string_view kind = name(static_cast<Wound::Kind>(i));
+    std::printf(" %.*s %llu%s", static_cast<int>(kind.size()), kind.data(), n(totals.wounds[i]),
+                i + 1 < kWoundKinds ? "," : "");
+  }
+  std::printf("; starts exact %llu (one fault %llu), losses told %llu, log healed %llu, beyond proof %llu; violations %llu; %.0f s, %.0f cycles a minute\n",
+              n(totals.exact), n(totals.one_fault), n(totals.told), n(totals.healed), n(totals.beyond),
+              n(totals.violations), seconds, seconds > 0 ? static_cast<double>(totals.cycles) * 60 / seconds : 0.0);
+}
+
+int simulate(const Arguments& arguments) {
+  Totals totals;
+  const auto began = std::chrono::steady_clock::now();
+  for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGTRAP, SIGALRM, SIGBUS}) std::signal(signal, die_saying_how);
+  std::printf("seed %llu, faults %s\n", static_cast<unsigned long long>(arguments.seed), arguments.faults.c_str());
+  for (std::uint64_t seed = arguments.seed; totals.cycles < arguments.cycles; ++seed) {
+    std::snprintf(g_replay, sizeof g_replay, "simulate --seed %llu --cycles 1 --steps %llu --faults %s%s\n",
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(arguments.plan.steps),
+                  arguments.faults.c_str(), arguments.settings.strict_log ? " --strict-log" : "");
+    alarm(kSecondsPerHistory);
+    Choices choices(seed);
+    const Plan plan = make_plan(choices, arguments.plan);
+    Simulation simulation(plan, arguments.settings, totals);
+    const std::optional<Violation> violation = simulation.run();
+    if (arguments.settings.trace) {
+      for (const std::string& line : simulation.history()) std::printf("  %s\n", line.c_str());
+    }
+    if (!violation) continue;
+    std::printf("VIOLATION of %s: %s\n  %s", violation->promise.c_str(), violation->what.c_str(), g_replay);
+    if (arguments.shrink) {
+      alarm(0);
+      const Shrunk shrunk = shrink(plan, *violation, arguments.settings);
+      std::printf("shrunk in %zu runs:\n", shrunk.runs);
+      for (const std::string& line : shrunk.history) std::printf("  %s\n", line.c_str());
+    }
+    std::fflush(stdout);
+    if (totals.violations >= arguments.violations_max) break;
+  }
+  print(totals, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  return totals.violations == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace daruma::simulation
+
+int main(int count, char** words) {
+  daruma::simulation::Arguments arguments;
+  if (!daruma::simulation::parse(count, words, arguments)) {
+    daruma::simulation::usage();
+    return 2;
+  }
+  return daruma::simulation::simulate(arguments);
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// What users and the background do to a store.
+#include <algorithm>
+
+#include "simulation/simulation.h"
+
+namespace daruma::simulation {
+namespace {
+
+constexpr std::size_t kKeyspacesMax = 4;
+
+template <typename Map>
+auto& any_of_map(Map& map, Random& random) {
+  return *std::next(map.begin(), static_cast<std::ptrdiff_t>(random.below(map.size())));
+}
+
+std::uint32_t draw_size(Random& random, bool large) {
+  if (large) return random.one_in(3) ? 66'000 + static_cast<std::uint32_t>(random.below(20'000))
+                                     : 15'000 + static_cast<std::uint32_t>(random.below(30'000));
+  if (random.one_in(12)) return 3000 + static_cast<std::uint32_t>(random.below(6000));
+  return kValueBytesMin + static_cast<std::uint32_t>(random.below(80));
+}
+
+}  // namespace
+
+void Simulation::act(const Act& act) {
+  fired_before_ = disk_->faults_fired();
+  Random random(act.salt);
+  switch (act.kind) {
+    case Act::Kind::kWrite: return write(random, false);
+    case Act::Kind::kWriteLarge: return write(random, true);
+    case Act::Kind::kCreate:
+    case Act::Kind::kRename:
+    case Act::Kind::kDrop: return change_keyspaces(act.kind, random);
+    case Act::Kind::kGet:
+    case Act::Kind::kMultiGet:
+    case Act::Kind::kScan:
+    case Act::Kind::kMakeView:
+    case Act::Kind::kReadView:
+    case Act::Kind::kDropView: return read(act.kind, random);
+    case Act::Kind::kSync:
+    case Act::Kind::kStep:
+    case Act::Kind::kCheckpoint:
+    case Act::Kind::kCompact: return work(act.kind, random);
+    case Act::Kind::kWait: return clock_.advance(static_cast<std::int64_t>(random.below(1'000'000'000)));
+    case Act::Kind::kAccept: return accept_all();
+    case Act::Kind::kFault: return inject(act.salt);
+    case Act::Kind::kMend: return mend();
+    case Act::Kind::kWound: return wound(act.salt, true);
+  }
+}
+
+void Simulation::refresh_keyspaces() {
+  keyspaces_.clear();
+  for (const KeyspaceInfo& info : store_->keyspaces()) keyspaces_.emplace(info.keyspace.id(), info.keyspace);
+}
+
+Changes Simulation::draw_changes(Random& random, bool large) {
+  const auto& universe = key_universe();
+  Changes changes;
+  const std::uint64_t count = large ? 1 + random.below(2) : 1 + random.below(5);
+  for (std::uint64_t n = 0; n < count; ++n) {
+    Change change;
+    change.keyspace = any_of_map(keyspaces_, random).first;
+    change.key = universe[random.below(universe.size())];
+    const std::uint64_t what = random.below(12);
+    if (what == 0) {
+      change.kind = Change::Kind::kEraseRange;
+      if (!random.one_in(6)) change.end = universe[random.below(universe.size())];
+    } else if (what < 3) {
+      change.kind = Change::Kind::kErase;
+    } else {
+      change.value = writings_.make(change.keyspace, change.key, draw_size(random, large));
+    }
+    changes.push_back(std::move(change));
+  }
+  return changes;
+}
+
+void Simulation::write(Random& random, bool large) {
+  if (keyspaces_.empty()) return change_keyspaces(Act::Kind::kCreate, random);
+  const Changes changes = draw_changes(random, large);
+  Batch batch;
+  for (const Change& change : changes) {
+    const Keyspace k = handle(change.keyspace);
+    switch (change.kind) {
+      case Change::Kind::kPut: batch.put(k, change.key, change.value.text()); break;
+      case Change::Kind::kErase: batch.erase(k, change.key); break;
+      default: batch.erase_range(k, change.key, change.end); break;
+    }
+  }
+  const std::uint64_t how = random.below(4);
+  const Durability durability = how < 2 ? Durability::kPower : Durability::kProcess;
+  const Status status =
+      how == 3 ? store_->write_async(batch).status() : store_->write(batch, {.durability = durability}).status();
+  record(status, changes, durability, "write");
+}
+
+void Simulation::record(const Status& status, const Changes& changes, Durability durability, const std::string& what) {
+  note(what, " ", describe(changes), durability == Durability::kPower ? ", power" : ", process", ": ",
+       status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
+  count_full(status);
+  const Sequence sequence = store_->stats().sequence;
+  if (disk_->crashed()) return model_.asked_for(changes);
+  if (serves_only_) {
+    if (status.ok() || sequence != model_.newest()) throw Violation{"never-wrong", "a store that serves reads only took a write"};
+    return;
+  }
+  if (sequence == model_.newest() + 1) {
+    model_.happened(changes);
+    ++totals_.events;
+    if (status.ok()) model_.acknowledged(sequence, durability);
+  } else if (sequence != model_.newest() || status.ok()) {
+    throw Violation{"never-wrong", what + " gave " + status.to_string() + " and the store is at event " +
+                                       std::to_string(sequence) + " after " + std::to_string(model_.newest())};
+  }
+  if (!status.ok() && !troubled_ && !wounds_.any())
+    throw Violation{"heals-alone", what + " failed for no good reason: " + status.to_string()};
+}
+
+void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
+  const auto& there = model_.now().keyspaces;
+  Change change;
+  change.key = "n" + std::to_string(random.below(8));
+  const bool taken = std::any_of(there.begin(), there.end(), [&](const auto& k) { return k.second.name == change.key; });
+  if (kind != Act::Kind::kCreate && keyspaces_.empty()) return;
+  if (kind == Act::Kind::kCreate) {
+    if (there.size() >= kKeyspacesMax) return;
+    change.kind = Change::Kind::kCreate;
+    change.keyspace = model_.now().next_id;
+    const Result<Keyspace> made = store_->create_keyspace(change.key);
+    if (made.status().is(Code::kExists) && (taken || hurt())) return;
+    if (made.ok()) {
+      if (!ids_given_.insert(made->id()).second) throw Violation{"never-wrong", "an id of a keyspace is given twice"};
+      change.keyspace = made->id();
+    }
+    record(made.status(), {change}, Durability::kPower, "create");
+  } else if (kind == Act::Kind::kRename) {
+    change.kind = Change::Kind::kRename;
+    change.keyspace = any_of_map(keyspaces_, random).first;
+    const Status status = store_->rename_keyspace(handle(change.keyspace), change.key);
+    if (status.is(Code::kExists) && (taken || hurt())) return;
+    record(status, {change}, Durability::kPower, "rename");
+  } else {
+    if (there.size() < 2) return;
+    change.kind = Change::Kind::kDrop;
+    change.keyspace = any_of_map(keyspaces_, random).first;
+    record(store_->drop_keyspace(handle(change.keyspace)), {change}, Durability::kPower, "drop");
+  }
+  if (!disk_->crashed()) refresh_keyspaces();
+}
+
+void Simulation::work(Act::Kind kind, Random& random) {
+  if (serves_only_) return;
+  Status status;
+  switch (kind) {
+    case Act::Kind::kSync: status = store_->sync(); break;
+    case Act::Kind::kStep:
+      status = Engine::of(*store_).step();
+      if (random.one_in(4)) wounds_.remember(*disk_);
+      break;
+    case Act::Kind::kCheckpoint: status = store_->checkpoint(); break;
+    default:
+      if (keyspaces_.empty()) return;
+      status = store_->compact(any_of_map(keyspaces_, random).second);
+      break;
+  }
+  note(name(kind), ": ", status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
+  if (disk_->crashed()) return;
+  count_full(status);
+  if (status.ok()) {
+    if (kind != Act::Kind::kStep) model_.acknowledged(model_.newest(), Durability::kPower);
+    return;
+  }
+  if (!troubled_ && !wounds_.any() && !hurt())
+    throw Violation{"heals-alone", std::string(name(kind)) + " failed for no good reason: " + status.to_string()};
+}
+
+/// Every loss that the store tells of is given up; what it answers from then on may be older, and is the truth.
+void Simulation::accept_all() {
+  if (serves_only_ || !told_of_damage() || !store_->sync().ok()) return;
+  giving_up_ = true;
+  for (const DamageInfo& damage : store_->damage()) {
+    if (damage.accepted) continue;
+    const Status status = store_->accept_damage(damage.id);
+    note("accept ", damage.cause, " of ", damage.keys, ": ", status.ok() ? "ok" : status.to_string());
+    if (disk_->crashed()) return;
+    if (!status.ok() && !troubled_ && !wounds_.any())
+      throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
+  }
+  refresh_keyspaces();
+  views_.clear();
+  Contents found = model_.now();
+  std::erase_if(found.keyspaces, [&](const auto& entry) { return !keyspaces_.contains(entry.first); });
+  for (const KeyspaceInfo& info : store_->keyspaces()) {
+    KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
+    in.name = info.name;
+    for (const std::string& key : key_universe()) {
+      const Result<std::string> got = store_->get(info.keyspace, key);
+      if (!got.ok() && !got.status().is(Code::kNotFound)) {
+        check_excused(got.status(), key);
+        continue;
+      }
+      const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
+      if (got.ok() && !value) throw Violation{"never-wrong", key + " has a value that was never written to it"};
+      if (value) {
+        in.values.insert_or_assign(key, *value);
+      } else {
+        in.values.erase(key);
+      }
+    }
+  }
+  model_.correct(std::move(found));
+  told_ = told_of_damage();
+  giving_up_ = told_;
+}
+
+}  // namespace daruma::simulation

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/model.h"
+
+#include <algorithm>
+
+namespace daruma::simulation {
+
+void Model::happened(const Changes& changes) {
+  now_.apply(changes);
+  line_.push_back({++newest_, changes});
+}
+
+void Model::acknowledged(Sequence through, Durability durability) {
+  process_ = std::max(process_, through);
+  if (durability != Durability::kPower || through <= power_) return;
+  before_last_ack_ = power_;
+  power_ = through;
+}
+
+void Model::created(const Contents& found) {
+  if (in_flight_.empty() || in_flight_.front().kind != Change::Kind::kCreate) return;
+  for (const auto& [id, keyspace] : found.keyspaces) {
+    if (keyspace.name == in_flight_.front().key && !now_.keyspaces.contains(id)) in_flight_.front().keyspace = id;
+  }
+}
+
+/// A second death before any start served anything can only take more: power, after a kill.
+void Model::died(bool power) { lowest_ = std::min(lowest_, power ? power_ : process_); }
+
+Contents Model::at(Sequence through) const {
+  Contents contents = base_;
+  for (const Event& event : line_) {
+    if (event.sequence <= through) contents.apply(event.changes);
+  }
+  if (through > newest_) contents.apply(in_flight_);
+  return contents;
+}
+
+void Model::each_legal(const std::function<void(const Contents&)>& visit) const {
+  Contents contents = at(lowest());
+  visit(contents);
+  for (const Event& event : line_) {
+    if (event.sequence <= lowest()) continue;
+    contents.apply(event.changes);
+    visit(contents);
+  }
+  if (in_flight_.empty()) return;
+  contents.apply(in_flight_);
+  visit(contents);
+}
+
+void Model::settle(Contents found, Sequence last) {
+  base_ = std::move(found);
+  now_ = base_;
+  line_.clear();
+  in_flight_.clear();
+  newest_ = power_ = process_ = before_last_ack_ = last;
+  lowest_ = kMaxSequence;
+  unproven_ = false;
+}
+
+void Model::correct(Contents found) { settle(std::move(found), newest_); }
+
+}  // namespace daruma::simulation

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+// Starts: opened, killed while they recover, and held against the model.
+#include <algorithm>
+
+#include "simulation/simulation.h"
+
+namespace daruma::simulation {
+
+Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  options.segment_bytes = 256 << 10;
+  options.ring_bytes = 256 << 10;
+  options.cache_bytes = plan_.cache ? 1 << 20 : 0;
+  options.recovery_policy = policy;
+  options.read_only = read_only;
+  Environment environment;
+  environment.storage = disk_;
+  environment.clock = &clock_;
+  environment.seed = identities_++;
+  environment.threads = false;
+  environment.compaction = {.level0_trigger = 2,
+                            .level1_bytes = 16 << 10,
+                            .level_factor = 2,
+                            .output_run_bytes = 8 << 10,
+                            .input_bytes_max = 64 << 10};
+  return Engine::open_store(kStore, options, environment);
+}
+
+void Simulation::start(const Life& life) {
+  wounds_.look_again(*disk_);
+  if (plan_.seed % 3 != 0 || !served_once_) wounds_.remember(*disk_);
+  if (life.look_first) look(RecoveryPolicy::kServe, true);
+  if (life.refuse_first) look(RecoveryPolicy::kRefuse, false);
+  for (const Death& death : life.crashed_starts) {
+    if (life.start_fault) inject(life.start_fault->salt);
+    static_cast<void>(start_once(death));
+    note("start ", describe(death));
+    die(death.kind, death.survive_percent);
+    wounds_.look_again(*disk_);
+  }
+  if (life.start_fault) {
+    inject(life.start_fault->salt);
+    if (start_once(std::nullopt)) return;
+    clear_faults();  // it said why it could not; without that reason it must
+  }
+  if (!start_once(std::nullopt)) throw Violation{"always-opens", "a start that nothing hinders failed"};
+}
+
+/// False when it did not get as far as serving.
+bool Simulation::start_once(const std::optional<Death>& death) {
+  fired_before_ = disk_->faults_fired();
+  if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
+  Result<Store::Opened> opened = open(RecoveryPolicy::kServe, false);
+  disk_->disarm();
+  log_read_failed_ = log_read_failed_ || (fault_ == 0 && fault_fired());
+  const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
+  count_full(opened.status());
+  if (opened.ok() && opened->report.read_only) count_full(Status(Code::kReadOnly, ""));
+  clear_faults();
+  if (disk_->crashed()) {
+    dead_in_a_row_ = std::min<unsigned>(dead_in_a_row_ + 1, kDepths - 1);
+    ++totals_.crashed_starts[dead_in_a_row_];
+    return false;
+  }
+  dead_in_a_row_ = 0;
+  if (!opened.ok()) {
+    note("start: ", opened.status().to_string());
+    const bool excused = disturbed && (opened.status().is(Code::kIoError) || opened.status().is(Code::kNoSpace));
+    if (!excused) throw Violation{"always-opens", opened.status().to_string()};
+    return false;
+  }
+  serves_only_ = opened->report.read_only;
+  if (serves_only_ && !disturbed) throw Violation{"always-opens", "reads only: " + opened->report.outcome};
+  judge(*opened, !serves_only_);
+  store_ = opened->store;
+  refresh_keyspaces();
+  return true;
+}
+
+/// Opens that change nothing: to look, or to refuse what is damaged.
+void Simulation::look(RecoveryPolicy policy, bool read_only) {
+  if (!served_once_) return;
+  const std::uint64_t before = disk_->fingerprint();
+  Result<Store::Opened> opened = open(policy, read_only);
+  if (!opened.ok()) {
+    note("look: ", opened.status().to_string());
+    const bool refused = policy == RecoveryPolicy::kRefuse && opened.status().is(Code::kDataLoss) && hurt();
+    if (!refused) throw Violation{"always-opens", opened.status().to_string()};
+  } else if (read_only) {
+    judge(*opened, false);
+  } else {
+    judge(*opened, true);  // nothing to refuse: a start as any other
+    opened = Status(Code::kAborted, "the process died");
+    disk_->kill();
+    model_.died(false);
+    return wounds_.look_again(*disk_);
+  }
+  opened = Status(Code::kAborted, "the process died");
+  if (disk_->fingerprint() != before)
+    throw Violation{"looks-without-touching", read_only ? "a read-only open changed the disk" : "a refusal changed the disk"};
+}
+
+bool Simulation::told_of_damage() const {
+  const std::vector<DamageInfo> damage = store_->damage();
+  return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) { return !one.accepted; });
+}
+
+void Simulation::judge(Store::Opened& opened, bool serves) {
+  const RecoveryReport& report = opened.report;
+  store_ = opened.store;
+  serves_only_ = !serves;
+  note(serves ? "start: " : "look: ", report.outcome, ", last ", std::to_string(report.last_sequence), ", legal ",
+       std::to_string(model_.lowest()), " to ", std::to_string(model_.highest()));
+  for (const RecoveryFinding& finding : report.findings)
+    note("  ", finding.case_name, " ", finding.file, " ", finding.verdict, " ", finding.action, " ", finding.detail);
+  Contents found = hurt() ? judge_hurt(opened) : judge_exactly(opened);
+  if (store_->stats().sequence != report.last_sequence)
+    throw Violation{"acked-is-kept", "the report says another last sequence than the store"};
+  told_ = told_of_damage();
+  totals_.told += report.lost.stretches > 0;
+  totals_.healed += report.healed.stretches;
+  store_.reset();
+  if (!serves) return;
+  model_.settle(std::move(found), report.last_sequence);
+  served_once_ = true;
+  power_was_cut_ = giving_up_ = log_read_failed_ = false;
+  wounds_.start_served();
+  if (!wounds_.any() && !told_) wounds_.whole();
+}
+
+/// Nothing is hurt, or one fault that must cost nothing: the state is the prefix that the report names, and nobody says
+/// otherwise.
+Contents Simulation::judge_exactly(const Store::Opened& opened) {
+  const RecoveryReport& report = opened.report;
+  ++totals_.exact;
+  totals_.one_fault += wounds_.any();
+  const char* promise = wounds_.any() ? "one-fault-free" : "says-so";
+  if (!report.clean()) throw Violation{promise, "a loss is reported where none can be:\n" + report.to_text()};
+  if (told_of_damage()) throw Violation{promise, "the damage map names a loss where none can be"};
+  if (report.last_sequence < model_.lowest() || report.last_sequence > model_.highest()) {
+    throw Violation{"acked-is-kept", "the state ends at event " + std::to_string(report.last_sequence) +
+                                         ", which must be " + std::to_string(model_.lowest()) + " to " +
+                                         std::to_string(model_.highest())};
+  }
+  Contents found = read_all(opened.store);
+  model_.created(found);
+  Contents expected = model_.at(report.last_sequence);
+  if (!(found == expected)) {
+    throw Violation{wounds_.any() ? "one-fault-free" : "all-or-nothing",
+                    "the state is not the one after event " + std::to_string(report.last_sequence)};
+  }
+  found.next_id = expected.next_id;
+  return found;
+}
+
+/// Something is hurt: each key answers as the prefix that the report names, or says why it cannot. Where numbers were
+/// skipped, an event that nobody acknowledged may be there or not.
+Contents Simulation::judge_hurt(const Store::Opened& opened) {
+  const RecoveryReport& report = opened.report;
+  std::vector<Contents> legal;  // empty: any that once was
+  const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
+  const bool anything =
+      giving_up_ || (wounds_.in(Room::kLog) && log_proves_little &&
+                     (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing)));
+  if (wounds_.in(Room::kLog) && power_was_cut_) model_.last_frame_unproven();
+  if (anything) {
+    ++totals_.beyond;
+  } else if (report.last_sequence > model_.highest()) {
+    model_.each_legal([&](const Contents& contents) { legal.push_back(contents); });
+  } else {
+    legal.push_back(model_.at(std::max(report.last_sequence, model_.lowest())));
+  }
+  Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
+  const Store& store = opened.store;
+  std::map<std::uint32_t, Keyspace> there;
+  for (const KeyspaceInfo& info : store.keyspaces()) {
+    there.emplace(info.keyspace.id(), info.keyspace);
+    KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
+    in.name = info.name;
+    for (const std::string& key : key_universe()) {
+      const Result<std::string> got = store.get(info.keyspace, key);
+      const std::string where = "keyspace " + std::to_string(info.keyspace.id()) + " key " + key;
+      if (!got.ok() && !got.status().is(Code::kNotFound)) {
+        check_excused(got.status(), where);
+        continue;
+      }
+      const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
+      if (got.ok() && !value) throw Violation{"never-wrong", where + " has a value that was never written to it"};
+      const bool as_it_was = anything || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
+        const Value* expected = one.find(info.keyspace.id(), key);
+        return value ? expected && *expected == *value : !expected;
+      });
+      if (!as_it_was) {
+        throw Violation{"never-wrong", where + (value ? " has an older value, #" + std::to_string(value->stamp)
+                                                      : std::string(" is not found, and nothing tells why"))};
+      }
+      if (value) {
+        in.values.insert_or_assign(key, *value);
+      } else {
+        in.values.erase(key);
+      }
+    }
+  }
+  std::erase_if(found.keyspaces, [&](const auto& entry) {
+    if (there.contains(entry.first)) return false;
+    const bool everywhere = !anything && std::all_of(legal.begin(), legal.end(), [&](const Contents& one) {
+      return one.keyspaces.contains(entry.first);
+    });
+    if (everywhere && store.keyspace(entry.second.name).status().is(Code::kNotFound))
+      throw Violation{"never-wrong", "keyspace '" + entry.second.name + "' is denied, and nothing tells why"};
+    return true;
+  });
+  found.next_id = found.keyspaces.empty() ? 1 : found.keyspaces.rbegin()->first + 1;  // at least
+  return found;
+}
+
+}  // namespace daruma::simulation

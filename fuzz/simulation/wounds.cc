@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "simulation/wounds.h"
+
+#include <algorithm>
+
+#include "base/bytes.h"
+
+namespace daruma::simulation {
+namespace {
+
+using Kind = Wound::Kind;
+constexpr std::uint64_t kBurstBytes = 64 << 10;
+constexpr std::uint64_t kFileBytesMax = 64 << 20;
+
+struct Place {
+  std::string path;
+  Room room = Room::kOther;
+};
+
+Room room_of(std::string_view directory, std::string_view name) {
+  if (directory == "runs" && name.ends_with(".run")) return Room::kRuns;
+  if (directory == "snapshots" && name.ends_with(".snap")) return Room::kSnapshots;
+  if (directory == "wal" && name.ends_with(".log")) return Room::kLog;
+  if (directory == "wal" && name.starts_with("tail")) return Room::kRing;
+  return Room::kOther;
+}
+
+std::vector<Place> files_of(SimStorage& disk) {
+  std::vector<Place> files;
+  for (const char* directory : {"wal", "runs", "snapshots", "quarantine", "recoveries"}) {
+    const std::string path = std::string(kStore) + "/" + directory;
+    const Result<std::vector<DirectoryEntry>> entries = disk.list(path);
+    if (!entries.ok()) continue;
+    for (const DirectoryEntry& entry : *entries) {
+      if (!entry.is_directory) files.push_back({path + "/" + entry.name, room_of(directory, entry.name)});
+    }
+  }
+  return files;
+}
+
+std::string noise(std::uint64_t bytes, Random& random) {
+  std::string text(bytes, '\0');
+  for (char& c : text) c = static_cast<char>(random.next());
+  return text;
+}
+
+/// Bytes as a read gives them; nothing where it gives an error.
+std::optional<std::string> read_at(SimStorage& disk, const std::string& path, std::uint64_t offset,
+                                   std::uint64_t bytes) {
+  const Result<std::unique_ptr<File>> file = disk.open(path, OpenMode::kRead);
+  if (!file.ok()) return std::nullopt;
+  std::string text(bytes, '\0');
+  const Result<std::size_t> got = (*file)->read(offset, text);
+  if (!got.ok()) return std::nullopt;
+  text.resize(*got);
+  return text;
+}
+
+std::uint64_t size_of(SimStorage& disk, const std::string& path) {
+  const Result<std::unique_ptr<File>> file = disk.open(path, OpenMode::kRead);
+  if (!file.ok()) return 0;
+  const Result<std::uint64_t> size = (*file)->size();
+  return size.ok() ? *size : 0;
+}
+
+bool all_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == std::string_view::npos; }
+
+/// A sector of the file, mostly one that holds something.
+std::uint64_t draw_sector(SimStorage& disk, const std::string& path, std::uint64_t size, Random& random) {
+  const std::uint64_t sectors = round_up(size, kSectorBytes) / kSectorBytes;
+  std::uint64_t offset = random.below(sectors) * kSectorBytes;
+  for (int tries = 0; tries < 12; ++tries) {
+    const std::optional<std::string> held = read_at(disk, path, offset, kSectorBytes);
+    if (held && !all_zero(*held)) break;
+    // Files fill up from the front.
+    offset = random.below(std::max<std::uint64_t>(1, sectors >> random.below(6))) * kSectorBytes;
+  }
+  return offset;
+}
+
+void write_file(SimStorage& disk, const std::string& path, std::string_view bytes) {
+  if (!disk.truncate(path, bytes.size()).ok()) return;
+  static_cast<void>(disk.overwrite(path, 0, bytes));
+}
+
+}  // namespace
+
+std::string_view name(Kind kind) {
+  constexpr std::string_view kNames[] = {"flipped",    "zeroed", "noise", "misdirected", "repeated", "stale",
+                                         "unreadable", "burst",  "lost",  "emptied",     "cut",      "older",
+                                         "exchanged",  "stranger"};
+  static_assert(std::size(kNames) == kWoundKinds);
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
+std::optional<Kind> Wounds::inflict(SimStorage& disk, std::uint64_t salt, bool running, std::string& how) {
+  Random random(salt);
+  const std::vector<Place> files = files_of(disk);
+  if (files.empty() || !(faults_ & (kMedia | kFiles))) return std::nullopt;
+  // Rooms first: else the many segments would take nearly all.
+  const Room room = static_cast<Room>(random.below(5));
+  std::vector<const Place*> there;
+  for (const Place& file : files) {
+    if (file.room == room) there.push_back(&file);
+  }
+  if (there.empty() || (running && (room == Room::kRing || room == Room::kOther))) return std::nullopt;
+  const Place& place = *there[random.below(there.size())];
+  const bool whole_files = (faults_ & kFiles) && (!(faults_ & kMedia) || random.one_in(4));
+  std::optional<Wound> wound =
+      whole_files ? wound_file(disk, place.path, random) : wound_sector(disk, place.path, random);
+  if (!wound) return std::nullopt;
+  wound->path = place.path;
+  wound->room = place.room;
+  how = std::string(name(wound->kind)) + " " + place.path + " at " + std::to_string(wound->offset);
+  open_.push_back(*wound);
+  since_whole_.push_back(*wound);
+  return wound->kind;
+}
+
+std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& path, Random& random) {
+  const std::uint64_t size = size_of(disk, path);
+  if (size == 0) return std::nullopt;
+  Wound wound;
+  wound.kind = static_cast<Kind>(random.below(8));
+  wound.offset = draw_sector(disk, path, size, random);
+  const std::uint64_t most = wound.kind == Kind::kBurst ? kBurstBytes : kSectorBytes;
+  const std::uint64_t bytes = std::min(most, size - wound.offset);
+  const std::optional<std::string> before = read_at(disk, path, wound.offset, bytes);
+  if (!before) return std::nullopt;
+  std::optional<std::string> after;
+  switch (wound.kind) {
+    case Kind::kFlipped:
+      after = before;
+      (*after)[random.below(bytes)] ^= static_cast<char>(1U << random.below(8));
+      break;
+    case Kind::kZeroed: after = std::string(bytes, '\0'); break;
+    case Kind::kMisdirected: {
+      const std::vector<Place> others = files_of(disk);
+      const std::string& other = others[random.below(others.size())].path;
+      const std::uint64_t other_size = size_of(disk, other);
+      if (other != path && other_size > 0)
+        after = read_at(disk, other, draw_sector(disk, other, other_size, random), bytes);
+      break;
+    }
+    case Kind::kRepeated: after = read_at(disk, path, draw_sector(disk, path, size, random), bytes); break;
+    case Kind::kStale:
+      if (older_) after = read_at(*older_, path, wound.offset, bytes);
+      break;
+    case Kind::kUnreadable:
+      // The simulated disk has sectors of its own size: all of this one go.
+      for (std::uint64_t at = 0; at < bytes; at += 512)
+        static_cast<void>(disk.lose_sector(path, wound.offset + at));
+      return wound;
+    default: after = noise(bytes, random); break;
+  }
+  if (!after || after->size() != bytes || *after == *before) return std::nullopt;
+  if (!disk.overwrite(path, wound.offset, *after).ok()) return std::nullopt;
+  wound.left = std::move(*after);
+  return wound;
+}
+
+std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& path, Random& random) {
+  Wound wound;
+  wound.kind = static_cast<Kind>(static_cast<std::uint64_t>(Kind::kLost) + random.below(6));
+  const std::string directory = path.substr(0, path.find_last_of('/'));
+  const std::uint64_t size = size_of(disk, path);
+  switch (wound.kind) {
+    case Kind::kLost:
+      if (!disk.remove(path).ok() || !disk.sync_directory(directory).ok()) return std::nullopt;
+      break;
+    case Kind::kEmptied:
+      if (size == 0 || !disk.truncate(path, 0).ok()) return std::nullopt;
+      break;
+    case Kind::kCut:
+      if (size < 2) return std::nullopt;
+      wound.offset = random.below(size);
+      if (!disk.truncate(path, wound.offset).ok()) return std::nullopt;
+      break;
+    case Kind::kOlder: {
+      if (!older_) return std::nullopt;
+      const Result<std::string> then = read_whole(*older_, path, kFileBytesMax);
+      const Result<std::string> now = read_whole(disk, path, kFileBytesMax);
+      if (!then.ok() || !now.ok() || *then == *now) return std::nullopt;
+      write_file(disk, path, *then);
+      break;
+    }
+    case Kind::kExchanged: {
+      std::vector<std::string> others;
+      for (const Place& other : files_of(disk)) {
+        if (other.path != path && other.path.starts_with(directory + "/")) others.push_back(other.path);
+      }
+      if (others.empty()) return std::nullopt;
+      const std::string& other = others[random.below(others.size())];
+      const Result<std::string> here = read_whole(disk, path, kFileBytesMax);
+      const Result<std::string> there = read_whole(disk, other, kFileBytesMax);
+      if (!here.ok() || !there.ok() || *here == *there) return std::nullopt;
+      write_file(disk, path, *there);
+      write_file(disk, other, *here);
+      Wound second = wound;
+      second.path = other;
+      second.room = room_of(directory.substr(directory.find('/') + 1), other.substr(other.find_last_of('/') + 1));
+      open_.push_back(second);
+      since_whole_.push_back(second);
+      break;
+    }
+    default: {
+      const std::string stranger = directory + "/" + (random.one_in(2) ? "notes.txt" : "0000000000009999.tmp");
+      const Result<std::unique_ptr<File>> file = disk.open(stranger, OpenMode::kCreate);
+      if (!file.ok() || !(*file)->write(0, noise(random.below(9000), random)).ok()) return std::nullopt;
+      break;
+    }
+  }
+  return wound;
+}
+
+void Wounds::look_again(SimStorage& disk) {
+  std::erase_if(open_, [&](const Wound& wound) {
+    if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) {
+      const Result<std::unique_ptr<File>> file = disk.open(wound.path, OpenMode::kRead);
+      return !file.ok() || size_of(disk, wound.path) != wound.offset;
+    }
+    if (!wound.of_content()) return false;
+    if (!disk.open(wound.path, OpenMode::kRead).ok()) return true;
+    const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
+    const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);
+    return wound.kind == Kind::kUnreadable ? now.has_value() : !now || *now != wound.left;
+  });
+}
+
+void Wounds::start_served() {
+  std::erase_if(open_, [](const Wound& wound) {
+    return !wound.of_content() && wound.kind != Kind::kEmptied && wound.kind != Kind::kCut;
+  });
+}
+
+bool Wounds::in(Room room) const {
+  return std::any_of(open_.begin(), open_.end(), [&](const Wound& wound) { return wound.room == room; });
+}
+
+bool Wounds::more_than_a_sector_in(Room room) const {
+  std::size_t sectors = 0;
+  for (const Wound& wound : open_) sectors += wound.room == room ? (wound.one_sector() ? 1 : 2) : 0;
+  return sectors > 1;
+}
+
+bool Wounds::one_fault(bool strict_log) const {
+  if (since_whole_.size() != 1) return false;
+  const Wound& wound = since_whole_.front();
+  if (wound.kind == Kind::kStranger || wound.room == Room::kOther) return true;
+  return wound.one_sector() && (wound.room == Room::kRuns || wound.room == Room::kSnapshots || strict_log);
+}
+
+}  // namespace daruma::simulation
