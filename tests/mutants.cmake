@@ -119,6 +119,14 @@ mutant(ledger_not_synced recovery/quarantine.cc quarantine_test
 ]] [[  DARUMA_TRY(file.write(at, both));
 ]])
 
+mutant(open_end_settled_by_a_hurt_ring recovery/log_stretch.cc log_replay_test
+  [[facts.last == 0 && facts.ring_used && !facts.ring_whole;]] [[false;]])
+mutant(short_file_is_an_end recovery/log_replay.cc log_replay_test
+  [[    case Stop::kShortFile:
+    case Stop::kReadError: return Header::kUnreadable;]]
+  [[    case Stop::kShortFile: return Header::kAbsent;
+    case Stop::kReadError: return Header::kUnreadable;]])
+
 # --- snapshots
 mutant(published_unsynced io/storage.cc engine_crash_test
   [[    DARUMA_TRY(file->write(0, contents));
