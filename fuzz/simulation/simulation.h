@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -49,6 +50,8 @@ struct Settings {
   unsigned faults = kAllFaults;
   bool strict_log = false;  // one bad sector of the log costs nothing either
   bool trace = false;
+  /// What the store is given in place of the disk; for a test that breaks a promise of it on purpose.
+  std::function<std::shared_ptr<Storage>(std::shared_ptr<SimStorage>)> storage{};
 };
 
 class Simulation {

@@ -15,7 +15,11 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   options.recovery_policy = policy;
   options.read_only = read_only;
   Environment environment;
-  environment.storage = disk_;
+  if (settings_.storage) {
+    environment.storage = settings_.storage(disk_);
+  } else {
+    environment.storage = disk_;
+  }
   environment.clock = &clock_;
   environment.seed = identities_++;
   environment.threads = false;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A slice of the simulation (fuzz/simulation): histories of fixed seeds, and of one that is drawn and printed. And the
+// simulation itself: the same seed gives the same history, and a store whose disk forgets names is found out.
+#include "simulation/simulation.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include <gtest/gtest.h>
+
+#include "base/random.h"
+#include "simulation/shrink.h"
+
+namespace daruma::simulation {
+namespace {
+
+std::optional<Violation> history_of(std::uint64_t seed, const Settings& settings, Totals& totals,
+                                    std::vector<std::string>* lines = nullptr) {
+  Choices choices(seed);
+  PlanSettings drawn;
+  drawn.faults = settings.faults;
+  const Plan plan = make_plan(choices, drawn);
+  Simulation simulation(plan, settings, totals);
+  const std::optional<Violation> violation = simulation.run();
+  if (lines) *lines = simulation.history();
+  return violation;
+}
+
+void expect_no_violation(std::uint64_t first, std::uint64_t histories, const Settings& settings, const char* faults) {
+  Totals totals;
+  for (std::uint64_t seed = first; seed < first + histories; ++seed) {
+    const std::optional<Violation> violation = history_of(seed, settings, totals);
+    if (violation) {
+      ADD_FAILURE() << violation->promise << ": " << violation->what << "\n  tools/dev simulate --seed " << seed
+                    << " --cycles 1 --faults " << faults;
+    }
+  }
+  EXPECT_GT(totals.exact, 0U);
+}
+
+TEST(Simulation, KeepsEveryPromiseThroughKillsAndPowerCuts) {
+  expect_no_violation(1, 12, {.faults = kPower}, "power");
+}
+
+TEST(Simulation, KeepsEveryPromiseThroughErrors) {
+  expect_no_violation(1, 12, {.faults = kPower | kRunning}, "power,running");
+}
+
+TEST(Simulation, KeepsEveryPromiseThroughEverything) {
+  expect_no_violation(1, 25, {.faults = kAllFaults}, "all");
+  const std::uint64_t drawn = entropy_seed() % 1'000'000'000;
+  std::printf("drawn seed %llu\n", static_cast<unsigned long long>(drawn));
+  expect_no_violation(drawn, 5, {.faults = kAllFaults}, "all");
+}
+
+// What a seed once broke stays mended.
+TEST(Simulation, SeedsThatOnceFailed) {
+  for (const std::uint64_t seed : {6, 7, 12, 35}) expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
+}
+
+TEST(Simulation, TheSameSeedGivesTheSameHistory) {
+  for (const std::uint64_t seed : {3, 4, 5}) {
+    Totals totals;
+    std::vector<std::string> once, twice;
+    static_cast<void>(history_of(seed, {.faults = kAllFaults, .trace = true}, totals, &once));
+    static_cast<void>(history_of(seed, {.faults = kAllFaults, .trace = true}, totals, &twice));
+    EXPECT_GT(once.size(), 10U);
+    EXPECT_EQ(once, twice);
+  }
+}
+
+/// Says that names are durable and does nothing.
+class ForgetsNames final : public Storage {
+ public:
+  explicit ForgetsNames(std::shared_ptr<SimStorage> disk) : disk_(std::move(disk)) {}
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override { return disk_->open(path, mode); }
+  Status rename(const std::string& from, const std::string& to) override { return disk_->rename(from, to); }
+  Status remove(const std::string& path) override { return disk_->remove(path); }
+  Result<std::vector<DirectoryEntry>> list(const std::string& path) override { return disk_->list(path); }
+  Status make_directory(const std::string& path) override { return disk_->make_directory(path); }
+  Status sync_directory(const std::string&) override { return {}; }
+  Result<std::unique_ptr<Mapping>> map(const std::string& path) override { return disk_->map(path); }
+  Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override { return disk_->lock(path); }
+  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override { return disk_->lock_shared(path); }
+  std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override { return disk_->make_frame_queue(depth); }
+  std::string boot_id() override { return disk_->boot_id(); }
+  Result<std::uint64_t> free_bytes(const std::string& path) override { return disk_->free_bytes(path); }
+  std::string describe() override { return disk_->describe(); }
+
+ private:
+  std::shared_ptr<SimStorage> disk_;
+};
+
+TEST(Simulation, FindsAStoreWhoseNamesAreNotDurableAndShrinksTheHistory) {
+  Settings settings{.faults = kPower};
+  settings.storage = [](std::shared_ptr<SimStorage> disk) { return std::make_shared<ForgetsNames>(std::move(disk)); };
+  Totals totals;
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    const std::optional<Violation> violation = history_of(seed, settings, totals);
+    if (!violation) continue;
+    Choices choices(seed);
+    const Plan plan = make_plan(choices, {.faults = kPower});
+    const Shrunk shrunk = shrink(plan, *violation, settings, 150);
+    EXPECT_EQ(shrunk.violation.promise, violation->promise);
+    std::size_t acts = 0, acts_before = 0;
+    for (const Life& life : shrunk.plan.lives) acts += life.acts.size();
+    for (const Life& life : plan.lives) acts_before += life.acts.size();
+    EXPECT_LT(acts, acts_before);
+    EXPECT_FALSE(shrunk.history.empty());
+    return;
+  }
+  FAIL() << "twenty histories passed on a disk that forgets every name";
+}
+
+TEST(Simulation, PlansAreMadeOfAnyBytes) {
+  std::uint64_t files = 0;
+  for (const auto& file : std::filesystem::directory_iterator(DARUMA_SOURCE_DIR "/fuzz/corpus/fuzz_simulation")) {
+    SCOPED_TRACE(file.path().string());
+    std::ifstream in(file.path(), std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    Choices choices{std::string_view(bytes)};
+    const Plan plan = make_plan(choices, {});
+    Totals totals;
+    const std::optional<Violation> violation = Simulation(plan, {}, totals).run();
+    EXPECT_FALSE(violation) << violation->promise << ": " << violation->what;
+    ++files;
+  }
+  EXPECT_GT(files, 0U);
+}
+
+}  // namespace
+}  // namespace daruma::simulation
