@@ -3,13 +3,13 @@
 // The whole store on a simulated disk: lives, deaths and damage drawn from a seed, every answer held against a model
 // (simulation/model.h says what is legal). One line of totals at the end; a violation prints the command that replays
 // it, and a shrunk history. Exit codes: 0 no violation, 1 some, 2 wrong use.
+#include <unistd.h>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
-#include <unistd.h>
 
 #include "base/random.h"
 #include "simulation/shrink.h"
@@ -85,11 +85,15 @@ bool parse(int count, char** words, Arguments& out) {
 
 void print(const Totals& totals, double seconds) {
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
-  std::printf("cycles %llu (kill %llu, power %llu, abandon %llu), histories %llu, acts %llu, events %llu; starts crashed in a row:",
-              n(totals.cycles), n(totals.kills), n(totals.power_cuts), n(totals.abandoned), n(totals.histories),
-              n(totals.acts), n(totals.events));
-  for (std::size_t depth = 1; depth < kDepths; ++depth) std::printf(" %zu:%llu", depth, n(totals.crashed_starts[depth]));
-  constexpr const char* kRunning[] = {"read error", "write error", "sync error", "no space", "short write", "full disk"};
+  std::printf(
+      "cycles %llu (kill %llu, power %llu, abandon %llu), histories %llu, acts %llu, events %llu; starts crashed in a "
+      "row:",
+      n(totals.cycles), n(totals.kills), n(totals.power_cuts), n(totals.abandoned), n(totals.histories), n(totals.acts),
+      n(totals.events));
+  for (std::size_t depth = 1; depth < kDepths; ++depth)
+    std::printf(" %zu:%llu", depth, n(totals.crashed_starts[depth]));
+  constexpr const char* kRunning[] = {"read error", "write error", "sync error",
+                                      "no space",   "short write", "full disk"};
   std::printf("; fired:");
   for (std::size_t i = 0; i < kRunningFaults; ++i) std::printf(" %s %llu,", kRunning[i], n(totals.running[i]));
   for (std::size_t i = 0; i < kWoundKinds; ++i) {
@@ -97,9 +101,11 @@ void print(const Totals& totals, double seconds) {
     std::printf(" %.*s %llu%s", static_cast<int>(kind.size()), kind.data(), n(totals.wounds[i]),
                 i + 1 < kWoundKinds ? "," : "");
   }
-  std::printf("; starts exact %llu (one fault %llu), losses told %llu, log healed %llu, beyond proof %llu; violations %llu; %.0f s, %.0f cycles a minute\n",
-              n(totals.exact), n(totals.one_fault), n(totals.told), n(totals.healed), n(totals.beyond),
-              n(totals.violations), seconds, seconds > 0 ? static_cast<double>(totals.cycles) * 60 / seconds : 0.0);
+  std::printf(
+      "; starts exact %llu (one fault %llu), losses told %llu, log healed %llu, beyond proof %llu; violations %llu; "
+      "%.0f s, %.0f cycles a minute\n",
+      n(totals.exact), n(totals.one_fault), n(totals.told), n(totals.healed), n(totals.beyond), n(totals.violations),
+      seconds, seconds > 0 ? static_cast<double>(totals.cycles) * 60 / seconds : 0.0);
 }
 
 int simulate(const Arguments& arguments) {

@@ -15,8 +15,9 @@ auto& any_of_map(Map& map, Random& random) {
 }
 
 std::uint32_t draw_size(Random& random, bool large) {
-  if (large) return random.one_in(3) ? 66'000 + static_cast<std::uint32_t>(random.below(20'000))
-                                     : 15'000 + static_cast<std::uint32_t>(random.below(30'000));
+  if (large)
+    return random.one_in(3) ? 66'000 + static_cast<std::uint32_t>(random.below(20'000))
+                            : 15'000 + static_cast<std::uint32_t>(random.below(30'000));
   if (random.one_in(12)) return 3000 + static_cast<std::uint32_t>(random.below(6000));
   return kValueBytesMin + static_cast<std::uint32_t>(random.below(80));
 }
@@ -103,7 +104,8 @@ void Simulation::record(const Status& status, const Changes& changes, Durability
   const Sequence sequence = store_->stats().sequence;
   if (disk_->crashed()) return model_.asked_for(changes);
   if (serves_only_) {
-    if (status.ok() || sequence != model_.newest()) throw Violation{"never-wrong", "a store that serves reads only took a write"};
+    if (status.ok() || sequence != model_.newest())
+      throw Violation{"never-wrong", "a store that serves reads only took a write"};
     return;
   }
   if (sequence == model_.newest() + 1) {
@@ -122,7 +124,8 @@ void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
   const auto& there = model_.now().keyspaces;
   Change change;
   change.key = "n" + std::to_string(random.below(8));
-  const bool taken = std::any_of(there.begin(), there.end(), [&](const auto& k) { return k.second.name == change.key; });
+  const bool taken =
+      std::any_of(there.begin(), there.end(), [&](const auto& k) { return k.second.name == change.key; });
   if (kind != Act::Kind::kCreate && keyspaces_.empty()) return;
   if (kind == Act::Kind::kCreate) {
     if (there.size() >= kKeyspacesMax) return;

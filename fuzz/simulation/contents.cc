@@ -40,7 +40,8 @@ void Contents::apply(const Changes& changes) {
       case Change::Kind::kErase: values.erase(change.key); break;
       case Change::Kind::kEraseRange:
         if (change.end.empty() || change.key < change.end) {
-          values.erase(values.lower_bound(change.key), change.end.empty() ? values.end() : values.lower_bound(change.end));
+          values.erase(values.lower_bound(change.key),
+                       change.end.empty() ? values.end() : values.lower_bound(change.end));
         }
         break;
       case Change::Kind::kRename: at->second.name = change.key; break;

@@ -8,7 +8,8 @@
 // A running store answers with all of them. After a death the state is a *prefix* of the line:
 //   - it reaches the last event acknowledged for what happened (a kill, a power cut), and does not go beyond the last
 //     event that was asked for;
-//   - where it ends is what the report says (`last_sequence`), and every key agrees with that one prefix: batches whole,
+//   - where it ends is what the report says (`last_sequence`), and every key agrees with that one prefix: batches
+//   whole,
 //     nothing refused comes back.
 // What a start has served is kept from then on: the prefix becomes the beginning of the next line.
 //

@@ -16,9 +16,9 @@ struct Weight {
 };
 // Roughly what a user does, with the rare things made frequent.
 constexpr Weight kActs[] = {
-    {Kind::kWrite, 34},   {Kind::kWriteLarge, 3}, {Kind::kCreate, 3},   {Kind::kRename, 2},   {Kind::kDrop, 1},
-    {Kind::kGet, 8},      {Kind::kMultiGet, 3},   {Kind::kScan, 5},     {Kind::kMakeView, 3}, {Kind::kReadView, 4},
-    {Kind::kDropView, 2}, {Kind::kSync, 4},       {Kind::kStep, 10},    {Kind::kCheckpoint, 8}, {Kind::kCompact, 3},
+    {Kind::kWrite, 34},   {Kind::kWriteLarge, 3}, {Kind::kCreate, 3}, {Kind::kRename, 2},     {Kind::kDrop, 1},
+    {Kind::kGet, 8},      {Kind::kMultiGet, 3},   {Kind::kScan, 5},   {Kind::kMakeView, 3},   {Kind::kReadView, 4},
+    {Kind::kDropView, 2}, {Kind::kSync, 4},       {Kind::kStep, 10},  {Kind::kCheckpoint, 8}, {Kind::kCompact, 3},
     {Kind::kWait, 2},     {Kind::kAccept, 1},
 };
 
@@ -36,7 +36,7 @@ Kind draw_kind(Choices& choices) {
 Death draw_death(Choices& choices, unsigned faults, std::uint64_t operations) {
   Death death;
   const std::uint64_t kind = choices.below(8);
-  death.kind = kind == 0                       ? Death::Kind::kAbandon
+  death.kind = kind == 0                        ? Death::Kind::kAbandon
                : kind < 4 || !(faults & kPower) ? Death::Kind::kKill
                                                 : Death::Kind::kPowerCut;
   constexpr std::uint8_t kSurvive[] = {0, 20, 50, 50, 80, 100};
@@ -157,10 +157,11 @@ std::string_view name(Act::Kind kind) {
 
 std::string describe(const Death& death) {
   std::string text = death.kind == Death::Kind::kAbandon ? "abandoned"
-                     : death.kind == Death::Kind::kKill  ? "killed"
-                                                         : "power cut, " + std::to_string(death.survive_percent) +
-                                                              " % survives";
-  if (death.after > 0) text += " at disk operation " + std::to_string(death.after) + (death.half_done ? ", half done" : "");
+                     : death.kind == Death::Kind::kKill
+                         ? "killed"
+                         : "power cut, " + std::to_string(death.survive_percent) + " % survives";
+  if (death.after > 0)
+    text += " at disk operation " + std::to_string(death.after) + (death.half_done ? ", half done" : "");
   return text;
 }
 

@@ -60,8 +60,8 @@ struct Death {
 };
 
 struct Life {
-  bool look_first = false;   // a read-only open before
-  bool refuse_first = false;  // an open with RecoveryPolicy::kRefuse before
+  bool look_first = false;            // a read-only open before
+  bool refuse_first = false;          // an open with RecoveryPolicy::kRefuse before
   std::vector<Death> crashed_starts;  // deaths before the start that lives
   std::optional<Act> start_fault;     // an error while starting
   std::vector<Act> acts;

@@ -70,7 +70,8 @@ void Simulation::check_scan(Random& random, std::uint32_t keyspace, const Conten
   if (!options.upper.empty() && options.upper <= options.lower) last = first;
   const bool forward = random.one_in(2);
   const auto wrong = [&](const std::string& what) {
-    throw Violation{"never-wrong", "scan of keyspace " + std::to_string(keyspace) + (forward ? ", " : " backward, ") + what};
+    throw Violation{"never-wrong",
+                    "scan of keyspace " + std::to_string(keyspace) + (forward ? ", " : " backward, ") + what};
   };
   forward ? cursor->seek_first() : cursor->seek_last();
   while (cursor->valid()) {
@@ -101,7 +102,9 @@ void Simulation::read(Act::Kind kind, Random& random) {
   }
   const Contents& expected = held ? held->contents : model_.now();
   if (expected.keyspaces.empty()) return;
-  const std::uint32_t id = std::next(expected.keyspaces.begin(), static_cast<std::ptrdiff_t>(random.below(expected.keyspaces.size())))->first;
+  const std::uint32_t id =
+      std::next(expected.keyspaces.begin(), static_cast<std::ptrdiff_t>(random.below(expected.keyspaces.size())))
+          ->first;
   if (!keyspaces_.contains(id)) return;
   const auto& universe = key_universe();
   const View* view = held ? &held->view : nullptr;
@@ -110,8 +113,7 @@ void Simulation::read(Act::Kind kind, Random& random) {
     std::vector<std::string_view> keys;
     for (std::uint64_t n = 1 + random.below(8); n > 0; --n) keys.emplace_back(universe[random.below(universe.size())]);
     const std::vector<Result<std::string>> got = store_->multi_get(handle(id), keys);
-    for (std::size_t i = 0; i < keys.size(); ++i)
-      check_answer(got[i], expected.find(id, keys[i]), named(id, keys[i]));
+    for (std::size_t i = 0; i < keys.size(); ++i) check_answer(got[i], expected.find(id, keys[i]), named(id, keys[i]));
     return;
   }
   check_get(*store_, id, universe[random.below(universe.size())], expected, view);

@@ -13,11 +13,11 @@ class Shrinker {
 
   Shrunk run() {
     for (bool smaller = true; smaller && best_.runs < runs_max_;) {
-      smaller = thin([](Plan& plan) -> auto& { return plan.lives; });
+      smaller = thin([](Plan & plan) -> auto& { return plan.lives; });
       for (std::size_t i = 0; i < best_.plan.lives.size(); ++i) {
-        smaller |= thin([i](Plan& plan) -> auto& { return plan.lives[i].acts; });
-        smaller |= thin([i](Plan& plan) -> auto& { return plan.lives[i].wounds; });
-        smaller |= thin([i](Plan& plan) -> auto& { return plan.lives[i].crashed_starts; });
+        smaller |= thin([i](Plan & plan) -> auto& { return plan.lives[i].acts; });
+        smaller |= thin([i](Plan & plan) -> auto& { return plan.lives[i].wounds; });
+        smaller |= thin([i](Plan & plan) -> auto& { return plan.lives[i].crashed_starts; });
         smaller |= without(i, [](Life& life) { return std::exchange(life.look_first, false); });
         smaller |= without(i, [](Life& life) { return std::exchange(life.refuse_first, false); });
         smaller |= without(i, [](Life& life) { return std::exchange(life.start_fault, std::nullopt).has_value(); });

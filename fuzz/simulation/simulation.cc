@@ -158,8 +158,8 @@ void Simulation::come_to_rest() {
   }
   if (!last.ok()) {
     if (hurt() && !last.is(Code::kUnavailable)) return;
-    throw Violation{"heals-alone", "no rest after " + std::to_string(kRoundsToRest) +
-                                       " rounds without faults: " + last.to_string()};
+    throw Violation{"heals-alone",
+                    "no rest after " + std::to_string(kRoundsToRest) + " rounds without faults: " + last.to_string()};
   }
   troubled_ = false;
 }

@@ -149,18 +149,18 @@ class Simulation {
   std::optional<Store> store_;
   std::map<std::uint32_t, Keyspace> keyspaces_;
   std::vector<HeldView> views_;
-  bool serves_only_ = false;  // a start that could not write
-  bool troubled_ = false;     // an error was injected, and no round of background work has succeeded since
+  bool serves_only_ = false;          // a start that could not write
+  bool troubled_ = false;             // an error was injected, and no round of background work has succeeded since
   std::optional<std::size_t> fault_;  // of Totals::running
   std::uint64_t fired_before_ = 0;    // the act at hand
   std::uint64_t counted_fired_ = 0;
 
   // between lives
-  bool power_was_cut_ = false;      // since a start served
+  bool power_was_cut_ = false;  // since a start served
   bool served_once_ = false;
-  bool told_ = false;               // losses in the damage map that nobody has given up
-  bool giving_up_ = false;          // died while a loss was given up: older values may show
-  bool log_read_failed_ = false;    // a start met an error in place of log
+  bool told_ = false;             // losses in the damage map that nobody has given up
+  bool giving_up_ = false;        // died while a loss was given up: older values may show
+  bool log_read_failed_ = false;  // a start met an error in place of log
   unsigned dead_in_a_row_ = 0;
 };
 

@@ -102,7 +102,8 @@ void Simulation::look(RecoveryPolicy policy, bool read_only) {
   }
   opened = Status(Code::kAborted, "the process died");
   if (disk_->fingerprint() != before)
-    throw Violation{"looks-without-touching", read_only ? "a read-only open changed the disk" : "a refusal changed the disk"};
+    throw Violation{"looks-without-touching",
+                    read_only ? "a read-only open changed the disk" : "a refusal changed the disk"};
 }
 
 bool Simulation::told_of_damage() const {
@@ -164,9 +165,8 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   const RecoveryReport& report = opened.report;
   std::vector<Contents> legal;  // empty: any that once was
   const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
-  const bool anything =
-      giving_up_ || (wounds_.in(Room::kLog) && log_proves_little &&
-                     (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing)));
+  const bool anything = giving_up_ || (wounds_.in(Room::kLog) && log_proves_little &&
+                                       (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing)));
   if (wounds_.in(Room::kLog) && power_was_cut_) model_.last_frame_unproven();
   if (anything) {
     ++totals_.beyond;
@@ -192,9 +192,9 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
       if (got.ok() && !value) throw Violation{"never-wrong", where + " has a value that was never written to it"};
       const bool as_it_was = anything || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
-        const Value* expected = one.find(info.keyspace.id(), key);
-        return value ? expected && *expected == *value : !expected;
-      });
+                               const Value* expected = one.find(info.keyspace.id(), key);
+                               return value ? expected && *expected == *value : !expected;
+                             });
       if (!as_it_was) {
         throw Violation{"never-wrong", where + (value ? " has an older value, #" + std::to_string(value->stamp)
                                                       : std::string(" is not found, and nothing tells why"))};

@@ -86,9 +86,9 @@ void write_file(SimStorage& disk, const std::string& path, std::string_view byte
 }  // namespace
 
 std::string_view name(Kind kind) {
-  constexpr std::string_view kNames[] = {"flipped",    "zeroed", "noise", "misdirected", "repeated", "stale",
-                                         "unreadable", "burst",  "lost",  "emptied",     "cut",      "older",
-                                         "exchanged",  "stranger"};
+  constexpr std::string_view kNames[] = {"flipped", "zeroed",     "noise",     "misdirected", "repeated",
+                                         "stale",   "unreadable", "burst",     "lost",        "emptied",
+                                         "cut",     "older",      "exchanged", "stranger"};
   static_assert(std::size(kNames) == kWoundKinds);
   return kNames[static_cast<std::size_t>(kind)];
 }
@@ -148,8 +148,7 @@ std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& p
       break;
     case Kind::kUnreadable:
       // The simulated disk has sectors of its own size: all of this one go.
-      for (std::uint64_t at = 0; at < bytes; at += 512)
-        static_cast<void>(disk.lose_sector(path, wound.offset + at));
+      for (std::uint64_t at = 0; at < bytes; at += 512) static_cast<void>(disk.lose_sector(path, wound.offset + at));
       return wound;
     default: after = noise(bytes, random); break;
   }

@@ -51,8 +51,8 @@ class Wounds {
  public:
   explicit Wounds(unsigned faults) : faults_(faults) {}
 
-  /// Hurts the disk as `salt` draws it, and says how; nothing when there was nothing to hurt. Under a running store only
-  /// what it reads from the medium: its mappings are its memory.
+  /// Hurts the disk as `salt` draws it, and says how; nothing when there was nothing to hurt. Under a running store
+  /// only what it reads from the medium: its mappings are its memory.
   std::optional<Wound::Kind> inflict(SimStorage& disk, std::uint64_t salt, bool running, std::string& how);
   /// Keeps the disk as it is now, for what is stale later.
   void remember(const SimStorage& disk) { older_ = disk.clone(1); }

@@ -63,9 +63,8 @@ Result<const RunContents*> RunReader::load() const {
   if (!loaded.ok() || std::any_of(findings.begin(), findings.end(), [](const RunFinding& f) { return !f.healed; }))
     lost_.store(true, std::memory_order_relaxed);
   // What the device refuses to read is not lost: it is asked again the next time, and serves what it can until then.
-  const auto refused_by_device = std::count_if(findings.begin(), findings.end(), [](const RunFinding& f) {
-    return !f.healed && f.status.is(Code::kIoError);
-  });
+  const auto refused_by_device = std::count_if(
+      findings.begin(), findings.end(), [](const RunFinding& f) { return !f.healed && f.status.is(Code::kIoError); });
   if (loaded.ok() && refused_by_device > 0) {
     findings_ = std::move(findings);
     if (!partial_.empty() && partial_.back().first == refused_by_device) return partial_.back().second.get();
