@@ -75,7 +75,7 @@ class SimContent {
   std::map<std::uint64_t, Pages> unsynced_;  ///< versions since the last sync, newest last
   std::vector<std::uint64_t> unsynced_sizes_;
   std::set<std::uint64_t> lost_;  ///< sectors
-  bool undurable_ = false;  ///< current differs from durable somewhere that is not unsynced
+  bool undurable_ = false;        ///< current differs from durable somewhere that is not unsynced
 };
 
 }  // namespace daruma

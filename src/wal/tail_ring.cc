@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "wal/tail_ring.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 
@@ -26,7 +27,7 @@ Result<std::unique_ptr<TailRing>> TailRing::create(Storage& storage, const std::
   const std::string sector = encode_tail_header(header);
   for (char* half : ring->halves_) {
     store(half + kTailHeadAt, encode_tail_head(header, ring->head_));
-    std::memcpy(half, sector.data(), sector.size());
+    std::copy(sector.begin(), sector.end(), half);
   }
   return ring;
 }
