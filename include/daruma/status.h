@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Operating errors are values. A Status says what went wrong, where (file, offset, sequence) and
-// what to do next; a Result<T> is a T or such a Status. No exception crosses this API, but for std::bad_alloc from the few
-// calls whose answer has no room for an error; they say so.
+// what to do next; a Result<T> is a T or such a Status. No exception crosses this API, but for std::bad_alloc from the
+// few calls whose answer has no room for an error; they say so.
 #pragma once
 
 #include <cassert>

@@ -40,8 +40,8 @@ struct KeyspaceInfo {
 };
 
 /// Writes that apply whole or not at all, across keyspaces. Of several operations on one key the last wins.
-/// Copies what it is given; when memory is too short for that, the write of the batch gives kOutOfMemory. Thread: one at
-/// a time.
+/// Copies what it is given; when memory is too short for that, the write of the batch gives kOutOfMemory. Thread: one
+/// at a time.
 class DARUMA_API Batch {
  public:
   void put(Keyspace keyspace, std::string_view key, std::string_view value);
@@ -184,9 +184,9 @@ class DARUMA_API Store {
   /// kUnavailable and kOutOfMemory (this process lacks descriptors, threads or memory; nothing is concluded from that).
   static Result<Opened> open(const std::string& directory, const Options& options = {});
 
-  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kNoSpace, kOutOfMemory or
-  /// kUnavailable (the log cannot take it, or its device does not answer). After the last three the write may or may not
-  /// have happened or survive, but whole, and reads tell.
+  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kNoSpace, kOutOfMemory
+  /// or kUnavailable (the log cannot take it, or its device does not answer). After the last three the write may or may
+  /// not have happened or survive, but whole, and reads tell.
   Status put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options = {});
   Status erase(Keyspace keyspace, std::string_view key, const WriteOptions& options = {});
   Status erase_range(Keyspace keyspace, std::string_view begin, std::string_view end, const WriteOptions& options = {});

@@ -2,9 +2,9 @@
 //
 // Memory that is given out piece by piece and given back all at once.
 //
-// What must stay true: an allocation that fails (std::bad_alloc) changes nothing. A piece never moves and stays valid until the arena is destroyed, so a reader that found a
-// pointer through an acquire load may follow it without a lock. One thread allocates at a time; `bytes_used` is for any
-// thread.
+// What must stay true: an allocation that fails (std::bad_alloc) changes nothing. A piece never moves and stays valid
+// until the arena is destroyed, so a reader that found a pointer through an acquire load may follow it without a lock.
+// One thread allocates at a time; `bytes_used` is for any thread.
 #pragma once
 
 #include <algorithm>

@@ -23,7 +23,7 @@ class AlignedBuffer {
   explicit AlignedBuffer(std::size_t bytes)
       : size_(bytes),
         data_(static_cast<char*>(
-            ::operator new(round_up(bytes ? bytes : 1, kSectorBytes), std::align_val_t{kSectorBytes}))) {}
+            ::operator new (round_up(bytes ? bytes : 1, kSectorBytes), std::align_val_t{kSectorBytes}))) {}
   [[nodiscard]] char* data() { return data_.get(); }
   [[nodiscard]] const char* data() const { return data_.get(); }
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -32,7 +32,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(char* p) const { ::operator delete(p, std::align_val_t{kSectorBytes}); }
+    void operator()(char* p) const { ::operator delete (p, std::align_val_t{kSectorBytes}); }
   };
   std::size_t size_ = 0;
   std::unique_ptr<char, Free> data_;

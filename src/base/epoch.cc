@@ -94,9 +94,7 @@ std::size_t EpochRetired::collect() {
         std::stable_partition(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.epoch >= oldest; });
     try {
       ready.reserve(static_cast<std::size_t>(entries_.end() - keep));
-    } catch (const std::bad_alloc&) {
-      return entries_.size();
-    }
+    } catch (const std::bad_alloc&) { return entries_.size(); }
     ready.assign(std::make_move_iterator(keep), std::make_move_iterator(entries_.end()));
     entries_.erase(keep, entries_.end());
     left = entries_.size();

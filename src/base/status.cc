@@ -10,7 +10,7 @@ namespace daruma {
 std::string_view code_name(Code code) {
   static constexpr std::array<std::string_view, 14> kNames = {
       "ok",   "not_found",   "data_loss",   "corruption", "io_error", "no_space", "invalid_argument",
-      "busy", "unavailable", "unsupported", "read_only",  "exists",   "aborted",    "out_of_memory"};
+      "busy", "unavailable", "unsupported", "read_only",  "exists",   "aborted",  "out_of_memory"};
   const auto i = static_cast<std::size_t>(code);
   return i < kNames.size() ? kNames[i] : "unknown";
 }

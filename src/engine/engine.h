@@ -269,7 +269,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   mutable Mutex background_mutex_;
   /// By kind of work; all kinds from the beginning, so that telling needs no memory.
   std::map<std::string_view, Status> background_ GUARDED_BY(background_mutex_) = {
-      {"checkpoint", {}}, {"clean-up", {}}, {"compaction", {}}, {"heal", {}}, {"log", {}}, {"scrub", {}}, {"start", {}}};
+      {"checkpoint", {}}, {"clean-up", {}}, {"compaction", {}}, {"heal", {}},
+      {"log", {}},        {"scrub", {}},    {"start", {}}};
   ScrubResult scrubbed_ GUARDED_BY(background_mutex_);  // since open
 
   EpochRetired retired_;

@@ -270,9 +270,9 @@ Status Engine::publish_replacement(Rebuild& job) {
   }
   next.damage.clear();
   damage.encode(next.damage);
-  return publish_generation(
-      std::move(next), [this, old = info, run, shared = std::make_shared<const DamageMap>(damage)]()
-                           NO_THREAD_SAFETY_ANALYSIS { install_replacement(old, run, shared); });
+  return publish_generation(std::move(next),
+                            [this, old = info, run, shared = std::make_shared<const DamageMap>(damage)]()
+                                NO_THREAD_SAFETY_ANALYSIS { install_replacement(old, run, shared); });
 }
 
 /// Run again from its beginning when memory was short.
