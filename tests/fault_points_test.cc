@@ -149,17 +149,19 @@ TEST_P(FaultPoints, AStartUnderTheFaultConcludesNothingFromIt) {
   });
 }
 
+std::string name_of(const testing::TestParamInfo<FaultKind>& kind) {
+  constexpr const char* kNames[] = {"ReadError",     "WriteError",    "SyncError",    "SyncErrorOld",
+                                    "SyncErrorLate", "NoSpace",       "NoSpaceAtAll", "ShortWrite",
+                                    "OpenError",     "NoDescriptors", "Stall"};
+  return kNames[static_cast<int>(kind.param)];
+}
+
 INSTANTIATE_TEST_SUITE_P(, FaultPoints,
                          testing::Values(FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kSyncErrorOld,
                                          FaultKind::kSyncErrorLate, FaultKind::kNoSpace, FaultKind::kNoSpaceAtAll,
                                          FaultKind::kShortWrite, FaultKind::kOpenError, FaultKind::kNoDescriptors,
                                          FaultKind::kStall),
-                         [](const auto& kind) {
-                           constexpr const char* kNames[] = {
-                               "ReadError",    "WriteError", "SyncError", "SyncErrorOld",  "SyncErrorLate", "NoSpace",
-                               "NoSpaceAtAll", "ShortWrite", "OpenError", "NoDescriptors", "Stall"};
-                           return std::string(kNames[static_cast<int>(kind.param)]);
-                         });
+                         name_of);
 
 /// The device gives nothing at all: not a store that has yet to be made, nor one that lost everything.
 TEST(AStart, OnADeviceThatReadsNothingIsRefusedAndChangesNothing) {
