@@ -6,7 +6,6 @@
 #include "base/bytes.h"
 #include "base/status_macros.h"
 #include "wal/tail_format.h"
-#include "wal/wal_format.h"
 
 namespace daruma {
 namespace {
@@ -14,46 +13,58 @@ constexpr std::size_t kMaxSpares = 2;
 constexpr std::string_view kSparePrefix = "spare-";
 }  // namespace
 
-Status Segments::tidy() {
+Segments::Segments(Storage& storage, const std::string& store_directory, LogSides sides, std::vector<LiveSegment> live)
+    : storage_(storage),
+      directories_{store_directory + "/" + std::string(kLogDirectories[0]),
+                   store_directory + "/" + std::string(kLogDirectories[1])},
+      sides_(sides),
+      live_(std::move(live)) {}
+
+Status Segments::tidy(std::size_t side) {
   MutexLock lock(mutex_);
-  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory_));
+  std::vector<Spare>& spares = spares_[side];
+  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directories_[side]));
   for (const DirectoryEntry& entry : entries) {
     if (!entry.name.ends_with(kTemporarySuffix) || entry.is_directory) continue;
     const std::string_view stem = std::string_view(entry.name).substr(0, entry.name.size() - kTemporarySuffix.size());
     const bool spare = entry.name.starts_with(kSparePrefix);
     // A power cut during a retirement may leave both names on one file: then it is a segment still.
     const bool lives = spare && std::any_of(live_.begin(), live_.end(), [&](const LiveSegment& segment) {
-                         return stem == std::string(kSparePrefix) + std::to_string(segment.number);
+                         return stands_in(segment.sides, side) &&
+                                stem == std::string(kSparePrefix) + std::to_string(segment.number);
                        });
-    if (spare && !lives && spares_.size() < kMaxSpares && entry.bytes > kSegmentFramesAt &&
+    if (spare && !lives && stands_in(sides_, side) && spares.size() < kMaxSpares && entry.bytes > kSegmentFramesAt &&
         entry.bytes % kSectorBytes == 0) {
-      spares_.push_back({entry.name, entry.bytes});
+      spares.push_back({entry.name, entry.bytes});
     } else if (spare || parse_segment_name(stem)) {
-      DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));
+      DARUMA_TRY(storage_.remove(directories_[side] + "/" + entry.name));
     }
   }
   return {};
 }
 
-Status Segments::remove_rings_but(const std::string& name) {
+Status Segments::remove_rings_but(std::size_t side, const std::string& name) {
   MutexLock lock(mutex_);
-  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory_));
+  const std::string& directory = directories_[side];
+  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory));
   for (const DirectoryEntry& entry : entries) {
-    if (parse_tail_name(entry.name) && entry.name != name) DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));
+    if (parse_tail_name(entry.name) && entry.name != name) DARUMA_TRY(storage_.remove(directory + "/" + entry.name));
   }
   return {};
 }
 
-Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t bytes) {
+Result<Segments::Prepared> Segments::prepare(std::size_t side, std::uint64_t number, std::uint64_t bytes) {
   MutexLock lock(mutex_);
-  const std::string path = directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix);
+  const std::string& directory = directories_[side];
+  std::vector<Spare>& spares = spares_[side];
+  const std::string path = directory + "/" + segment_name(number) + std::string(kTemporarySuffix);
   Prepared out;
-  const auto spare = std::find_if(spares_.begin(), spares_.end(), [&](const Spare& s) { return s.bytes >= bytes; });
-  if (spare != spares_.end()) {
+  const auto spare = std::find_if(spares.begin(), spares.end(), [&](const Spare& s) { return s.bytes >= bytes; });
+  if (spare != spares.end()) {
     const Spare taken = *spare;
-    spares_.erase(spare);  // given up when anything below fails: the next start finds it again
-    DARUMA_TRY(storage_.rename(directory_ + "/" + taken.name, path));
-    DARUMA_TRY(storage_.sync_directory(directory_));
+    spares.erase(spare);  // given up when anything below fails: the next start finds it again
+    DARUMA_TRY(storage_.rename(directory + "/" + taken.name, path));
+    DARUMA_TRY(storage_.sync_directory(directory));
     DARUMA_TRY_ASSIGN(out.file, storage_.open(path, OpenMode::kReadWrite));
     out.bytes = taken.bytes;
     out.recycled = true;
@@ -65,54 +76,81 @@ Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t
   return out;
 }
 
-void Segments::discard(std::uint64_t number) {
+void Segments::discard(std::size_t side, std::uint64_t number) {
   MutexLock lock(mutex_);
   // Best effort: it means nothing under this name, and the next start removes it.
-  const Status ignored = storage_.remove(directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix));
+  const Status ignored = storage_.remove(directories_[side] + "/" + segment_name(number) + std::string(kTemporarySuffix));
   (void)ignored;
 }
 
-Status Segments::publish(const LiveSegment& segment) {
+Status Segments::publish(std::size_t side, const LiveSegment& segment) {
   MutexLock lock(mutex_);
-  DARUMA_TRY(publish_prepared(storage_, directory_, segment_name(segment.number)));
-  live_.push_back(segment);
+  DARUMA_TRY(publish_prepared(storage_, directories_[side], segment_name(segment.number)));
+  if (live_.empty() || live_.back().number != segment.number) {
+    live_.push_back(segment);
+    live_.back().sides = 0;
+  }
+  live_.back().sides |= side_bit(side);
   return {};
 }
 
-Status Segments::give_back(const LiveSegment& segment) {
-  const std::string path = directory_ + "/" + segment_name(segment.number);
-  if (spares_.size() < kMaxSpares && segment.bytes > kSegmentFramesAt && segment.bytes % kSectorBytes == 0) {
+Status Segments::give_back(std::size_t side, const LiveSegment& segment) {
+  const std::string& directory = directories_[side];
+  const std::string path = directory + "/" + segment_name(segment.number);
+  if (stands_in(sides_, side) && spares_[side].size() < kMaxSpares && segment.bytes > kSegmentFramesAt &&
+      segment.bytes % kSectorBytes == 0) {
     const std::string name = std::string(kSparePrefix) + std::to_string(segment.number) + std::string(kTemporarySuffix);
-    DARUMA_TRY(storage_.rename(path, directory_ + "/" + name));
-    spares_.push_back({name, segment.bytes});
+    DARUMA_TRY(storage_.rename(path, directory + "/" + name));
+    spares_[side].push_back({name, segment.bytes});
     return {};
   }
   Status status = storage_.remove(path);
   return status.is(Code::kNotFound) ? Status() : status;
 }
 
+/// A segment stays in the list until it is gone from both directories.
+Status Segments::retire(const std::vector<std::uint64_t>& numbers) {
+  if (numbers.empty()) return {};
+  for (std::size_t side = kLogSides; side-- > 0;) {  // the copy first: what a crash leaves over is in wal/
+    Status status;
+    bool changed = false;
+    for (LiveSegment& segment : live_) {
+      if (!stands_in(segment.sides, side) || std::find(numbers.begin(), numbers.end(), segment.number) == numbers.end())
+        continue;
+      status = give_back(side, segment);
+      if (!status.ok()) break;  // later ones stay, so that no hole is left in the middle
+      segment.sides &= static_cast<LogSides>(~side_bit(side));
+      changed = true;
+    }
+    if (changed && status.ok()) status = storage_.sync_directory(directories_[side]);
+    trouble_[side] = status;
+  }
+  std::erase_if(live_, [](const LiveSegment& segment) { return segment.sides == 0; });
+  if (sides_ == kBothSides) return trouble_[0].ok() || trouble_[1].ok() ? Status() : trouble_[0];
+  return trouble_[0];
+}
+
 Status Segments::retire_below(std::uint64_t sequence) {
   MutexLock lock(mutex_);
-  bool changed = false;
   // A segment ends where the next begins; the newest never ends. Oldest first, so that a crash leaves no hole in the
   // middle.
-  while (live_.size() >= 2 && live_[1].start_sequence <= sequence) {
-    DARUMA_TRY(give_back(live_.front()));
-    live_.erase(live_.begin());
-    changed = true;
-  }
-  return changed ? storage_.sync_directory(directory_) : Status();
+  std::vector<std::uint64_t> numbers;
+  for (std::size_t i = 0; i + 1 < live_.size() && live_[i + 1].start_sequence <= sequence; ++i)
+    numbers.push_back(live_[i].number);
+  return retire(numbers);
 }
 
 Status Segments::retire_superseded() {
   MutexLock lock(mutex_);
-  bool changed = false;
-  while (live_.size() >= 2 && live_[live_.size() - 2].start_sequence >= live_.back().start_sequence) {
-    DARUMA_TRY(give_back(live_[live_.size() - 2]));
-    live_.erase(live_.end() - 2);
-    changed = true;
-  }
-  return changed ? storage_.sync_directory(directory_) : Status();
+  std::vector<std::uint64_t> numbers;
+  for (std::size_t i = live_.size(); i-- > 1 && live_[i - 1].start_sequence >= live_.back().start_sequence;)
+    numbers.push_back(live_[i - 1].number);
+  return retire(numbers);
+}
+
+Status Segments::trouble(std::size_t side) const {
+  MutexLock lock(mutex_);
+  return trouble_[side];
 }
 
 std::size_t Segments::begun_after(std::uint64_t sequence) const {

@@ -36,6 +36,7 @@ Status check_options(const WalOptions& o) {
   if (o.window_bytes == 0 || o.max_frame_bytes == 0 || o.max_frame_bytes > kMaxEventBytes || o.max_in_flight == 0) {
     return Status(Code::kInvalidArgument, "window_bytes, max_frame_bytes and max_in_flight must not be 0");
   }
+  if (o.copies == 0 || o.copies > kLogSides) return Status(Code::kInvalidArgument, "copies is 1 or 2");
   return {};
 }
 
@@ -46,15 +47,18 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
     : storage_(std::move(storage)),
       options_(options),
       store_(start.store),
-      directory_(start.directory + "/wal"),
+      copy_refused_(!start.copy_refused.ok()),
+      sides_(options.copies == 2 && start.copy_refused.ok() ? kBothSides : side_bit(0)),
       boot_(boot_hash(storage_->boot_id())),
       clock_(clock),
-      segments_(*storage_, directory_, start.older_segments),
+      segments_(*storage_, start.directory, sides_, start.older_segments),
       random_(random.next()),
       tail_nonce_(random_.next() | 1),
       next_number_(start.next_segment),
       predecessor_(start.predecessor),
-      queue_(storage_->make_frame_queue(options.max_in_flight)) {}
+      queue_(storage_->make_frame_queue(options.max_in_flight * options.copies)) {
+  if (options.copies == 2) left_out_[1] = start.copy_refused;
+}
 
 // Nothing is written or synced: a destroyed writer leaves what a killed one does. The queue goes first, since the
 // kernel may still read the frames in flight.
@@ -73,16 +77,17 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
     }
   }
   std::unique_ptr<WalWriter> writer(new WalWriter(std::move(storage), options, start, clock, random));
-  DARUMA_TRY(writer->storage_->make_directory(writer->directory_));
-  DARUMA_TRY(writer->storage_->sync_directory(start.directory));
-  DARUMA_TRY(writer->segments_.tidy());
-  const TailHeader tail{writer->store_, writer->tail_nonce_, options.ring_bytes, writer->boot_};
-  const std::string ring_name = tail_name(tail.nonce);
-  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring,
-                    TailRing::create(*writer->storage_, writer->directory_ + "/" + ring_name, tail, last));
-  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
+  DARUMA_TRY(writer->prepare_directories(start.directory));
+  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last));
+  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0, Sides::kAny));
   // Older rings may hold what nothing else does until this moment.
-  DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (side == 1 && !start.copy_refused.ok()) continue;
+    Status removed = writer->segments_.remove_rings_but(side, tail_name(writer->tail_nonce_));
+    if (removed.is(Code::kAborted) || (side == 0 && options.copies == 1)) DARUMA_TRY(removed);
+    MutexLock lock(writer->mutex_);
+    if (!removed.is(Code::kNotFound) && writer->untidy_[side].ok()) writer->untidy_[side] = std::move(removed);
+  }
   DARUMA_TRY(writer->segments_.retire_superseded());
   {
     MutexLock lock(writer->mutex_);
@@ -93,6 +98,56 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
     writer->appended_seen_.store(last, std::memory_order_release);
   }
   return writer;
+}
+
+/// One directory of two is enough to go on.
+Status WalWriter::prepare_directories(const std::string& store_directory) {
+  LogSides ready = 0;
+  Status first;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    const auto prepare = [&]() -> Status {
+      if (!stands_in(sides_, side)) return copy_refused_ ? Status() : segments_.tidy(side);  // what an earlier start left
+      DARUMA_TRY(storage_->make_directory(segments_.directory(side)));
+      DARUMA_TRY(storage_->sync_directory(store_directory));
+      return segments_.tidy(side);
+    };
+    Status status = prepare();
+    if (status.is(Code::kAborted)) return status;
+    if (!stands_in(sides_, side)) continue;
+    if (status.ok()) {
+      ready |= side_bit(side);
+      continue;
+    }
+    if (first.ok()) first = status;
+    MutexLock lock(mutex_);
+    left_out_[side] = std::move(status);
+  }
+  return ready != 0 ? Status() : first;
+}
+
+Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable) {
+  const TailHeader header{store_, tail_nonce_, options_.ring_bytes, boot_};
+  std::unique_ptr<TailRing> ring;
+  Status first;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(sides_, side)) continue;
+    const std::string path = segments_.directory(side) + "/" + tail_name(tail_nonce_);
+    Status status;
+    if (ring) {
+      status = ring->copy_to(*storage_, path);
+    } else {
+      Result<std::unique_ptr<TailRing>> made = TailRing::create(*storage_, path, header, durable);
+      status = made.status();
+      if (made.ok()) ring = std::move(*made);
+    }
+    if (status.is(Code::kAborted)) return status;
+    if (status.ok()) continue;
+    if (first.ok()) first = status;
+    MutexLock lock(mutex_);
+    untidy_[side] = std::move(status);
+  }
+  if (!ring) return first;
+  return ring;
 }
 
 // --- appending and waiting
@@ -214,6 +269,27 @@ Status WalWriter::try_repair() {
   return broken_.ok() ? Status() : unavailable();
 }
 
+Status WalWriter::try_copies() {
+  MutexLock lock(mutex_);
+  while (leading_) progress_.wait(mutex_);
+  if (!broken_.ok()) return unavailable();
+  if (sides_ != kBothSides) return {};
+  Status status;
+  if (stats_.copies < 2) lead([this, &status] { status = rotate(0, Sides::kAll); });
+  return status;
+}
+
+Status WalWriter::copy_trouble() const {
+  MutexLock lock(mutex_);
+  if (options_.copies < 2) return {};
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    for (const Status& status : {left_out_[side], untidy_[side], segments_.trouble(side)}) {
+      if (!status.ok()) return status;
+    }
+  }
+  return {};
+}
+
 std::uint64_t WalWriter::pending_bytes() const {
   MutexLock lock(mutex_);
   return ring_->used();
@@ -310,11 +386,18 @@ void WalWriter::submit(const FrameBody& body) {
   flight.header_checksum = segment_.previous;
   flight.tag = next_tag_++;
   flight.last_sequence = body.last_sequence;
-  const FrameWrite write{segment_.file.get(), segment_.offset - flight.frame.size(), flight.frame.view(), flight.tag};
+  flight.out = segment_.sides;
+  FrameWrite write{nullptr, segment_.offset - flight.frame.size(), flight.frame.view(), 0};
+  const std::uint64_t tag = flight.tag;
   in_flight_bytes_ += flight.frame.size();
   DARUMA_ASSERT(in_flight_.empty() || in_flight_bytes_ <= options_.window_bytes);
   in_flight_.push_back(std::move(flight));
-  queue_->submit(write);
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(segment_.sides, side)) continue;
+    write.file = segment_.files[side].get();
+    write.tag = tag * kLogSides + side;
+    queue_->submit(write);
+  }
   MutexLock lock(mutex_);
   ++stats_.frames;
   stats_.frame_bytes += write.data.size();
@@ -325,13 +408,17 @@ void WalWriter::collect(bool wait) {
   queue_->reap(wait, completed);
   for (FrameCompletion& completion : completed) {
     const auto at =
-        std::find_if(in_flight_.begin(), in_flight_.end(), [&](const InFlight& f) { return f.tag == completion.tag; });
-    DARUMA_ASSERT(at != in_flight_.end() && !at->done);
-    at->done = true;
-    at->status = std::move(completion.status);
+        std::find_if(in_flight_.begin(), in_flight_.end(),
+                     [&](const InFlight& f) { return f.tag == completion.tag / kLogSides; });
+    const LogSides side = side_bit(completion.tag % kLogSides);
+    DARUMA_ASSERT(at != in_flight_.end() && (at->out & side) != 0);
+    at->out &= static_cast<LogSides>(~side);
+    if (completion.status.ok()) continue;
+    at->failed |= side;
+    if (at->status.ok()) at->status = std::move(completion.status);
   }
   bool moved = false;
-  while (!in_flight_.empty() && in_flight_.front().done && in_flight_.front().status.ok()) {
+  while (!in_flight_.empty() && in_flight_.front().out == 0 && in_flight_.front().failed == 0) {
     const InFlight& oldest = in_flight_.front();
     in_flight_bytes_ -= oldest.frame.size();
     segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum};
@@ -346,8 +433,7 @@ Status WalWriter::reap(bool wait) {
   if (in_flight_.empty()) return {};
   collect(wait);
   for (const InFlight& flight : in_flight_) {
-    if (flight.done && !flight.status.ok())
-      return flight.status;  // also when older ones are still out: no more into this file
+    if (flight.failed != 0) return flight.status;  // also when older ones are still out: no more into this file
   }
   return {};
 }
@@ -378,74 +464,143 @@ void WalWriter::advance(Sequence durable) {
 // --- segments
 // ----------------------------------------------------------------------------------------------------------------
 
-Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room) {
+/// With one directory failing, the segment stands in the other; `left_out` is not tried at all.
+Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room, Sides wanted,
+                               LogSides left_out) {
   const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
   std::uint64_t bytes = kSegmentFramesAt + room + kEmptyFrameBytes;
   for (const FrameBody& body : bodies) bytes += body.frame_bytes();
   bytes = std::max(bytes, options_.segment_bytes);
-  const std::uint64_t number = next_number_++;  // never the same twice: a failed attempt may have left its name behind
-  Segment segment;
-  Status status = fill_segment(number, start, bodies, bytes, segment);
-  if (!status.ok()) {
-    segment.file.reset();
-    segments_.discard(number);
+  for (LogSides sides = sides_ & static_cast<LogSides>(~left_out);;) {
+    LogSides failed = 0;
+    Status status = try_segment(start, bodies, bytes, sides, failed);
+    if (status.ok()) return {};
+    sides &= static_cast<LogSides>(~failed);
+    if (sides == 0 || wanted == Sides::kAll) return status;
+  }
+}
+
+/// Does `work` for each directory until it fails in one, which is likeliest where it did before.
+template <typename Work>
+Status WalWriter::each_side(LogSides sides, LogSides& failed, const Work& work) {
+  std::size_t begin = 0;
+  {
+    MutexLock lock(mutex_);
+    if (!left_out_[1].ok()) begin = 1;
+  }
+  for (std::size_t i = 0; i < kLogSides; ++i) {
+    const std::size_t side = (begin + i) % kLogSides;
+    if (!stands_in(sides, side)) continue;
+    Status status = work(side);
+    if (status.ok()) continue;
+    failed = side_bit(side);
+    MutexLock lock(mutex_);
+    left_out_[side] = status;
     return status;
   }
-  DARUMA_TRY(segments_.publish({number, start, segment.header.capacity}));
-  DARUMA_TRY_ASSIGN(segment.file, storage_->open(directory_ + "/" + segment_name(number), OpenMode::kReadWrite));
+  return {};
+}
+
+/// A segment in all of `sides`, or in none that counts: with the number and what is acknowledged it says so for good.
+Status WalWriter::try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,
+                              LogSides& failed) {
+  const std::uint64_t number = next_number_++;  // never the same twice: a failed attempt may have left its name behind
+  Segment segment;
+  segment.sides = sides;
+  Status status = fill_segment(number, start, bodies, bytes, segment, failed);
+  const LiveSegment live{number, start, segment.header.capacity};
+  if (status.ok()) status = each_side(sides, failed, [&](std::size_t side) { return segments_.publish(side, live); });
+  if (!status.ok()) {
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      segment.files[side].reset();
+      if (stands_in(sides, side)) segments_.discard(side, number);
+    }
+    return status;
+  }
+  DARUMA_TRY(each_side(sides, failed, [&](std::size_t side) -> Status {
+    const std::string path = segments_.directory(side) + "/" + segment_name(number);
+    DARUMA_TRY_ASSIGN(segment.files[side], storage_->open(path, OpenMode::kReadWrite));
+    return {};
+  }));
   segment_ = std::move(segment);
   told_ = segment_.header.prepared_sequence;
   MutexLock lock(mutex_);
-  stats_.syncs += 2;
+  stats_.copies = 0;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(sides, side)) continue;
+    left_out_[side] = Status();
+    ++stats_.copies;
+  }
+  stats_.syncs += std::uint64_t{2} * stats_.copies;
   return {};
 }
 
 Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies,
-                               std::uint64_t bytes, Segment& segment) {
-  DARUMA_TRY_ASSIGN(Segments::Prepared prepared, segments_.prepare(number, bytes));
-  segment.file = std::move(prepared.file);
+                               std::uint64_t bytes, Segment& segment, LogSides& failed) {
   SegmentHeader& h = segment.header;
+  std::uint64_t recycled = 0;
+  h.capacity = kMaxSegmentBytes;
+  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) -> Status {
+    DARUMA_TRY_ASSIGN(Segments::Prepared prepared, segments_.prepare(side, number, bytes));
+    segment.files[side] = std::move(prepared.file);
+    h.capacity = std::min(h.capacity, prepared.bytes);
+    recycled += prepared.recycled ? 1 : 0;
+    return {};
+  }));
+  h.optional_features = segment.sides == kBothSides ? kSegmentCopied : 0;
   h.store = store_;
   h.number = number;
   h.incarnation = random_.next();
   h.start_sequence = start;
   h.prepared_sequence = bodies.empty() ? start - 1 : bodies.back().last_sequence;
   h.predecessor = predecessor_;
-  h.capacity = prepared.bytes;
   h.window_bytes = options_.window_bytes;
   h.tail_nonce = tail_nonce_;
   h.boot = boot_;
   h.wall_ns = clock_.wall_ns();
+  const auto write = [&](std::uint64_t at, std::string_view data) {
+    return each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->write(at, data); });
+  };
   for (std::uint64_t position : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
-    DARUMA_TRY(segment.file->write(position, encode_segment_header(h, position)));
+    DARUMA_TRY(write(position, encode_segment_header(h, position)));
   }
   segment.offset = kSegmentFramesAt;
   segment.previous = h.checksum;
   for (const FrameBody& body : bodies) {
     const std::uint64_t at = segment.offset;
-    DARUMA_TRY(segment.file->write(at, frame_at_end(segment, body, start - 1, 0).view()));
+    DARUMA_TRY(write(at, frame_at_end(segment, body, start - 1, 0).view()));
   }
-  DARUMA_TRY(segment.file->sync());
+  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
   segment.acknowledged = {number, h.prepared_sequence, segment.previous};
   MutexLock lock(mutex_);
-  stats_.recycled += prepared.recycled ? 1 : 0;
+  stats_.recycled += recycled;
   stats_.frames += bodies.size();
   return {};
 }
 
-Status WalWriter::rotate(std::uint64_t room) {
-  DARUMA_TRY(drain());
+/// With `wanted` all, to have back a directory that was left out: without it everything stays as it is.
+Status WalWriter::rotate(std::uint64_t room, Sides wanted) {
+  if (Status status = drain(); !status.ok()) {
+    if (wanted == Sides::kAll) fail_over(status);
+    return status;
+  }
   Segment full = std::move(segment_);
   segment_ = Segment();
   predecessor_ = full.acknowledged;
-  if (Status status = open_segment(framed_ + 1, {}, room); !status.ok()) {
-    segment_.acknowledged = full.acknowledged;
+  if (Status status = open_segment(framed_ + 1, {}, room, wanted); !status.ok()) {
+    if (wanted == Sides::kAll)
+      segment_ = std::move(full);
+    else
+      segment_.acknowledged = full.acknowledged;
     return status;
   }
+  segment_.on_trial = wanted == Sides::kAll;
   // The successor already proves all that the seal says, so a seal that fails costs nothing but a count.
   const AlignedBuffer seal =
       frame_at_end(full, make_empty_body(kFrameSeal, framed_ + 1), framed_, segment_.header.number);
-  queue_->submit({full.file.get(), full.offset - seal.size(), seal.view(), next_tag_++});
+  for (const std::unique_ptr<File>& file : full.files) {
+    if (file) queue_->submit({file.get(), full.offset - seal.size(), seal.view(), next_tag_++ * kLogSides});
+  }
   std::vector<FrameCompletion> completed;
   while (queue_->in_flight() > 0) queue_->reap(true, completed);
   MutexLock lock(mutex_);
@@ -458,19 +613,28 @@ void WalWriter::fail_over(const Status& cause) {
   // Everything must land before its buffer goes, and what did land in order still counts.
   while (queue_->in_flight() > 0) collect(true);
   collect(false);
+  LogSides failed = 0;
+  for (const InFlight& flight : in_flight_) failed |= flight.failed;
   in_flight_.clear();
   in_flight_bytes_ = 0;
   predecessor_ = segment_.acknowledged;
   std::vector<WalRecord> records;
   Sequence durable = 0;
+  // A directory is tried again at once, and once.
+  const bool one_of_two = segment_.sides == kBothSides && failed != kBothSides;
+  const LogSides left_out = segment_.on_trial && one_of_two ? failed : LogSides{0};
   {
     MutexLock lock(mutex_);
     ++stats_.failures;
     durable = framed_ = durable_;
     records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (stands_in(left_out, side)) left_out_[side] = cause;
+    }
   }
-  Status status = open_segment(durable + 1, records, 0);
+  Status status = open_segment(durable + 1, records, 0, Sides::kAny, left_out);
   if (status.ok()) {
+    segment_.on_trial = failed != 0;
     if (!records.empty()) framed_ = records.back().sequence;
     advance(framed_);
     MutexLock lock(mutex_);
