@@ -161,6 +161,7 @@ struct StoreStats {
   std::uint64_t log_bytes = 0;        ///< segments on disk
   std::uint64_t damage = 0;           ///< entries of the damage map that block reads
   bool read_only = false;
+  unsigned log_copies = 0;  ///< directories that the newest log file stands in; 0: the store takes no writes
   Status background;  ///< why the log or the last background work failed; ok when all is well
 };
 

@@ -2,6 +2,7 @@
 //
 // Who does the work nobody waits for. `step` is all of it on one thread, for tests; the two threads only pace the same
 // calls.
+#include <algorithm>
 #include <chrono>
 
 #include "base/status_macros.h"
@@ -12,6 +13,9 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after this long
+constexpr std::int64_t kCopiesLookNs = 100'000'000;
+constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long each time, up to
+constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
 constexpr auto kQuietSleep = 10ms;            // and is then looked at this seldom: an idle store costs next to nothing
 
 }  // namespace
@@ -21,6 +25,7 @@ Status Engine::step() {
   while (wal_->poll()) {}
   if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
   DARUMA_TRY(wal_->step_idle());
+  watch_copies(true);
   DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
   MutexLock lock(compaction_mutex_);
   DARUMA_TRY(heal_one().status());
@@ -29,8 +34,18 @@ Status Engine::step() {
 
 void Engine::drive_log() {
   std::int64_t quiet_since = clock_.monotonic_ns();
+  std::int64_t look_at = quiet_since, retry_at = quiet_since + kCopiesRetryNs, retry_after = kCopiesRetryNs;
   bool sealed = false;
   while (!stopping()) {
+    if (const std::int64_t now = clock_.monotonic_ns(); options_.wal_copies > 1 && now >= look_at) {
+      look_at = now + kCopiesLookNs;
+      const bool whole = wal_->stats().copies > 1;
+      const bool retry = !whole && now >= retry_at;
+      watch_copies(retry);
+      if (whole) retry_after = kCopiesRetryNs;
+      if (retry) retry_after = std::min(2 * retry_after, kCopiesRetryNsMax);
+      if (whole || retry) retry_at = now + retry_after;
+    }
     if (wal_->poll()) {
       quiet_since = clock_.monotonic_ns();
       sealed = false;
@@ -52,6 +67,17 @@ void Engine::drive_log() {
     }
     std::this_thread::sleep_for(sealed ? kQuietSleep : 1ms);
   }
+}
+
+/// What is written while one directory is left out stands once: a checkpoint makes it superfluous, and its manifest tells
+/// how far the log went, should the other directory be missing next.
+void Engine::watch_copies(bool retry) {
+  if (options_.wal_copies < 2) return;
+  if (retry) (void)wal_->try_copies();  // what keeps it is told below
+  tell_background("log copy", wal_->copy_trouble());
+  const unsigned copies = wal_->stats().copies;
+  if (log_copies_ != 0 && copies != log_copies_) log_hurt_.store(true, std::memory_order_relaxed);
+  log_copies_ = copies;
 }
 
 void Engine::drive_compactions() {

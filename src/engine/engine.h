@@ -95,6 +95,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct Start;
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status lock_to_write();
+  void lock_copy();
   Status lock_to_read();
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
   bool serve_without_log(Start& start, const Status& why);
@@ -160,6 +161,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // background.cc
   void drive_log();
   void drive_compactions();
+  void watch_copies(bool retry);
   void tell_background(const char* what, const Status& status) EXCLUDES(background_mutex_);
 
   const std::string directory_;
@@ -170,6 +172,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const CompactionSettings compaction_;
   const std::function<void(Sequence)> before_apply_;  // may be empty
   std::unique_ptr<DirectoryLock> lock_;
+  std::unique_ptr<DirectoryLock> copy_lock_;  // of wal-copy/, which may be somewhere else
+  Status copy_refused_;                       // why wal-copy/ is not ours to touch; set by recovery only
   StoreId store_id_;
   std::unique_ptr<WalWriter> wal_;  // null when read-only
   std::shared_ptr<BlockCache> cache_;
@@ -203,7 +207,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> compactions_{0};
   std::atomic<std::uint64_t> compacted_bytes_{0};
   std::atomic<std::uint64_t> healed_{0};
-  std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed
+  std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed, or stands once
+  unsigned log_copies_ = 0;            ///< as seen last; of the thread that drives the log
 
   mutable Mutex background_mutex_;
   std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work

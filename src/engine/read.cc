@@ -249,6 +249,7 @@ StoreStats Engine::stats() const {
   if (wal_) {
     for (const LiveSegment& segment : wal_->live_segments()) stats.log_bytes += segment.bytes;
     stats.background = wal_->broken();
+    stats.log_copies = wal_->stats().copies;
   }
   if (stats.background.ok()) {
     MutexLock lock(background_mutex_);

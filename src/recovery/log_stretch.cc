@@ -58,9 +58,9 @@ StretchFacts LogReplayer::facts_of(const Found& segment, const SegmentScan& scan
 
 void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last) {
   const std::string file = files_of(segment).front();
-  const std::size_t aside_before = out_.set_aside.size();
   StretchFacts facts = facts_of(segment, scan, met, known_last);
   for (;;) {
+    const std::size_t aside_before = out_.set_aside.size();
     facts.known_through = known_through(facts.first, relative(segment.number));
     const Assessment judged = assess(facts);
     const VerdictCase& row = *judged.row;
