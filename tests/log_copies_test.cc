@@ -298,6 +298,19 @@ TEST(LogCopies, OneDirectoryFailsWhileTheStoreRunsAndComesBack) {
   }
 }
 
+TEST(LogCopies, AnErrorThatComesOnceCostsNoCopy) {
+  for (const std::string& side : kSides) {
+    for (const FaultKind kind : {FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kShortWrite}) {
+      Lived world;
+      world.live(true);
+      world.disk->inject({.kind = kind, .path_contains = side + "/", .times = 1});
+      ASSERT_TRUE(world.put("during", 300).ok());
+      EXPECT_EQ(world.disk->faults_fired(), 1U);
+      EXPECT_EQ(world.store->stats().log_copies, 2U) << "a new segment in both, at once";
+    }
+  }
+}
+
 /// A device that dies is not asked at every write.
 TEST(LogCopies, ADeadDirectoryIsTriedOnceInAWhile) {
   Lived world;

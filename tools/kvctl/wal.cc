@@ -420,6 +420,11 @@ Result<LogReplay> replay_to_judge(const StoreFiles& files, bool stop_at_loss, Pr
   for (const Generation& g : files.catalogue().generations) {
     if (g.manifest) input.snapshot_durable = std::max(input.snapshot_durable, g.manifest->durable_sequence);
   }
+  std::vector<Sequence> kept;
+  for (const Generation& g : files.catalogue().generations) {
+    if (g.manifest) kept.push_back(g.manifest->sequence);
+  }
+  if (kept.size() >= kGenerationsKept) input.log_needed_from = kept[kGenerationsKept - 1] + 1;
   input.known = &files.damage();
   std::vector<Problem> ignored;
   const std::vector<DirectoryEntry> reports = files.list("recoveries", ignored);
