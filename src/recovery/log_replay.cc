@@ -218,11 +218,12 @@ void LogReplayer::keep_copies_too(const Found& segment, std::size_t before) {
   }
 }
 
-/// The ring as the directory has it that knows more; wal/ when both know all.
+/// The ring as the directory has it that knows more, wal/ when both know the same. Both are read: on a device that lost
+/// its writes an old ring may stand, whole.
 TailScan LogReplayer::read_ring(std::uint64_t nonce, std::size_t& side) const {
   TailScan best;
   const auto knows = [](const TailScan& scan) {
-    return std::tuple(scan.status.ok(), scan.whole, scan.mark_known, scan.entries.size());
+    return std::tuple(scan.status.ok(), scan.whole, scan.mark_known, scan.head.value_or(0), scan.entries.size());
   };
   for (std::size_t i = 0; i < kLogSides; ++i) {
     if (i != 0 && !out_.copy_refused.ok()) break;
@@ -230,7 +231,6 @@ TailScan LogReplayer::read_ring(std::uint64_t nonce, std::size_t& side) const {
     if (i != 0 && knows(scan) <= knows(best)) continue;
     best = std::move(scan);
     side = i;
-    if (best.status.ok() && best.whole) break;
   }
   return best;
 }
