@@ -252,7 +252,7 @@ TEST(Checksum, KeyHashTellsKeyspacesApart) {
 constexpr std::array kEveryCode = {Code::kOk,          Code::kNotFound,    Code::kDataLoss,        Code::kCorruption,
                                    Code::kIoError,     Code::kNoSpace,     Code::kInvalidArgument, Code::kBusy,
                                    Code::kUnavailable, Code::kUnsupported, Code::kReadOnly,        Code::kExists,
-                                   Code::kAborted};
+                                   Code::kAborted,     Code::kOutOfMemory};
 
 // No default: a new code does not compile here (-Wswitch) until it is listed and named.
 bool is_listed(Code code) {
@@ -269,7 +269,8 @@ bool is_listed(Code code) {
     case Code::kUnsupported:
     case Code::kReadOnly:
     case Code::kExists:
-    case Code::kAborted: return true;
+    case Code::kAborted:
+    case Code::kOutOfMemory: return true;
   }
   return false;
 }
@@ -303,6 +304,7 @@ TEST(Status, NamesAreStable) {
   EXPECT_EQ(code_name(Code::kReadOnly), "read_only");
   EXPECT_EQ(code_name(Code::kExists), "exists");
   EXPECT_EQ(code_name(Code::kAborted), "aborted");
+  EXPECT_EQ(code_name(Code::kOutOfMemory), "out_of_memory");
 }
 
 TEST(Status, SaysAllItKnows) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <set>
 
+#include "base/bytes.h"
+
 namespace daruma {
 namespace {
 
@@ -387,6 +389,110 @@ TEST(SimPublish, WouldBeSeenTornWithoutTheFileSync) { EXPECT_GT(broken_publishes
 TEST(SimPublish, WouldBeForgottenWithoutTheDirectorySync) { EXPECT_GT(broken_publishes(true, false, false), 0); }
 
 TEST(SimPublish, AgainAfterACrash) { EXPECT_EQ(0, broken_publishes(true, true, true)); }
+
+// --- faults, one test a kind that says more than an error code ---
+
+TEST(SimFaults, AFailedSyncLeavesCleanPagesNewOrOld) {
+  for (const FaultKind kind : {FaultKind::kSyncError, FaultKind::kSyncErrorOld}) {
+    Written w(1, pattern(9000, 'a'), pattern(9000, 'b'));
+    w.disk.inject({.kind = kind, .times = 1});
+    EXPECT_CODE(kIoError, w.file->sync());
+    EXPECT_EQ(pattern(9000, kind == FaultKind::kSyncError ? 'b' : 'a'), must_read(w.disk, "f"));
+    ASSERT_OK(w.file->sync());  // nothing is dirty: this proves nothing
+    w.disk.power_cut(100);
+    EXPECT_EQ(pattern(9000, 'a'), must_read(w.disk, "f"));
+  }
+}
+
+TEST(SimFaults, AWriteBackThatFailsIsToldByTheNextSyncOnce) {
+  SimStorage disk;
+  auto file = must_open(disk, "f", OpenMode::kCreate);
+  ASSERT_OK(file->write(0, pattern(5000, 'a')));
+  ASSERT_OK(file->sync());
+  disk.inject({.kind = FaultKind::kSyncErrorLate, .times = 1});
+  ASSERT_OK(file->write(0, pattern(5000, 'b')));
+  EXPECT_EQ(pattern(5000, 'b'), must_read(disk, "f"));
+  EXPECT_CODE(kIoError, file->sync());
+  ASSERT_OK(file->sync());
+  ASSERT_OK(disk.sync_directory(""));
+  disk.power_cut(100);
+  EXPECT_EQ(pattern(5000, 'a'), must_read(disk, "f"));
+}
+
+TEST(SimFaults, NoSpaceAtAllRefusesOverwritesAndNamesToo) {
+  Written w(1, pattern(9000, 'a'), "");
+  w.disk.inject({.kind = FaultKind::kNoSpace});
+  ASSERT_OK(w.file->write(0, "grows nothing"));
+  ASSERT_OK(w.disk.rename("f", "g"));
+  w.disk.clear_faults();
+  w.disk.inject({.kind = FaultKind::kNoSpaceAtAll});
+  EXPECT_CODE(kNoSpace, w.file->write(0, "grows nothing"));
+  EXPECT_CODE(kNoSpace, w.disk.rename("g", "h"));
+  EXPECT_CODE(kNoSpace, w.disk.open("new", OpenMode::kCreate).status());
+  EXPECT_CODE(kNoSpace, w.disk.make_directory("d"));
+  w.disk.clear_faults();
+  ASSERT_OK(w.disk.rename("g", "h"));
+}
+
+TEST(SimFaults, WithoutDescriptorsNothingOpensAndWhatIsOpenWorks) {
+  Written w(1, "old", "new");
+  w.disk.inject({.kind = FaultKind::kNoDescriptors});
+  for (const OpenMode mode : {OpenMode::kRead, OpenMode::kReadWrite, OpenMode::kCreate})
+    EXPECT_CODE(kUnavailable, w.disk.open("f", mode).status());
+  EXPECT_CODE(kUnavailable, w.disk.list("").status());
+  EXPECT_CODE(kUnavailable, w.disk.map("f").status());
+  EXPECT_CODE(kUnavailable, w.disk.lock("lock").status());
+  EXPECT_CODE(kUnavailable, w.disk.sync_directory(""));
+  ASSERT_OK(w.file->write(0, "newer"));
+  ASSERT_OK(w.file->sync());
+  w.disk.clear_faults();
+  EXPECT_EQ("newer", must_read(w.disk, "f")) << "kCreate did not empty it";
+}
+
+TEST(SimFaults, AnOpenErrorIsNotAMissingFile) {
+  Written w(1, "old", "new");
+  w.disk.inject({.kind = FaultKind::kOpenError, .times = 2});
+  EXPECT_CODE(kIoError, w.disk.open("f", OpenMode::kRead).status());
+  EXPECT_CODE(kIoError, w.disk.list("").status());
+  EXPECT_TRUE(exists(w.disk, "f"));
+}
+
+TEST(SimFaults, AStalledFrameCompletesWhenItsSlicesAreOverOrItIsLifted) {
+  for (const unsigned times : {3U, 0U}) {
+    SimStorage disk;
+    auto file = must_open(disk, "f", OpenMode::kCreate);
+    AlignedBuffer frame(4096);
+    std::fill_n(frame.data(), frame.size(), 'f');
+    auto queue = disk.make_frame_queue(4);
+    disk.inject({.kind = FaultKind::kStall, .times = times});
+    queue->submit({file.get(), 0, frame.view(), 7});
+    std::vector<FrameCompletion> done;
+    for (int i = 0; i < 3; ++i) {
+      queue->reap(false, done);
+      queue->reap(true, done);
+      EXPECT_TRUE(done.empty()) << i;
+      EXPECT_EQ(1U, queue->in_flight());
+    }
+    if (times == 0) disk.clear_faults();
+    queue->reap(true, done);
+    ASSERT_EQ(1U, done.size());
+    ASSERT_OK(done[0].status);
+    EXPECT_EQ(std::string(4096, 'f'), must_read(disk, "f"));
+  }
+}
+
+TEST(SimFaults, AQueueThatIsDestroyedDoesNotWaitForAStalledDevice) {
+  SimStorage disk;
+  auto file = must_open(disk, "f", OpenMode::kCreate);
+  AlignedBuffer frame(4096);
+  std::fill_n(frame.data(), frame.size(), 'f');
+  disk.inject({.kind = FaultKind::kStall});
+  {
+    auto queue = disk.make_frame_queue(4);
+    queue->submit({file.get(), 0, frame.view(), 7});
+  }
+  disk.clear_faults();
+}
 
 }  // namespace
 }  // namespace daruma

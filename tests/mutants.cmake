@@ -24,7 +24,7 @@ mutant(window_ignored wal/wal_writer.cc wal_writer_test
   [[while (!in_flight_.empty() && in_flight_bytes_ + bytes > options_.window_bytes)]]
   [[while (false)]])
 mutant(idle_log_tells_nothing wal/wal_writer.cc wal_writer_test
-  [[if (told_ >= framed_) return;]] [[return;]])
+  [[if (told_ >= framed_) return {};]] [[return {};]])
 mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_test
   [[  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
 ]]

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Operating errors are values. A Status says what went wrong, where (file, offset, sequence) and
-// what to do next; a Result<T> is a T or such a Status. No exception crosses this API.
+// what to do next; a Result<T> is a T or such a Status. No exception crosses this API, but for std::bad_alloc from the
+// few calls whose answer has no room for an error; they say so.
 #pragma once
 
 #include <cassert>
@@ -36,6 +37,7 @@ enum class Code : std::uint8_t {
   kReadOnly,         ///< the store was opened, or had to be made, read-only
   kExists,           ///< it is already there
   kAborted,          ///< stopped by a callback or by a simulated crash
+  kOutOfMemory,      ///< not done for want of memory; the same call may succeed later
 };
 
 /// The code's stable name: "ok", "not_found", "data_loss", …

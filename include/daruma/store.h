@@ -40,7 +40,8 @@ struct KeyspaceInfo {
 };
 
 /// Writes that apply whole or not at all, across keyspaces. Of several operations on one key the last wins.
-/// Copies what it is given. Thread: one at a time.
+/// Copies what it is given; when memory is too short for that, the write of the batch gives kOutOfMemory. Thread: one
+/// at a time.
 class DARUMA_API Batch {
  public:
   void put(Keyspace keyspace, std::string_view key, std::string_view value);
@@ -61,8 +62,10 @@ class DARUMA_API Batch {
     std::string key;
     std::string value;  // or the end of the range
   };
+  void add(Kind kind, Keyspace keyspace, std::string_view key, std::string_view value);
   std::vector<Operation> operations_;
   std::size_t bytes_ = 0;
+  bool incomplete_ = false;  // an operation found no memory
 };
 
 /// A read position: every read through it sees the store as it was when the view was made. Keeps alive what it needs,
@@ -84,11 +87,12 @@ struct CursorOptions {
   std::optional<View> view;  ///< read position; by default the newest when the cursor is made
 };
 
-/// Bounds for the keys that begin with `prefix`.
+/// Bounds for the keys that begin with `prefix`. May throw std::bad_alloc.
 DARUMA_API CursorOptions prefix_bounds(std::string_view prefix);
 
 /// Walks one keyspace in key order, both ways, over a fixed read position. A damaged range stops it: `valid()` is false
-/// and `status()` is kDataLoss or kCorruption; nothing is skipped in silence. Thread: one at a time.
+/// and `status()` is kDataLoss or kCorruption; nothing is skipped in silence. So does memory that is too short
+/// (kOutOfMemory), until the next seek. Thread: one at a time.
 class DARUMA_API Cursor {
  public:
   Cursor(Cursor&&) noexcept;
@@ -168,17 +172,21 @@ struct StoreStats {
 };
 
 /// Thread: every method from any thread. Copies share one store; the last one gone abandons it: nothing is flushed.
+/// Memory that is too short gives kOutOfMemory, with the call undone, or for a write as below; `multi_get`, `view`,
+/// `keyspaces` and `damage` may throw std::bad_alloc, since their answers have no room for an error.
 class DARUMA_API Store {
  public:
   struct Opened;
 
   /// Recovers the store in `directory`, the only way to start. Errors: kBusy (another process has it), kNotFound
   /// (nothing there and `create_if_missing` is false), kUnsupported (a format from the future), kInvalidArgument
-  /// (options), kDataLoss (only under RecoveryPolicy::kRefuse), kIoError (the directory cannot be read or written).
+  /// (options), kDataLoss (only under RecoveryPolicy::kRefuse), kIoError (the directory cannot be read or written),
+  /// kUnavailable and kOutOfMemory (this process lacks descriptors, threads or memory; nothing is concluded from that).
   static Result<Opened> open(const std::string& directory, const Options& options = {});
 
-  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kNoSpace or
-  /// kUnavailable (the log cannot take it; the write may or may not survive when the error came after it was visible).
+  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kNoSpace, kOutOfMemory
+  /// or kUnavailable (the log cannot take it, or its device does not answer). After the last three the write may or may
+  /// not have happened or survive, but whole, and reads tell.
   Status put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options = {});
   Status erase(Keyspace keyspace, std::string_view key, const WriteOptions& options = {});
   Status erase_range(Keyspace keyspace, std::string_view begin, std::string_view end, const WriteOptions& options = {});

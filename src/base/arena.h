@@ -2,20 +2,18 @@
 //
 // Memory that is given out piece by piece and given back all at once.
 //
-// What must stay true: a piece never moves and stays valid until the arena is destroyed, so a reader that found a
-// pointer through an acquire load may follow it without a lock. One thread allocates at a time; `bytes_used` is for any
-// thread.
+// What must stay true: an allocation that fails (std::bad_alloc) changes nothing. A piece never moves and stays valid
+// until the arena is destroyed, so a reader that found a pointer through an acquire load may follow it without a lock.
+// One thread allocates at a time; `bytes_used` is for any thread.
 #pragma once
 
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
+#include <new>
 #include <vector>
-
-#include "base/assert.h"
 
 namespace daruma {
 
@@ -47,23 +45,23 @@ class Arena {
   static constexpr std::size_t kLargestBlockBytes = 1 << 20;
 
   struct Free {
-    void operator()(char* p) const { std::free(p); }
+    void operator()(char* p) const { ::operator delete(p); }
   };
 
   char* new_block(std::size_t bytes) {
-    char* block = static_cast<char*>(std::malloc(bytes));
-    DARUMA_ASSERT(block);
-    blocks_.emplace_back(block);
-    return block;
+    std::unique_ptr<char, Free> block(static_cast<char*>(::operator new(bytes)));
+    blocks_.push_back(std::move(block));
+    return blocks_.back().get();
   }
 
   char* allocate_block(std::size_t bytes) {
     if (bytes > block_bytes_ / 4) {  // a block of its own: the rest of the current one stays in use
+      char* block = new_block(bytes);
       used_.store(used_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
-      return new_block(bytes);
+      return block;
     }
-    used_.store(used_.load(std::memory_order_relaxed) + left_ + bytes, std::memory_order_relaxed);
     char* block = new_block(block_bytes_);
+    used_.store(used_.load(std::memory_order_relaxed) + left_ + bytes, std::memory_order_relaxed);
     next_ = block + bytes;
     left_ = block_bytes_ - bytes;
     block_bytes_ = std::min(block_bytes_ * 2, kLargestBlockBytes);

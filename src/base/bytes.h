@@ -4,8 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
+#include <new>
 #include <span>
 #include <string_view>
 
@@ -22,9 +22,8 @@ class AlignedBuffer {
   AlignedBuffer() = default;
   explicit AlignedBuffer(std::size_t bytes)
       : size_(bytes),
-        data_(static_cast<char*>(std::aligned_alloc(kSectorBytes, round_up(bytes ? bytes : 1, kSectorBytes)))) {
-    if (!data_) std::abort();
-  }
+        data_(static_cast<char*>(
+            ::operator new (round_up(bytes ? bytes : 1, kSectorBytes), std::align_val_t{kSectorBytes}))) {}
   [[nodiscard]] char* data() { return data_.get(); }
   [[nodiscard]] const char* data() const { return data_.get(); }
   [[nodiscard]] std::size_t size() const { return size_; }
@@ -33,7 +32,7 @@ class AlignedBuffer {
 
  private:
   struct Free {
-    void operator()(char* p) const { std::free(p); }
+    void operator()(char* p) const { ::operator delete (p, std::align_val_t{kSectorBytes}); }
   };
   std::size_t size_ = 0;
   std::unique_ptr<char, Free> data_;

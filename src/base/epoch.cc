@@ -2,6 +2,7 @@
 #include "base/epoch.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "base/assert.h"
@@ -71,6 +72,11 @@ EpochRetired::~EpochRetired() {
   for (Entry& entry : entries_) entry.destroy();
 }
 
+void EpochRetired::make_room() {
+  MutexLock lock(mutex_);
+  if (entries_.size() == entries_.capacity()) entries_.reserve(2 * entries_.size() + 8);
+}
+
 void EpochRetired::retire(std::function<void()> destroy) {
   // A reader that entered at this epoch or earlier may hold the object; one that enters after the increment cannot.
   const std::uint64_t epoch = global_epoch.fetch_add(1, std::memory_order_seq_cst);
@@ -86,6 +92,9 @@ std::size_t EpochRetired::collect() {
     const std::uint64_t oldest = oldest_inside();
     auto keep =
         std::stable_partition(entries_.begin(), entries_.end(), [&](const Entry& e) { return e.epoch >= oldest; });
+    try {
+      ready.reserve(static_cast<std::size_t>(entries_.end() - keep));
+    } catch (const std::bad_alloc&) { return entries_.size(); }
     ready.assign(std::make_move_iterator(keep), std::make_move_iterator(entries_.end()));
     entries_.erase(keep, entries_.end());
     left = entries_.size();

@@ -34,9 +34,12 @@ class EpochRetired {
   /// Destroys what is left at once: by then the owner has no readers.
   ~EpochRetired();
 
+  /// Room for one more, so that the next `retire` allocates nothing. Where several threads retire, they must take
+  /// turns.
+  void make_room() EXCLUDES(mutex_);
   /// Call after the object can no longer be reached by a new reader; `destroy` runs once no old one is inside.
   void retire(std::function<void()> destroy) EXCLUDES(mutex_);
-  /// Destroys what can be; returns how many remain.
+  /// Destroys what can be, none where memory is short; returns how many remain.
   std::size_t collect() EXCLUDES(mutex_);
 
  private:

@@ -52,11 +52,12 @@ class CondVar {
     cv_.wait(lock);
     lock.release();
   }
-  /// As wait, at most `ns` nanoseconds.
-  void wait_for(Mutex& mutex, std::int64_t ns) REQUIRES(mutex) {
+  /// As wait, at most `ns` nanoseconds; false when they have passed.
+  bool wait_for(Mutex& mutex, std::int64_t ns) REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    cv_.wait_for(lock, std::chrono::nanoseconds(ns));
+    const bool woken = cv_.wait_for(lock, std::chrono::nanoseconds(ns)) == std::cv_status::no_timeout;
     lock.release();
+    return woken;
   }
   void notify_all() { cv_.notify_all(); }
   void notify_one() { cv_.notify_one(); }

@@ -3,12 +3,14 @@
 
 #include <array>
 
+#include "base/out_of_memory.h"
+
 namespace daruma {
 
 std::string_view code_name(Code code) {
-  static constexpr std::array<std::string_view, 13> kNames = {
+  static constexpr std::array<std::string_view, 14> kNames = {
       "ok",   "not_found",   "data_loss",   "corruption", "io_error", "no_space", "invalid_argument",
-      "busy", "unavailable", "unsupported", "read_only",  "exists",   "aborted"};
+      "busy", "unavailable", "unsupported", "read_only",  "exists",   "aborted",  "out_of_memory"};
   const auto i = static_cast<std::size_t>(code);
   return i < kNames.size() ? kNames[i] : "unknown";
 }
@@ -22,7 +24,11 @@ Status::Status(Code code, std::string message, Where where, std::string hint) {
 namespace {
 const std::string kEmpty;
 const Where kNowhere;
+const Status kOutOfMemoryStatus(Code::kOutOfMemory, "there is not enough memory", {},
+                                "free some or raise the limit, then try again");
 }  // namespace
+
+const Status& out_of_memory() { return kOutOfMemoryStatus; }
 
 const std::string& Status::message() const { return detail_ ? detail_->message : kEmpty; }
 const Where& Status::where() const { return detail_ ? detail_->where : kNowhere; }

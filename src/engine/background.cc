@@ -4,6 +4,7 @@
 // calls.
 #include <chrono>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
 
@@ -18,60 +19,88 @@ constexpr auto kQuietSleep = 10ms;            // and is then looked at this seld
 
 Status Engine::step() {
   if (!wal_) return {};
-  while (wal_->poll()) {}
-  if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
-  DARUMA_TRY(wal_->step_idle());
-  DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
-  MutexLock lock(compaction_mutex_);
-  DARUMA_TRY(heal_one().status());
-  DARUMA_TRY(compact_one().status());
-  return scrub_one().status();
+  return or_out_of_memory([this]() -> Status {
+    while (wal_->poll()) {}
+    if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
+    DARUMA_TRY(wal_->step_idle());
+    {
+      MutexLock lock(write_mutex_);
+      DARUMA_TRY(place_unplaced());
+    }
+    DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
+    const Status clean = clean_up();
+    tell_background("clean-up", clean);
+    DARUMA_TRY(clean);
+    DARUMA_TRY(compact_or_heal_once().status());
+    return scrub_once().status();
+  });
 }
 
 void Engine::drive_log() {
   std::int64_t quiet_since = clock_.monotonic_ns();
   bool sealed = false;
   while (!stopping()) {
-    if (wal_->poll()) {
-      quiet_since = clock_.monotonic_ns();
-      sealed = false;
-      continue;
-    }
-    if (const Status down = wal_->broken(); !down.ok()) {
-      tell_background("log", down);
-      if (wal_->try_repair().ok()) tell_background("log", {});
-      std::this_thread::sleep_for(10ms);
-    }
-    if (!sealed && clock_.monotonic_ns() - quiet_since > kIdleNs) {
-      (void)wal_->step_idle();  // a log that is down says so to writers
-      sealed = true;
-    }
-    if (checkpoint_due()) {
-      const Status made = checkpoint_if(&Engine::checkpoint_due);
-      tell_background("checkpoint", made);
-      if (!made.ok()) std::this_thread::sleep_for(100ms);
-    }
-    std::this_thread::sleep_for(sealed ? kQuietSleep : 1ms);
+    // What cannot be done for want of memory is tried again.
+    if (!or_out_of_memory([&] { return drive_log_once(quiet_since, sealed); }).ok()) std::this_thread::sleep_for(100ms);
   }
+}
+
+Status Engine::drive_log_once(std::int64_t& quiet_since, bool& sealed) {
+  if (wal_->poll()) {
+    quiet_since = clock_.monotonic_ns();
+    sealed = false;
+    return {};
+  }
+  if (const Status down = wal_->broken(); !down.ok()) {
+    tell_background("log", down);
+    if (!wal_->try_repair().ok()) std::this_thread::sleep_for(10ms);
+  } else {
+    tell_background("log", {});
+  }
+  if (!sealed && clock_.monotonic_ns() - quiet_since > kIdleNs) {
+    (void)wal_->step_idle();  // a log that is down says so to writers
+    sealed = true;
+  }
+  if (has_unplaced_.load(std::memory_order_relaxed)) {
+    MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
+  }
+  Status made;  // not due: nothing is left to do that failed before
+  if (checkpoint_due()) made = checkpoint_if(&Engine::checkpoint_due);
+  tell_background("checkpoint", made);
+  DARUMA_TRY(made);
+  const Status clean = clean_up();
+  tell_background("clean-up", clean);
+  DARUMA_TRY(clean);
+  std::this_thread::sleep_for(sealed ? kQuietSleep : 1ms);
+  return {};
+}
+
+Result<bool> Engine::compact_or_heal_once() {
+  MutexLock lock(compaction_mutex_);
+  return or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Result<bool> {
+    Result<bool> done = heal_one();
+    tell_background("heal", done.status());
+    if (done.ok() && *done) return done;
+    done = compact_one();
+    tell_background("compaction", done.status());
+    return done;
+  });
+}
+
+Result<bool> Engine::scrub_once() {
+  MutexLock lock(compaction_mutex_);
+  return or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Result<bool> {
+    Result<bool> done = scrub_one();
+    tell_background("scrub", done.status());
+    return done;
+  });
 }
 
 void Engine::drive_compactions() {
   while (!stopping()) {
-    Result<bool> done = false;
-    {
-      MutexLock lock(compaction_mutex_);
-      done = heal_one();
-      tell_background("heal", done.status());
-      if (!done.ok() || !*done) {
-        done = compact_one();
-        tell_background("compaction", done.status());
-      }
-    }
-    if (done.ok() && !*done) {
-      MutexLock lock(compaction_mutex_);
-      done = scrub_one();
-      tell_background("scrub", done.status());
-    }
+    Result<bool> done = compact_or_heal_once();
+    if (done.ok() && !*done) done = scrub_once();
     if (done.ok() && *done) continue;
     std::this_thread::sleep_for(done.ok() ? 20ms : 1000ms);
   }
@@ -81,13 +110,10 @@ void Engine::drive_compactions() {
 void Engine::tell_background(const char* what, const Status& status) {
   {
     MutexLock lock(background_mutex_);
-    auto it = background_.find(what);
-    if (status.ok()) {
-      if (it != background_.end()) background_.erase(it);
-      return;
-    }
-    if (it != background_.end() && it->second.to_string() == status.to_string()) return;
-    background_.insert_or_assign(what, status);
+    Status& last = background_.find(what)->second;
+    const bool same = last.code() == status.code() && last.message() == status.message();
+    last = status;
+    if (status.ok() || same) return;
   }
   if (options_.listener && !stopping()) options_.listener->on_background_error(what, status);
 }

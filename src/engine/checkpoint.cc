@@ -3,6 +3,7 @@
 // Checkpoint: all keyspaces' memtables, frozen at one sequence, become runs; a manifest names them; the log behind the
 // older kept generation is released. Killed at any point, the store recovers from the generation before.
 #include "base/assert.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/jobs.h"
 #include "engine/sources.h"
@@ -42,9 +43,10 @@ Status Engine::checkpoint_if(bool (Engine::*due)() const) {
   {
     MutexLock lock(checkpoint_mutex_);
     if (!(this->*due)()) return {};
-    info.status = checkpoint_locked(info);
+    info.status = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return checkpoint_locked(info); });
     if (info.status.ok()) log_hurt_.store(false, std::memory_order_relaxed);
   }
+  if (info.status.ok()) tell_background("checkpoint", {});  // whoever did the work, an earlier failure is over
   info.duration_ns = clock_.monotonic_ns() - began;
   if (options_.listener && !stopping()) options_.listener->on_checkpoint(info);
   return info.status;
@@ -52,24 +54,34 @@ Status Engine::checkpoint_if(bool (Engine::*due)() const) {
 
 Status Engine::checkpoint_locked(CheckpointInfo& info) {
   DARUMA_TRY(settle());
-  const Frozen frozen = freeze();
+  DARUMA_TRY_ASSIGN(const Frozen frozen, freeze());
   info.sequence = frozen.sequence;
   if (frozen.sequence == snapshot_sequence_.load(std::memory_order_relaxed) && !generations_.empty()) return {};
   DARUMA_TRY(wal_->wait_durable(frozen.sequence));
-  Outputs outputs;
-  if (Status status = flush(frozen, outputs); !status.ok()) return give_up(outputs, std::move(status));
+  const auto outputs = std::make_shared<Outputs>();
+  const Status published = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+    DARUMA_TRY(flush(frozen, *outputs));
+    Manifest next = next_generation();
+    next.sequence = frozen.sequence;
+    std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
+    for (const auto& run : outputs->runs) next.runs.push_back({run->info, 0});
+    DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
+    // What the generation that is kept beside the next one could bring back must stay known.
+    if (!generations_.empty()) damage.forget_accepted(generations_.back().sequence);
+    next.damage.clear();
+    damage.encode(next.damage);
+    return publish_generation(
+        std::move(next), [this, frozen, outputs]() NO_THREAD_SAFETY_ANALYSIS { install_checkpoint(frozen, *outputs); });
+  });
+  if (!published.ok()) return give_up(*outputs, published);
+  info.runs = outputs->runs.size();
+  info.bytes = outputs->bytes;
+  DARUMA_TRY(finish_install());
+  return release();
+}
 
-  Manifest next = next_generation();
-  next.sequence = frozen.sequence;
-  std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
-  for (const auto& run : outputs.runs) next.runs.push_back({run->info, 0});
-  DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
-  // What the generation that is kept beside the next one could bring back must stay known.
-  if (!generations_.empty()) damage.forget_accepted(generations_.back().sequence);
-  next.damage.clear();
-  damage.encode(next.damage);
-  if (Status status = publish_generation(std::move(next)); !status.ok()) return give_up(outputs, std::move(status));
-
+/// Run again from its beginning when memory was short: what counts comes after all that may fail.
+void Engine::install_checkpoint(const Frozen& frozen, const Outputs& outputs) {
   std::set<std::uint32_t> changed;
   for (const auto& run : outputs.runs) {
     changed.insert(run->info.keyspace);
@@ -91,20 +103,18 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
       keyspace = std::move(without);
     }
     place_runs(*state, changed);
-    memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
     publish_state(std::move(state));
+    memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
   }
   std::erase_if(live_, [&](const auto& entry) { return !frozen.state->find(entry.second->info.keyspace); });
-  info.runs = outputs.runs.size();
-  info.bytes = outputs.bytes;
   snapshot_sequence_.store(frozen.sequence, std::memory_order_relaxed);
   checkpoints_.fetch_add(1, std::memory_order_relaxed);
-  return release();
 }
 
 /// The active memtables join those that an earlier attempt could not flush.
-Engine::Frozen Engine::freeze() {
+Result<Engine::Frozen> Engine::freeze() {
   MutexLock lock(write_mutex_);
+  DARUMA_TRY(place_unplaced());  // the snapshot will say that it holds all up to the last
   auto state = std::make_shared<State>(*current_);
   for (auto& keyspace : state->keyspaces) {
     if (!keyspace->active) continue;
@@ -114,7 +124,7 @@ Engine::Frozen Engine::freeze() {
     keyspace = std::move(changed);
   }
   publish_state(state);
-  return {state, last_};
+  return Frozen{state, last_};
 }
 
 /// One run a keyspace. Views keep their memtables alive themselves, so of each key only the newest version goes on.
@@ -138,7 +148,7 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
     RunIdentity identity;
     identity.store = store_id_;
     identity.number = next_file_.fetch_add(1, std::memory_order_relaxed);
-    outputs.numbers.push_back(identity.number);
+    outputs.numbers.insert(identity.number);
     if (i == 0) job = identity.number;
     identity.keyspace = work[i]->id;
     identity.job_id = job;
@@ -163,6 +173,7 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
 
 /// Forgets what no kept generation needs, in the order that retention.h gives.
 Status Engine::release() {
+  unclean_.store(true, std::memory_order_relaxed);  // until all of it is done
   // While a run is to be rebuilt, every generation may be what it is rebuilt from.
   if (generations_.size() > kGenerationsKept && lost_runs_.empty()) {
     Manifest older = std::move(generations_[older_to_keep(generations_)]);
@@ -187,6 +198,7 @@ Status Engine::release() {
     more = !plan.remove_runs.empty() && !plan.wait_runs.empty();
     if (!more && generations_.size() >= kGenerationsKept) DARUMA_TRY(wal_->retire_below(plan.keep_log_from));
   }
+  if (unsettled_runs_.empty() && unsettled_manifests_.empty()) unclean_.store(false, std::memory_order_relaxed);
   return {};
 }
 

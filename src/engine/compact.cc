@@ -6,6 +6,7 @@
 // no kept generation names them; killed at any point, the store has either, never both and never neither.
 #include <chrono>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/jobs.h"
 #include "engine/sources.h"
@@ -154,7 +155,7 @@ Status Engine::run_compaction(Compaction& job) {
       job.keep_tombstones = !generations_.front().damage.empty();
       carry_gaps(inputs, damage_now().get(), job.lost);
     }
-    Status merged = merge_runs(job);
+    Status merged = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return merge_runs(job); });
     MutexLock lock(checkpoint_mutex_);
     if (merged.ok()) return install_compaction(job);
     if (merged.is(Code::kCorruption) || merged.is(Code::kDataLoss)) {
@@ -162,7 +163,7 @@ Status Engine::run_compaction(Compaction& job) {
     }
     return give_up(job.outputs, std::move(merged));
   };
-  job.info.status = work();
+  job.info.status = or_out_of_memory(work);
   job.info.duration_ns = clock_.monotonic_ns() - began;
   if (job.info.status.ok()) {
     compactions_.fetch_add(1, std::memory_order_relaxed);
@@ -178,12 +179,9 @@ Status Engine::move_run(Compaction& job) {
   for (PlacedRun& placed : next.runs) {
     if (placed.info.number == job.pick.inputs.front()) placed.level = job.pick.output_level;
   }
-  DARUMA_TRY(publish_generation(std::move(next)));
-  MutexLock lock(write_mutex_);
-  auto state = std::make_shared<State>(*current_);
-  place_runs(*state, {job.pick.keyspace});
-  publish_state(std::move(state));
-  return {};
+  DARUMA_TRY(publish_generation(
+      std::move(next), [this, keyspace = job.pick.keyspace]() NO_THREAD_SAFETY_ANALYSIS { put_into_use({keyspace}); }));
+  return finish_install();
 }
 
 Status Engine::merge_runs(Compaction& job) {
@@ -215,7 +213,7 @@ Status Engine::merge_runs(Compaction& job) {
   for (bool last = false; !last; ++identity.job_index) {
     if (identity.job_index > 0) identity.number = next_file_.fetch_add(1, std::memory_order_relaxed);
     identity.created_wall_ns = clock_.wall_ns();
-    job.outputs.numbers.push_back(identity.number);
+    job.outputs.numbers.insert(identity.number);
     DARUMA_TRY_ASSIGN(std::unique_ptr<RunBuilder> builder,
                       RunBuilder::create(*storage_, directory_ + "/" + std::string(kRunDirectory), identity));
     std::string key;
@@ -243,35 +241,42 @@ Status Engine::merge_runs(Compaction& job) {
 }
 
 Status Engine::install_compaction(Compaction& job) {
-  Manifest next = next_generation();
-  const std::set<std::uint64_t> inputs(job.pick.inputs.begin(), job.pick.inputs.end());
-  const std::size_t gone =
-      std::erase_if(next.runs, [&](const PlacedRun& run) { return inputs.contains(run.info.number); });
-  if (gone != inputs.size()) {  // the keyspace was dropped meanwhile
-    return give_up(job.outputs, {});
-  }
-  std::set<std::uint64_t> on_disk;
-  for (const auto& [number, info] : on_disk_) on_disk.insert(number);
-  for (const auto& run : job.outputs.runs) next.runs.push_back({run->info, job.pick.output_level});
-  const std::vector<std::uint64_t> markers = markers_to_drop(next.runs, on_disk);
-  std::erase_if(next.runs, [&](const PlacedRun& run) {
-    return std::find(markers.begin(), markers.end(), run.info.number) != markers.end();
+  bool dropped = false;
+  const Status published = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+    DARUMA_TRY(finish_install());
+    Manifest next = next_generation();
+    const std::set<std::uint64_t> inputs(job.pick.inputs.begin(), job.pick.inputs.end());
+    const std::size_t gone =
+        std::erase_if(next.runs, [&](const PlacedRun& run) { return inputs.contains(run.info.number); });
+    dropped = gone != inputs.size();  // the keyspace, meanwhile
+    if (dropped) return {};
+    std::set<std::uint64_t> on_disk;
+    for (const auto& [number, info] : on_disk_) on_disk.insert(number);
+    for (const auto& run : job.outputs.runs) next.runs.push_back({run->info, job.pick.output_level});
+    const std::vector<std::uint64_t> markers = markers_to_drop(next.runs, on_disk);
+    std::erase_if(next.runs, [&](const PlacedRun& run) {
+      return std::find(markers.begin(), markers.end(), run.info.number) != markers.end();
+    });
+    auto done = std::make_shared<Compaction>();
+    done->pick = job.pick;
+    done->outputs = job.outputs;
+    return publish_generation(std::move(next),
+                              [this, done = std::move(done)]() NO_THREAD_SAFETY_ANALYSIS { replace_inputs(*done); });
   });
-  if (Status status = publish_generation(std::move(next)); !status.ok()) return give_up(job.outputs, std::move(status));
+  if (!published.ok() || dropped) return give_up(job.outputs, published);
+  job.info.runs_out = job.outputs.runs.size();
+  job.info.bytes_out = job.outputs.bytes;
+  DARUMA_TRY(finish_install());
+  return release();
+}
+
+void Engine::replace_inputs(const Compaction& job) {
   for (const auto& run : job.outputs.runs) {
     on_disk_[run->info.number] = run->info;
     live_[run->info.number] = run;
   }
-  for (const std::uint64_t number : inputs) live_.erase(number);
-  {
-    MutexLock lock(write_mutex_);
-    auto state = std::make_shared<State>(*current_);
-    place_runs(*state, {job.pick.keyspace});
-    publish_state(std::move(state));
-  }
-  job.info.runs_out = job.outputs.runs.size();
-  job.info.bytes_out = job.outputs.bytes;
-  return release();
+  for (const std::uint64_t number : job.pick.inputs) live_.erase(number);
+  put_into_use({job.pick.keyspace});
 }
 
 /// Sleeps while more was written than the limit allows. Without threads there is nobody to make room for.

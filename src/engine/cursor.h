@@ -33,6 +33,11 @@ class CursorState {
   [[nodiscard]] std::string_view key() const { return key_; }
   [[nodiscard]] std::string_view value() const { return value_; }
   [[nodiscard]] const Status& status() const { return status_; }
+  /// Until the next seek.
+  void fail(const Status& why) {
+    valid_ = false;
+    status_ = why;
+  }
 
  private:
   enum class Direction : std::uint8_t { kForward, kBackward };

@@ -71,13 +71,14 @@ Status Engine::accept_damage(std::uint64_t id) {
   Manifest next = next_generation();
   next.damage.clear();
   damage.encode(next.damage);
-  DARUMA_TRY(publish_generation(std::move(next)));
-  {
-    MutexLock write_lock(write_mutex_);
-    auto state = std::make_shared<State>(*current_);
-    state->damage = std::make_shared<const DamageMap>(damage);
-    publish_state(std::move(state));
-  }
+  DARUMA_TRY(publish_generation(std::move(next),
+                                [this, shared = std::make_shared<const DamageMap>(damage)]() NO_THREAD_SAFETY_ANALYSIS {
+                                  MutexLock write_lock(write_mutex_);
+                                  auto state = std::make_shared<State>(*current_);
+                                  state->damage = shared;
+                                  publish_state(std::move(state));
+                                }));
+  DARUMA_TRY(finish_install());
   if (damage.empty()) read_only_.store(false, std::memory_order_relaxed);
   Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
   for (const DamageEntry& entry : damage.entries()) {

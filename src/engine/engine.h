@@ -7,6 +7,10 @@
 //     sequence order. `write_mutex_` makes it so; readers take no lock.
 //   - Nothing is released (log, runs, memtables) before what replaces it is durable and has been read back.
 //   - Destruction writes nothing.
+//   - Memory that runs short leaves each step undone, or remembered in memory taken beforehand and taken up again
+//   before
+//     anything else (`unplaced_`, `install_`): what is in the log is in a memtable before a later write is, and what is
+//     in a manifest is in use before the next job begins.
 //   - A job (flush, compaction) that failed leaves no output behind before the next one starts (catalogue.h says why).
 //
 // Lock order: compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks inside the log; none is held while
@@ -108,7 +112,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
-  void set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -117,7 +121,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // write.cc
   [[nodiscard]] Status may_write() const;
   Status check_batch(const Batch& batch) const;
-  Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
+  /// `event` is taken when it is in the log and could not be applied.
+  Result<Sequence> commit(EventBuilder& event) REQUIRES(write_mutex_);
+  /// Before anything else is done under the lock: applies what memory was too short for.
+  Status place_unplaced() REQUIRES(write_mutex_);
   /// `at_hand`: of a replay, told of each event before it is applied.
   void apply(std::span<const WalRecord> events, Attempts* at_hand = nullptr) REQUIRES(write_mutex_);
   void apply_op(Sequence sequence, const Op& op) REQUIRES(write_mutex_);
@@ -134,7 +141,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool checkpoint_due() const;
   [[nodiscard]] bool memtables_overfull() const;
   [[nodiscard]] bool always() const { return true; }
-  Frozen freeze() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Result<Frozen> freeze() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void install_checkpoint(const Frozen& frozen, const Outputs& outputs) REQUIRES(checkpoint_mutex_)
+      EXCLUDES(write_mutex_);
   Status flush(const Frozen& frozen, Outputs& outputs) REQUIRES(checkpoint_mutex_);
   Status release() REQUIRES(checkpoint_mutex_);
 
@@ -142,9 +151,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status add_output(std::unique_ptr<RunBuilder> builder, std::vector<std::uint64_t> supersedes, Outputs& outputs);
   Result<std::shared_ptr<LiveRun>> open_run(const RunInfo& info) const;
   Manifest next_generation() REQUIRES(checkpoint_mutex_);
-  Status publish_generation(Manifest next) REQUIRES(checkpoint_mutex_);
-  Status give_up(const Outputs& outputs, Status why) REQUIRES(checkpoint_mutex_);
+  /// `install` brings into use what the manifest names; it may fail for want of memory, and is then done again.
+  Status publish_generation(Manifest next, std::function<void()> install) REQUIRES(checkpoint_mutex_);
+  Status finish_install() REQUIRES(checkpoint_mutex_);
+  Status give_up(Outputs& outputs, Status why) REQUIRES(checkpoint_mutex_);
   Status settle() REQUIRES(checkpoint_mutex_);
+  Status clean_up() EXCLUDES(checkpoint_mutex_);
   void place_runs(State& state, const std::set<std::uint32_t>& keyspaces) REQUIRES(checkpoint_mutex_);
   [[nodiscard]] bool stopping() const { return stop_.load(std::memory_order_relaxed); }
 
@@ -156,6 +168,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status move_run(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   Status merge_runs(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status install_compaction(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void replace_inputs(const Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void put_into_use(const std::set<std::uint32_t>& keyspaces) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void pace(std::int64_t began, std::uint64_t bytes) const;
 
   // heal.cc
@@ -170,7 +184,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Result<bool> read_log(const LogPart& part, Memtable& out) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   Status keep_evidence(const Rebuild& job) REQUIRES(checkpoint_mutex_);
   Status write_replacement(Rebuild& job) REQUIRES(checkpoint_mutex_);
-  Status install_replacement(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status publish_replacement(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void install_replacement(const RunInfo& old, const std::shared_ptr<LiveRun>& run,
+                           const std::shared_ptr<const DamageMap>& damage)
+      REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
   void take_names_again() REQUIRES(write_mutex_);
   std::shared_ptr<const DamageMap> damage_now() EXCLUDES(write_mutex_);
 
@@ -190,6 +207,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // background.cc
   void drive_log();
   void drive_compactions();
+  Status drive_log_once(std::int64_t& quiet_since, bool& sealed);
+  Result<bool> compact_or_heal_once() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
+  Result<bool> scrub_once() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
   void tell_background(const char* what, const Status& status) EXCLUDES(background_mutex_);
 
   const std::string directory_;
@@ -214,6 +234,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Random random_ GUARDED_BY(write_mutex_);
   std::shared_ptr<State> current_ GUARDED_BY(write_mutex_);
   Sequence last_ GUARDED_BY(write_mutex_) = 0;
+  std::atomic<bool> has_unplaced_{false};
+  std::optional<EventBuilder> unplaced_
+      GUARDED_BY(write_mutex_);  // event `last_`: in the log, not yet all in memtables
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
 
   Mutex compaction_mutex_;
@@ -230,6 +253,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt
   std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
   std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
+  std::function<void()> install_ GUARDED_BY(checkpoint_mutex_);  // of the newest generation, when not yet in use
+  std::atomic<bool> unclean_{false};  // files are left that should be gone: of failed jobs, or that nothing needs
   std::uint64_t next_manifest_ GUARDED_BY(checkpoint_mutex_) = 1;
   std::atomic<std::uint64_t> next_file_{1};
   std::atomic<Sequence> snapshot_sequence_{0};
@@ -242,8 +267,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> scrub_passes_{0};
 
   mutable Mutex background_mutex_;
-  std::map<std::string, Status, std::less<>> background_ GUARDED_BY(background_mutex_);  // by kind of work
-  ScrubResult scrubbed_ GUARDED_BY(background_mutex_);                                   // since open
+  /// By kind of work; all kinds from the beginning, so that telling needs no memory.
+  std::map<std::string_view, Status> background_ GUARDED_BY(background_mutex_) = {
+      {"checkpoint", {}}, {"clean-up", {}}, {"compaction", {}}, {"heal", {}},
+      {"log", {}},        {"scrub", {}},    {"start", {}}};
+  ScrubResult scrubbed_ GUARDED_BY(background_mutex_);  // since open
 
   EpochRetired retired_;
   std::atomic<bool> stop_{false};

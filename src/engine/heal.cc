@@ -55,10 +55,7 @@ Status Engine::heal(const RunInfo& hurt) {
   const auto live = live_.find(hurt.number);
   if (live == live_.end()) return {};
   DARUMA_TRY_ASSIGN(live->second, open_run(hurt));
-  MutexLock write_lock(write_mutex_);
-  auto state = std::make_shared<State>(*current_);
-  place_runs(*state, {hurt.keyspace});
-  publish_state(std::move(state));
+  put_into_use({hurt.keyspace});
   return {};
 }
 

@@ -2,6 +2,8 @@
 //
 // What flushes and compactions share: their outputs, the next generation, and cleaning up after a failure.
 #include "engine/jobs.h"
+#include "base/assert.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "snapshot/retention.h"
 
@@ -53,23 +55,50 @@ Manifest Engine::next_generation() {
 
 /// A manifest that failed to become durable may still be there after a crash, so its number is never used again and the
 /// file goes before the runs that it names.
-Status Engine::publish_generation(Manifest next) {
+Status Engine::publish_generation(Manifest next, std::function<void()> install) {
+  DARUMA_ASSERT(!install_);
+  if (generations_.size() == generations_.capacity()) generations_.reserve(generations_.size() + kGenerationsKept + 1);
+  const auto mark = unsettled_manifests_.insert(next.number).first;
   ++next_manifest_;
-  if (Status status = publish_manifest(*storage_, directory_, next); !status.ok()) {
-    unsettled_manifests_.insert(next.number);
-    return status;
-  }
+  DARUMA_TRY(publish_manifest(*storage_, directory_, next));
+  unsettled_manifests_.erase(mark);
   generations_.insert(generations_.begin(), std::move(next));
+  install_ = std::move(install);
   return {};
 }
 
-Status Engine::give_up(const Outputs& outputs, Status why) {
-  unsettled_runs_.insert(outputs.numbers.begin(), outputs.numbers.end());
-  if (!stopping()) (void)settle();  // else before the next job, or at the next start
+Status Engine::finish_install() {
+  if (!install_) return {};
+  DARUMA_TRY(or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+    install_();
+    return {};
+  }));
+  install_ = nullptr;
+  return {};
+}
+
+/// Needs no memory but for the attempt to clean up at once.
+Status Engine::give_up(Outputs& outputs, Status why) {
+  unsettled_runs_.merge(outputs.numbers);
+  unclean_.store(true, std::memory_order_relaxed);
+  // Else in the background, before the next job, or at the next start.
+  if (!stopping()) (void)or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS { return settle(); });
   return why;
 }
 
+/// In the background, after a job that failed: its files go, and what nothing needs, also when no job follows.
+Status Engine::clean_up() {
+  if (!unclean_.load(std::memory_order_relaxed)) return {};
+  MutexLock lock(checkpoint_mutex_);
+  DARUMA_TRY(settle());
+  if (!generations_.empty()) DARUMA_TRY(release());
+  unclean_.store(false, std::memory_order_relaxed);
+  return {};
+}
+
+/// What earlier jobs left to do: bringing into use what is published, removing what is not.
 Status Engine::settle() {
+  DARUMA_TRY(finish_install());
   const auto remove = [&](const std::string& path) -> Status {
     for (const std::string& name : {path, path + std::string(kTemporarySuffix)}) {
       if (Status status = storage_->remove(name); !status.ok() && !status.is(Code::kNotFound)) return status;
@@ -119,6 +148,13 @@ void Engine::place_runs(State& state, const std::set<std::uint32_t>& keyspaces) 
     }
     keyspace = std::move(changed);
   }
+}
+
+void Engine::put_into_use(const std::set<std::uint32_t>& keyspaces) {
+  MutexLock lock(write_mutex_);
+  auto state = std::make_shared<State>(*current_);
+  place_runs(*state, keyspaces);
+  publish_state(std::move(state));
 }
 
 std::string options_text(const Options& options) {

@@ -2,6 +2,7 @@
 // Types shared by the files that write runs: checkpoint.cc and compact.cc.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,7 +13,7 @@ namespace daruma {
 
 /// What one job has written so far.
 struct Engine::Outputs {
-  std::vector<std::uint64_t> numbers;          // of files begun, published or not
+  std::set<std::uint64_t> numbers;             // of files begun, published or not
   std::vector<std::shared_ptr<LiveRun>> runs;  // published and read back; durable once the directory is synced
   std::uint64_t bytes = 0;
 };

@@ -4,7 +4,9 @@
 // report. Everything up to and including `replay` only reads; from then on each step publishes something whole, so that
 // a kill in between leaves the start before or the start after, and the same answers.
 #include <algorithm>
+#include <system_error>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/start.h"
 
@@ -60,15 +62,21 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
   Start start;
   DARUMA_TRY(engine->recover(start));
   if (environment.threads && engine->wal_) {
-    engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
-    engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
+    try {
+      engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
+      engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
+    } catch (const std::system_error& error) {
+      return Status(Code::kUnavailable, std::string("cannot start a thread: ") + error.what(), {.file = directory},
+                    "raise the limit of threads of this process (ulimit -u)");
+    }
   }
   return Opened{std::move(engine), std::move(start.report)};
 }
 
 Result<Store::Opened> Engine::open_store(const std::string& directory, const Options& options,
                                          const Environment& environment) {
-  DARUMA_TRY_ASSIGN(Opened opened, open(directory, options, environment));
+  Result<Opened> done = or_out_of_memory([&] { return open(directory, options, environment); });
+  DARUMA_TRY_ASSIGN(Opened opened, std::move(done));
   return Store::Opened{Store(std::move(opened.engine)), std::move(opened.report)};
 }
 
@@ -102,7 +110,8 @@ Status Engine::recover(Start& start) {
   if (wal_) {
     Status tidied = pass("tidy", [&] { return tidy(start); });
     if (tidied.is(Code::kAborted)) return tidied;
-    tell_background("checkpoint", tidied);  // which does the same work
+    tell_background("clean-up", tidied);
+    unclean_ = !tidied.ok();
   }
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - began;
   start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
@@ -114,9 +123,10 @@ Status Engine::recover(Start& start) {
 }
 
 /// What cannot be written can still be read: everything that replay found is in memory, and all that it came from stays
-/// on disk as it was, for the next start. False for what no degraded store can help: a crash, or nothing to serve.
+/// on disk as it was, for the next start. False for what no degraded store can help: a crash, nothing to serve, or a
+/// process that lacks descriptors or memory, of which nobody knows what else it will lack.
 bool Engine::serve_without_log(Start& start, const Status& why) {
-  if (why.is(Code::kAborted) || start.report.created) return false;
+  if (is_of_the_process(why) || start.report.created) return false;
   no_writes_ = why;
   read_only_ = start.report.read_only = true;
   tell_background("start", why);
@@ -132,7 +142,7 @@ Status Engine::lock_to_write() {
   DARUMA_TRY_ASSIGN(lock_, storage_->lock(directory_ + "/lock"));
   for (const char* room : {"wal", "runs", "snapshots", "quarantine", "recoveries"}) {
     Status made = storage_->make_directory(directory_ + "/" + room);
-    if (made.is(Code::kAborted)) return made;
+    if (is_of_the_process(made)) return made;
     // Without the last two a start keeps less evidence, and goes on.
     const bool needed = room != std::string_view("quarantine") && room != std::string_view("recoveries");
     if (needed && no_writes_.ok()) no_writes_ = std::move(made);
@@ -141,7 +151,7 @@ Status Engine::lock_to_write() {
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
   for (const std::string& directory : {directory_, parent}) {
     Status synced = storage_->sync_directory(directory);
-    if (synced.is(Code::kAborted)) return synced;
+    if (is_of_the_process(synced)) return synced;
     if (no_writes_.ok()) no_writes_ = std::move(synced);
   }
   return {};

@@ -61,6 +61,12 @@ Status Engine::replay(Start& start) {
   if (log.store) {
     store_id_ = *log.store;
   } else if (!start.catalogue.store) {
+    // Files are there and the device gives none of them: not a store that has yet to be made.
+    for (const Status& unreadable : {start.unreadable, log.unreadable}) {
+      if (!unreadable.ok())
+        return {Code::kIoError, "nothing of the store can be read: " + unreadable.message(), unreadable.where(),
+                "nothing was changed; open it again when the device answers"};
+    }
     store_id_ = {random_.next(), random_.next()};
     start.report.created = true;
   }
@@ -98,7 +104,7 @@ Status Engine::replay(Start& start) {
 }
 
 /// Copies what could not be used into quarantine.
-void Engine::set_aside(Start& start) {
+Status Engine::set_aside(Start& start) {
   for (const Generation& generation : start.catalogue.generations) {
     if (generation.rejected.ok()) continue;
     QuarantineEntry entry;
@@ -120,6 +126,7 @@ void Engine::set_aside(Start& start) {
       continue;
     }
     Result<std::unique_ptr<File>> file = storage_->open(directory_ + "/" + aside.entry.file, OpenMode::kRead);
+    if (is_of_the_process(file.status())) return file.status();
     for (std::uint64_t done = 0; done < aside.entry.bytes && file.ok();) {
       QuarantineEntry part = aside.entry;
       part.offset += done;
@@ -132,11 +139,12 @@ void Engine::set_aside(Start& start) {
       }
     }
   }
+  return {};
 }
 
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
 Status Engine::set_damage(Start& start) {
-  if (!looks_only()) set_aside(start);
+  if (!looks_only()) DARUMA_TRY(set_aside(start));
   const DamageMap before = start.damage;
   for (const DamageEntry& entry : start.log.lost) {
     const std::uint64_t id = start.damage.add(entry);
@@ -168,7 +176,7 @@ Status Engine::set_damage(Start& start) {
   next.damage.clear();
   start.damage.encode(next.damage);
   start.pass_bytes += next.damage.size();
-  return publish_generation(std::move(next));
+  return publish_generation(std::move(next), {});
 }
 
 Status Engine::start_log(Start& start) {

@@ -16,10 +16,14 @@
 namespace daruma {
 namespace {
 
-/// The entries of a directory of the store; none when it is not there or cannot be read.
-Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::string& directory) {
-  Result<std::vector<DirectoryEntry>> entries = storage.list(directory);
-  if (!entries.ok() && !entries.status().is(Code::kAborted)) return std::vector<DirectoryEntry>();
+/// The entries of a directory of the store; none when it is not there, or a file stands in its place. One that cannot
+/// be read is an error: what it holds would be taken for missing, and its numbers for free.
+Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::string& parent, std::string_view name) {
+  Result<std::vector<DirectoryEntry>> entries = storage.list(parent + "/" + std::string(name));
+  if (entries.ok()) return entries;
+  if (entries.status().is(Code::kNotFound) ||
+      (!is_of_the_process(entries.status()) && stands_as_file(storage, parent, name)))
+    return std::vector<DirectoryEntry>();
   return entries;
 }
 
@@ -41,6 +45,7 @@ Status Engine::choose_snapshot(Start& start) {
     start.report.bytes_read += generation.file_bytes;
     start.pass_bytes += generation.file_bytes;
     if (generation.rejected.is(Code::kUnsupported)) return generation.rejected;
+    if (generation.rejected.is(Code::kIoError)) start.unreadable = generation.rejected;
     if (!generation.rejected.ok() || !generation.damaged.empty()) {
       RecoveryFinding finding;
       finding.case_name = generation.rejected.ok() ? "damaged_manifest_copy" : "rejected_manifest";
@@ -62,7 +67,7 @@ Status Engine::choose_snapshot(Start& start) {
     if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
   }
   // Runs on disk: their numbers are taken, and without any manifest they are the state.
-  DARUMA_TRY_ASSIGN(start.run_files, list_if_there(*storage_, directory_ + "/" + std::string(kRunDirectory)));
+  DARUMA_TRY_ASSIGN(start.run_files, list_if_there(*storage_, directory_, kRunDirectory));
   std::uint64_t next_file = next_file_;
   std::vector<RunInfo> described;
   std::vector<std::uint64_t> undescribed;
@@ -76,6 +81,8 @@ Status Engine::choose_snapshot(Start& start) {
     const auto store = catalogue.store;
     Result<RunDescription> description =
         describe_run(*storage_, directory_ + "/" + std::string(kRunDirectory) + "/" + entry.name, store, number);
+    if (is_of_the_process(description.status())) return description.status();
+    if (description.status().is(Code::kIoError)) start.unreadable = description.status();
     if (!description.ok()) {
       RecoveryFinding finding;
       finding.case_name = "undescribed_run";
@@ -156,7 +163,7 @@ Status Engine::choose_snapshot(Start& start) {
     }
   }
   next_file_ = next_file;
-  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_ + "/recoveries"));
+  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_, "recoveries"));
   start.had_log = !start.runs.empty() || std::any_of(reports.begin(), reports.end(), [](const DirectoryEntry& entry) {
     return entry.name.ends_with(".json");  // written when a start had made its first log file
   });
@@ -209,6 +216,7 @@ Status Engine::open_runs(Start& start) {
       live_[placed.info.number] = std::move(*run);
       continue;
     }
+    if (is_of_the_process(run.status())) return run.status();
     lose_run(start, placed.info, "run_lost", run.status());
     lost_runs_.insert(placed.info.number);
   }

@@ -248,7 +248,7 @@ StoreStats Engine::stats() const {
   stats.salvaged_runs = salvaged_.load(std::memory_order_relaxed);
   stats.read_only = options_.read_only || read_only_.load(std::memory_order_relaxed);
   if (wal_) {
-    for (const LiveSegment& segment : wal_->live_segments()) stats.log_bytes += segment.bytes;
+    stats.log_bytes = wal_->live_bytes();
     stats.background = wal_->broken();
   }
   stats.scrub_passes = scrub_passes_.load(std::memory_order_relaxed);
@@ -258,7 +258,9 @@ StoreStats Engine::stats() const {
   }
   if (stats.background.ok()) {
     MutexLock lock(background_mutex_);
-    if (!background_.empty()) stats.background = background_.begin()->second;
+    for (const auto& [what, status] : background_) {
+      if (stats.background.ok()) stats.background = status;
+    }
   }
   EpochGuard guard;
   const State& state = *state_.load(std::memory_order_seq_cst);

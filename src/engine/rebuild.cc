@@ -7,6 +7,7 @@
 // and in one State; what is given up for lost is in quarantine first; what the device only refuses is not given up.
 #include <algorithm>
 
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/jobs.h"
 #include "recovery/quarantine.h"
@@ -60,7 +61,7 @@ Result<bool> Engine::rebuild_one() {
     job.placed = *std::find_if(runs.begin(), runs.end(), [&](const PlacedRun& r) { return r.info.number == number; });
     job.info.file = std::string(kRunDirectory) + "/" + run_name(number);
     job.info.bytes = job.placed.info.file_bytes;
-    job.info.status = rebuild(job);
+    job.info.status = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return rebuild(job); });
     job.info.duration_ns = clock_.monotonic_ns() - began;
     if (job.info.status.ok()) {
       (job.info.lost_ranges == 0 ? healed_ : salvaged_).fetch_add(1, std::memory_order_relaxed);
@@ -85,7 +86,7 @@ Status Engine::rebuild(Rebuild& job) {
     job.damaged = std::move(*opened);
     job.loss = loss_of_run(*job.damaged->reader, info);
   } else {
-    if (opened.status().is(Code::kAborted)) return opened.status();
+    if (is_of_the_process(opened.status())) return opened.status();
     job.loss = all_lost(info, opened.status());
   }
   DARUMA_TRY(find_sources(job));
@@ -94,8 +95,14 @@ Status Engine::rebuild(Rebuild& job) {
     return {Code::kIoError, "the device refuses what nothing else holds: " + job.loss.why.to_string(),
             job.loss.why.where()};
   if (!job.given_up.empty()) DARUMA_TRY(keep_evidence(job));
-  if (Status status = write_replacement(job); !status.ok()) return give_up(job.outputs, std::move(status));
-  return install_replacement(job);
+  const Status written = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+    DARUMA_TRY(write_replacement(job));
+    return publish_replacement(job);
+  });
+  if (!written.ok()) return give_up(job.outputs, written);
+  DARUMA_TRY(finish_install());
+  job.info.rebuilt = true;
+  return release();
 }
 
 /// Tries the kept generations, newest first, until one has all that is lost.
@@ -127,7 +134,7 @@ Status Engine::find_sources(Rebuild& job) {
     for (const RunInfo& source : plan->runs) {
       if (is_marker(source)) continue;
       Result<std::shared_ptr<LiveRun>> run = open_run(source);
-      if (run.status().is(Code::kAborted)) return run.status();
+      if (is_of_the_process(run.status())) return run.status();
       const RunLoss loss = run.ok() ? loss_of_run(*(*run)->reader, source) : all_lost(source, run.status());
       missing.insert(missing.end(), loss.keys.begin(), loss.keys.end());
       if (run.ok() && !loss.erases) sources.push_back(std::move(*run));
@@ -210,7 +217,7 @@ Status Engine::write_replacement(Rebuild& job) {
   identity.checkpoint_sequence = info.checkpoint_sequence;
   identity.prev_sequence = info.prev_sequence;
   identity.created_wall_ns = clock_.wall_ns();
-  job.outputs.numbers.push_back(identity.number);
+  job.outputs.numbers.insert(identity.number);
   const std::string directory = directory_ + "/" + std::string(kRunDirectory);
   DARUMA_TRY_ASSIGN(std::unique_ptr<RunBuilder> builder, RunBuilder::create(*storage_, directory, identity));
   RebuildInput input;
@@ -230,7 +237,7 @@ Status Engine::write_replacement(Rebuild& job) {
   return storage_->sync_directory(directory);
 }
 
-Status Engine::install_replacement(Rebuild& job) {
+Status Engine::publish_replacement(Rebuild& job) {
   const RunInfo& info = job.placed.info;
   const std::shared_ptr<LiveRun>& run = job.outputs.runs.front();
   DamageMap damage;
@@ -263,23 +270,28 @@ Status Engine::install_replacement(Rebuild& job) {
   }
   next.damage.clear();
   damage.encode(next.damage);
-  if (Status status = publish_generation(std::move(next)); !status.ok()) return give_up(job.outputs, std::move(status));
-  lost_runs_.erase(info.number);
-  hurt_runs_.clear();  // those that could not be merged with it
+  return publish_generation(std::move(next),
+                            [this, old = info, run, shared = std::make_shared<const DamageMap>(damage)]()
+                                NO_THREAD_SAFETY_ANALYSIS { install_replacement(old, run, shared); });
+}
+
+/// Run again from its beginning when memory was short.
+void Engine::install_replacement(const RunInfo& old, const std::shared_ptr<LiveRun>& run,
+                                 const std::shared_ptr<const DamageMap>& damage) {
   on_disk_[run->info.number] = run->info;
-  live_.erase(info.number);
+  live_.erase(old.number);
   if (!is_marker(run->info)) live_[run->info.number] = run;
   {
     MutexLock lock(write_mutex_);
     auto state = std::make_shared<State>(*current_);
-    state->damage = std::make_shared<const DamageMap>(damage);
-    place_runs(*state, {info.keyspace});
+    state->damage = damage;
+    place_runs(*state, {old.keyspace});
     publish_state(std::move(state));
-    if (info.keyspace == kCatalogKeyspace) take_names_again();
+    if (old.keyspace == kCatalogKeyspace) take_names_again();
   }
-  if (damage.empty() && no_writes_.ok()) read_only_.store(false, std::memory_order_relaxed);
-  job.info.rebuilt = true;
-  return release();
+  lost_runs_.erase(old.number);
+  hurt_runs_.clear();  // those that could not be merged with it
+  if (damage->empty() && no_writes_.ok()) read_only_.store(false, std::memory_order_relaxed);
 }
 
 /// Names that a start had to make up, because the catalogue was hurt, give way to the real ones.

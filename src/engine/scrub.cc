@@ -182,7 +182,7 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   } else {
     broken = reader.status();
   }
-  if (broken.ok() || broken.is(Code::kAborted)) return broken;
+  if (broken.ok() || is_of_the_process(broken)) return broken;
   ++out.damaged;
   HealInfo healed;
   const std::int64_t began = clock_.monotonic_ns();
@@ -190,7 +190,7 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   healed.bytes = info->file_bytes;
   healed.status = heal(*info);
   healed.duration_ns = clock_.monotonic_ns() - began;
-  if (healed.status.is(Code::kAborted)) return healed.status;
+  if (is_of_the_process(healed.status)) return healed.status;
   if (healed.status.ok()) {
     healed_.fetch_add(1, std::memory_order_relaxed);
     ++out.healed;
@@ -204,7 +204,7 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   }
   for (Result<bool> more = true; more.ok() && *more;) {
     more = rebuild_one();
-    if (more.status().is(Code::kAborted)) return more.status();
+    if (is_of_the_process(more.status())) return more.status();
   }
   MutexLock lock(checkpoint_mutex_);
   const bool whole = !lost_runs_.contains(number) && !unhealable_runs_.contains(number) &&

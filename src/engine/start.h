@@ -21,6 +21,7 @@ struct Engine::Start {
   std::vector<PlacedRun> runs;
   DamageMap damage;
   LogReplay log;
+  Status unreadable;  // a file that the device did not give
   std::uint64_t pass_bytes = 0;
 };
 

@@ -2,30 +2,39 @@
 // The public classes, each a thin handle on the engine.
 #include "daruma/store.h"
 
+#include "base/out_of_memory.h"
 #include "engine/cursor.h"
 #include "engine/engine.h"
 #include "io/posix_storage.h"
 
 namespace daruma {
 
-void Batch::put(Keyspace keyspace, std::string_view key, std::string_view value) {
-  operations_.push_back({Kind::kPut, keyspace, std::string(key), std::string(value)});
-  bytes_ += key.size() + value.size();
+void Batch::add(Kind kind, Keyspace keyspace, std::string_view key, std::string_view value) {
+  const Status added = or_out_of_memory([&]() -> Status {
+    operations_.push_back({kind, keyspace, std::string(key), std::string(value)});
+    return {};
+  });
+  if (added.ok()) {
+    bytes_ += key.size() + value.size();
+  } else {
+    incomplete_ = true;
+  }
 }
 
-void Batch::erase(Keyspace keyspace, std::string_view key) {
-  operations_.push_back({Kind::kErase, keyspace, std::string(key), {}});
-  bytes_ += key.size();
+void Batch::put(Keyspace keyspace, std::string_view key, std::string_view value) {
+  add(Kind::kPut, keyspace, key, value);
 }
+
+void Batch::erase(Keyspace keyspace, std::string_view key) { add(Kind::kErase, keyspace, key, {}); }
 
 void Batch::erase_range(Keyspace keyspace, std::string_view begin, std::string_view end) {
-  operations_.push_back({Kind::kEraseRange, keyspace, std::string(begin), std::string(end)});
-  bytes_ += begin.size() + end.size();
+  add(Kind::kEraseRange, keyspace, begin, end);
 }
 
 void Batch::clear() {
   operations_.clear();
   bytes_ = 0;
+  incomplete_ = false;
 }
 
 Sequence View::sequence() const { return state_->sequence; }
@@ -43,81 +52,128 @@ Cursor::Cursor(std::unique_ptr<CursorState> state) : state_(std::move(state)) {}
 Cursor::Cursor(Cursor&&) noexcept = default;
 Cursor& Cursor::operator=(Cursor&&) noexcept = default;
 Cursor::~Cursor() = default;
-void Cursor::seek_first() { state_->seek_first(); }
-void Cursor::seek_last() { state_->seek_last(); }
-void Cursor::seek(std::string_view key) { state_->seek(key); }
-void Cursor::next() { state_->next(); }
-void Cursor::prev() { state_->prev(); }
+
+namespace {
+
+/// A move that fails for want of memory leaves the cursor invalid, with the reason; the next seek is as good as any.
+template <typename Move>
+void move(CursorState& state, const Move& how) {
+  const Status moved = or_out_of_memory([&]() -> Status {
+    how();
+    return {};
+  });
+  if (!moved.ok()) state.fail(moved);
+}
+
+}  // namespace
+
+void Cursor::seek_first() {
+  move(*state_, [&] { state_->seek_first(); });
+}
+void Cursor::seek_last() {
+  move(*state_, [&] { state_->seek_last(); });
+}
+void Cursor::seek(std::string_view key) {
+  move(*state_, [&] { state_->seek(key); });
+}
+void Cursor::next() {
+  move(*state_, [&] { state_->next(); });
+}
+void Cursor::prev() {
+  move(*state_, [&] { state_->prev(); });
+}
 bool Cursor::valid() const { return state_->valid(); }
 std::string_view Cursor::key() const { return state_->key(); }
 std::string_view Cursor::value() const { return state_->value(); }
 Status Cursor::status() const { return state_->status(); }
 
 Result<Store::Opened> Store::open(const std::string& directory, const Options& options) {
-  Environment environment;
-  environment.storage = make_posix_storage({.use_io_uring = options.use_io_uring});
-  environment.clock = &system_clock();
-  environment.seed = entropy_seed();
-  return Engine::open_store(directory, options, environment);
+  return or_out_of_memory([&] {
+    Environment environment;
+    environment.storage = make_posix_storage({.use_io_uring = options.use_io_uring});
+    environment.clock = &system_clock();
+    environment.seed = entropy_seed();
+    return Engine::open_store(directory, options, environment);
+  });
 }
 
 Status Store::put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options) {
   Batch batch;
   batch.put(keyspace, key, value);
-  return engine_->write(batch, options.durability).status();
+  return write(batch, options).status();
 }
 
 Status Store::erase(Keyspace keyspace, std::string_view key, const WriteOptions& options) {
   Batch batch;
   batch.erase(keyspace, key);
-  return engine_->write(batch, options.durability).status();
+  return write(batch, options).status();
 }
 
 Status Store::erase_range(Keyspace keyspace, std::string_view begin, std::string_view end,
                           const WriteOptions& options) {
   Batch batch;
   batch.erase_range(keyspace, begin, end);
-  return engine_->write(batch, options.durability).status();
+  return write(batch, options).status();
 }
 
 Result<Sequence> Store::write(const Batch& batch, const WriteOptions& options) {
-  return engine_->write(batch, options.durability);
+  return or_out_of_memory([&] { return engine_->write(batch, options.durability); });
 }
-Result<Sequence> Store::write_async(const Batch& batch) { return engine_->write(batch, std::nullopt); }
-Status Store::sync(Sequence through) { return engine_->sync(through); }
+Result<Sequence> Store::write_async(const Batch& batch) {
+  return or_out_of_memory([&] { return engine_->write(batch, std::nullopt); });
+}
+Status Store::sync(Sequence through) {
+  return or_out_of_memory([&] { return engine_->sync(through); });
+}
 
 Result<std::string> Store::get(Keyspace keyspace, std::string_view key) const {
-  return engine_->get(keyspace.id(), key, nullptr);
+  return or_out_of_memory([&] { return engine_->get(keyspace.id(), key, nullptr); });
 }
 Result<std::string> Store::get(Keyspace keyspace, std::string_view key, const View& view) const {
-  return engine_->get(keyspace.id(), key, &view);
+  return or_out_of_memory([&] { return engine_->get(keyspace.id(), key, &view); });
 }
 
 Result<PinnedValue> Store::get_pinned(Keyspace keyspace, std::string_view key) const {
-  return engine_->get_pinned(keyspace.id(), key);
+  return or_out_of_memory([&] { return engine_->get_pinned(keyspace.id(), key); });
 }
 std::vector<Result<std::string>> Store::multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const {
-  return engine_->multi_get(keyspace.id(), keys);
+  try {
+    return engine_->multi_get(keyspace.id(), keys);
+  } catch (const std::bad_alloc&) { return std::vector<Result<std::string>>(keys.size(), out_of_memory()); }
 }
 View Store::view() const { return engine_->view(); }
 Result<Cursor> Store::cursor(Keyspace keyspace, const CursorOptions& options) const {
-  return engine_->cursor(keyspace, options);
+  return or_out_of_memory([&] { return engine_->cursor(keyspace, options); });
 }
-Result<Keyspace> Store::create_keyspace(std::string_view name) { return engine_->create_keyspace(name); }
-Result<Keyspace> Store::keyspace(std::string_view name) const { return engine_->keyspace(name); }
+Result<Keyspace> Store::create_keyspace(std::string_view name) {
+  return or_out_of_memory([&] { return engine_->create_keyspace(name); });
+}
+Result<Keyspace> Store::keyspace(std::string_view name) const {
+  return or_out_of_memory([&] { return engine_->keyspace(name); });
+}
 Status Store::rename_keyspace(Keyspace keyspace, std::string_view name) {
-  return engine_->rename_keyspace(keyspace, name);
+  return or_out_of_memory([&] { return engine_->rename_keyspace(keyspace, name); });
 }
-Status Store::drop_keyspace(Keyspace keyspace) { return engine_->drop_keyspace(keyspace); }
+Status Store::drop_keyspace(Keyspace keyspace) {
+  return or_out_of_memory([&] { return engine_->drop_keyspace(keyspace); });
+}
 std::vector<KeyspaceInfo> Store::keyspaces() const { return engine_->keyspaces(); }
-Status Store::checkpoint() { return engine_->checkpoint(); }
-Status Store::compact(Keyspace keyspace) { return engine_->compact(keyspace); }
-Result<ScrubResult> Store::scrub(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
-  return engine_->scrub(progress);
+Status Store::checkpoint() {
+  return or_out_of_memory([&] { return engine_->checkpoint(); });
 }
-Result<KeyspaceStats> Store::keyspace_stats(Keyspace keyspace) const { return engine_->keyspace_stats(keyspace); }
+Status Store::compact(Keyspace keyspace) {
+  return or_out_of_memory([&] { return engine_->compact(keyspace); });
+}
+Result<ScrubResult> Store::scrub(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
+  return or_out_of_memory([&] { return engine_->scrub(progress); });
+}
+Result<KeyspaceStats> Store::keyspace_stats(Keyspace keyspace) const {
+  return or_out_of_memory([&] { return engine_->keyspace_stats(keyspace); });
+}
 std::vector<DamageInfo> Store::damage() const { return engine_->damage(); }
-Status Store::accept_damage(std::uint64_t id) { return engine_->accept_damage(id); }
+Status Store::accept_damage(std::uint64_t id) {
+  return or_out_of_memory([&] { return engine_->accept_damage(id); });
+}
 StoreStats Store::stats() const { return engine_->stats(); }
 
 }  // namespace daruma

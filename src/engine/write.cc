@@ -3,6 +3,7 @@
 #include <array>
 
 #include "base/assert.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
 #include "recovery/attempts.h"
@@ -33,6 +34,7 @@ Status Engine::may_write() const {
 
 Status Engine::check_batch(const Batch& batch) const {
   DARUMA_TRY(may_write());
+  if (batch.incomplete_) return out_of_memory();
   if (read_only_.load(std::memory_order_relaxed)) {
     return {Code::kReadOnly,
             "the store was opened read-only because acknowledged data is damaged",
@@ -88,30 +90,47 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
                       std::to_string(kMaxEventBytes),
                   {}, "split it");
   }
+  const bool durable = wait == Durability::kPower || wal_->goes_around_ring(event.bytes().size());
   if (memtables_overfull()) DARUMA_TRY(checkpoint_if(&Engine::memtables_overfull));  // the writer helps
   Sequence sequence = 0;
   {
     MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
     // Again under the lock: a keyspace may have been dropped meanwhile, and an event must not name one that is gone.
     for (const Batch::Operation& op : batch.operations_) {
       if (!current_->find(op.keyspace.id())) {
         return Status(Code::kNotFound, "keyspace " + std::to_string(op.keyspace.id()) + " was dropped");
       }
     }
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+    DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
-  if (wait == Durability::kPower) DARUMA_TRY(wal_->wait_durable(sequence));
+  if (durable) DARUMA_TRY(wal_->wait_durable(sequence));
   return sequence;
 }
 
-Result<Sequence> Engine::commit(std::string_view event) {
+Result<Sequence> Engine::commit(EventBuilder& event) {
+  DARUMA_ASSERT(!unplaced_);
   const Sequence sequence = last_ + 1;
-  DARUMA_TRY(wal_->append(sequence, event));
+  DARUMA_TRY(wal_->append(sequence, event.bytes()));
   last_ = sequence;
-  const WalRecord record{sequence, event};
-  apply({&record, 1});
-  visible_.store(sequence, std::memory_order_seq_cst);
+  unplaced_.emplace(std::move(event));
+  has_unplaced_.store(true, std::memory_order_relaxed);
+  DARUMA_TRY(place_unplaced());
   return sequence;
+}
+
+/// Again from its beginning: what of it is in memtables already is replaced by the same, and not visible before all is.
+Status Engine::place_unplaced() {
+  if (!unplaced_) return {};
+  DARUMA_TRY(or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+    const WalRecord record{last_, unplaced_->bytes()};
+    apply({&record, 1});
+    return {};
+  }));
+  unplaced_.reset();
+  has_unplaced_.store(false, std::memory_order_relaxed);
+  visible_.store(last_, std::memory_order_seq_cst);
+  return {};
 }
 
 /// Ops are taken some at a time, so that the cache misses of their keys overlap. (The analysis cannot see that
@@ -159,20 +178,29 @@ void Engine::apply_op(Sequence sequence, const Op& op) {
     add_nameless_keyspace(op.keyspace);  // a lost event created it; no event follows a drop
   }
   Memtable& memtable = memtable_for(op.keyspace);
-  const std::uint64_t before = memtable.bytes();
+  struct Count {  // also of what an op that fails has used: it is given back with the memtable
+    std::atomic<std::uint64_t>& total;
+    const Memtable& memtable;
+    const std::uint64_t before = memtable.bytes();
+    ~Count() { total.fetch_add(memtable.bytes() - before, std::memory_order_relaxed); }
+  } const count{memtable_bytes_, memtable};
   switch (op.kind) {
     case OpKind::kPut: memtable.put(sequence, op.key, op.value); break;
     case OpKind::kErase: memtable.erase(sequence, op.key); break;
     case OpKind::kEraseRange: memtable.erase_range(sequence, op.key, op.end); break;
   }
-  memtable_bytes_.fetch_add(memtable.bytes() - before, std::memory_order_relaxed);
 }
 
 void Engine::publish_state(std::shared_ptr<State> state) {
-  std::shared_ptr<State> old = std::exchange(current_, std::move(state));
+  std::function<void()> destroy;
+  if (current_) {  // all that may fail comes first
+    destroy = [old = current_]() mutable { old.reset(); };
+    retired_.make_room();
+  }
+  current_ = std::move(state);
   state_.store(current_.get(), std::memory_order_seq_cst);
-  if (old) {
-    retired_.retire([old]() mutable { old.reset(); });
+  if (destroy) {
+    retired_.retire(std::move(destroy));
     retired_.collect();
   }
 }
@@ -205,15 +233,15 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
     if (name && name->size() == 4) next_keyspace_ = std::max(next_keyspace_, catalog_id(*name));
     return;
   }
+  std::uint64_t released = 0;
   auto state = std::make_shared<State>(*current_);
   auto it = std::lower_bound(state->keyspaces.begin(), state->keyspaces.end(), id,
                              [](const auto& k, std::uint32_t want) { return k->id < want; });
   const bool known = it != state->keyspaces.end() && (*it)->id == id;
   if (!name) {
     if (!known) return;
-    std::uint64_t released = (*it)->active ? (*it)->active->bytes() : 0;
+    released = (*it)->active ? (*it)->active->bytes() : 0;
     for (const auto& memtable : (*it)->frozen) released += memtable->bytes();
-    memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
     state->keyspaces.erase(it);
   } else {
     auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
@@ -226,6 +254,7 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
     }
   }
   publish_state(std::move(state));
+  memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
 }
 
 Status Engine::sync(Sequence through) {
@@ -258,13 +287,14 @@ Result<Keyspace> Engine::create_keyspace(std::string_view name) {
   std::uint32_t id = 0;
   {
     MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
     if (named(*current_, name)) return Status(Code::kExists, "keyspace '" + std::string(name) + "' exists");
     id = next_keyspace_;
     if (id >= kNextIdKey - 1) return Status(Code::kInvalidArgument, "this store has used every keyspace id");
     EventBuilder event;
     event.put(kCatalogKeyspace, catalog_key(id), name);
     event.put(kCatalogKeyspace, catalog_key(kNextIdKey), catalog_key(id + 1));
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+    DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
   DARUMA_TRY(wal_->wait_durable(sequence));
   return Keyspace(id);
@@ -276,6 +306,7 @@ Status Engine::rename_keyspace(Keyspace keyspace, std::string_view name) {
   Sequence sequence = 0;
   {
     MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
     const KeyspaceState* at = keyspace.id() == kCatalogKeyspace ? nullptr : current_->find(keyspace.id());
     if (!at) return {Code::kNotFound, "the keyspace does not exist"};
     if (const KeyspaceState* other = named(*current_, name); other && other != at) {
@@ -283,7 +314,7 @@ Status Engine::rename_keyspace(Keyspace keyspace, std::string_view name) {
     }
     EventBuilder event;
     event.put(kCatalogKeyspace, catalog_key(keyspace.id()), name);
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+    DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
   return wal_->wait_durable(sequence);
 }
@@ -293,11 +324,12 @@ Status Engine::drop_keyspace(Keyspace keyspace) {
   Sequence sequence = 0;
   {
     MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
     if (keyspace.id() == kCatalogKeyspace || !current_->find(keyspace.id()))
       return {Code::kNotFound, "the keyspace does not exist"};
     EventBuilder event;
     event.erase(kCatalogKeyspace, catalog_key(keyspace.id()));
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+    DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
   return wal_->wait_durable(sequence);
 }

@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <limits>
 #include <system_error>
 
@@ -33,6 +35,19 @@ bool has_zero_sector(std::string_view bytes) {
   return false;
 }
 
+/// Again on EINTR, and once more when descriptors ran out: whoever has the last of them may have it for a moment only.
+int open_path(const char* path, int flags) {
+  for (bool again = true;;) {
+    const int fd = ::open(path, flags | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd >= 0) return fd;
+    if (errno == EINTR) continue;
+    if ((errno != EMFILE && errno != ENFILE) || !again) return -errno;
+    again = false;
+    constexpr timespec kMoment{.tv_sec = 0, .tv_nsec = 1'000'000};
+    ::nanosleep(&kMoment, nullptr);
+  }
+}
+
 }  // namespace
 
 Status posix_status(int error, std::string_view doing, const std::string& path, std::optional<std::uint64_t> offset) {
@@ -56,8 +71,24 @@ Status posix_status(int error, std::string_view doing, const std::string& path, 
     case EACCES:
     case EPERM: hint = "check owner and permissions of the file and its directory"; break;
     case EROFS: hint = "the file system is mounted read-only: remount it, or open the store read-only"; break;
-    case EMFILE: hint = "raise the limit of open files of this process (ulimit -n)"; break;
-    case ENFILE: hint = "raise the limit of open files of the system (fs.file-max)"; break;
+    // What this process lacks says nothing of the file: never to be taken for a missing or a damaged one.
+    case EMFILE:
+      code = Code::kUnavailable;
+      hint = "raise the limit of open files of this process (ulimit -n)";
+      break;
+    case ENFILE:
+      code = Code::kUnavailable;
+      hint = "raise the limit of open files of the system (fs.file-max)";
+      break;
+    case ENOMEM:
+    case ENOBUFS:
+      code = Code::kOutOfMemory;
+      hint = "free memory or raise its limit";
+      break;
+    case EAGAIN:
+      code = Code::kUnavailable;
+      hint = "the system is short of something for now: try again";
+      break;
     case EFBIG: hint = "raise the limit of file sizes (ulimit -f), or use a file system that takes larger files"; break;
     case ENOTDIR: hint = "a part of the path is a file, not a directory"; break;
     case EISDIR: hint = "the path is a directory"; break;
@@ -78,11 +109,7 @@ Descriptor::~Descriptor() {
 
 int open_descriptor(const std::string& path, int flags) {
   if (path.find('\0') != std::string::npos) return -EINVAL;  // would open another file than the one named
-  for (;;) {
-    const int fd = ::open(path.c_str(), flags | O_CLOEXEC | O_NOCTTY, 0644);
-    if (fd >= 0) return fd;
-    if (errno != EINTR) return -errno;
-  }
+  return open_path(path.c_str(), flags);
 }
 
 PosixFile::~PosixFile() = default;
@@ -195,7 +222,9 @@ int PosixFile::direct_fd() {
   if (backend_->options.use_direct) {
     const int flags = O_DIRECT | (writable_ ? O_RDWR : O_RDONLY);
     // Through /proc the descriptor itself is opened again, whatever became of the name since.
-    opened = open_descriptor("/proc/self/fd/" + std::to_string(fd()), flags);
+    char self[32];  // no string: a frame in flight must not depend on memory
+    std::snprintf(self, sizeof self, "/proc/self/fd/%d", fd());
+    opened = open_path(self, flags);
     if (opened == -ENOENT) opened = open_descriptor(path_, flags);  // no /proc here
     if (opened >= 0) {
       struct stat mine;

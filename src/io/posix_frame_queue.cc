@@ -9,6 +9,8 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/out_of_memory.h"
+#include "base/status_macros.h"
 
 namespace daruma {
 namespace {
@@ -28,9 +30,12 @@ void finish_read(ReadRequest& request, std::size_t done) {
 }  // namespace
 
 PosixFrameQueue::PosixFrameQueue(std::shared_ptr<PosixBackend> backend, unsigned depth) : backend_(std::move(backend)) {
+  depth = std::clamp(depth, 1u, Ring::kMaxDepth);
+  waiting_.reserve(depth);
+  pending_.reserve(depth);
+  written_.reserve(depth);
   // Without RWF_DSYNC every write needs an fdatasync, and one for many is what the pending list does best.
   if (!backend_->options.use_io_uring || !backend_->options.use_dsync || backend_->ring_error != 0) return;
-  depth = std::clamp(depth, 1u, Ring::kMaxDepth);
   int error = 0;
   ring_ = Ring::open(depth, error);
   if (!ring_) {
@@ -60,7 +65,7 @@ void PosixFrameQueue::start_waiting() {
     const Start start = start_on_ring(waiting_.front());
     if (start == Start::kFull) return;
     if (start == Start::kNotTaken) pending_.push_back(waiting_.front());
-    waiting_.pop_front();
+    waiting_.erase(waiting_.begin());
   }
 }
 
@@ -95,7 +100,7 @@ PosixFrameQueue::Start PosixFrameQueue::start_on_ring(const FrameWrite& write) {
 // twice a change of threads for nothing.
 void PosixFrameQueue::write_alone(std::vector<FrameCompletion>& out) {
   const FrameWrite write = waiting_.front();
-  waiting_.pop_front();
+  waiting_.erase(waiting_.begin());
   const Route to = route(write);
   if (to.fd < 0) return pending_.push_back(write);
   const iovec bytes = {.iov_base = const_cast<char*>(write.data.data()), .iov_len = write.data.size()};
@@ -109,21 +114,23 @@ void PosixFrameQueue::reap(bool wait, std::vector<FrameCompletion>& out) {
   for (;;) {
     // A refused write goes round again, so one pass may end with nothing completed and something still in flight.
     if (wait && out.size() == before && one_is_alone()) write_alone(out);
-    take_completions(wait && out.size() == before, out);
+    const std::size_t seen = in_flight();
+    take_completions(wait && out.size() == before ? Ring::Wait::kSlice : Ring::Wait::kNo, out);
     start_waiting();
     write_pending(out);
-    if (!wait || out.size() > before || in_flight() == 0) return;
+    const bool stalled = in_flight() == seen && waiting_.empty() && pending_.empty();
+    if (!wait || out.size() > before || in_flight() == 0 || stalled) return;
   }
 }
 
-void PosixFrameQueue::take_completions(bool wait, std::vector<FrameCompletion>& out) {
+void PosixFrameQueue::take_completions(Ring::Wait wait, std::vector<FrameCompletion>& out) {
   if (!ring_) return;
   Ring::Done done;
   while (ring_->next(wait, done)) {
     DARUMA_ASSERT(done.tag < slots_.size());
     free_slots_.push_back(static_cast<std::uint32_t>(done.tag));
     take(slots_[done.tag], done.result, out);
-    wait = false;
+    wait = Ring::Wait::kNo;
   }
 }
 
@@ -134,12 +141,13 @@ void PosixFrameQueue::take(const Slot& slot, int result, std::vector<FrameComple
     const int error = -result;
     if (is_refusal(error)) {
       slot.file->refuse_frame_way(slot.way);
-      waiting_.push_front(write);
+      waiting_.insert(waiting_.begin(), write);
     } else if (is_not_begun(error)) {
       pending_.push_back(write);
     } else {
-      out.push_back(
-          {.tag = write.tag, .status = posix_status(error, "write durably", write.file->path(), write.offset)});
+      out.push_back({.tag = write.tag, .status = or_out_of_memory([&] {
+                                         return posix_status(error, "write durably", write.file->path(), write.offset);
+                                       })});
     }
     return;
   }
@@ -147,8 +155,10 @@ void PosixFrameQueue::take(const Slot& slot, int result, std::vector<FrameComple
   DARUMA_ASSERT(written <= write.data.size());
   Status status;
   if (written < write.data.size()) {
-    status = write.file->write(write.offset + written, write.data.substr(written));
-    if (status.ok()) status = write.file->sync();
+    status = or_out_of_memory([&]() -> Status {
+      DARUMA_TRY(write.file->write(write.offset + written, write.data.substr(written)));
+      return write.file->sync();
+    });
   }
   out.push_back({.tag = write.tag, .status = std::move(status)});
 }
@@ -156,32 +166,27 @@ void PosixFrameQueue::take(const Slot& slot, int result, std::vector<FrameComple
 // All writes, then one sync for each file among them: a sync answers for every write that came before it.
 void PosixFrameQueue::write_pending(std::vector<FrameCompletion>& out) {
   if (pending_.empty()) return;
-  std::vector<FrameWrite> writes;
-  writes.swap(pending_);
-  std::vector<Status> written;
-  written.reserve(writes.size());
-  for (const FrameWrite& write : writes) written.push_back(write.file->write(write.offset, write.data));
-
-  struct Synced {
-    File* file;
-    Status status;
-  };
-  std::vector<Synced> synced;  // few files: a handful of segments at most
-  for (std::size_t i = 0; i < writes.size(); ++i) {
-    Status status = written[i];
-    if (status.ok()) {
-      auto known =
-          std::find_if(synced.begin(), synced.end(), [&](const Synced& s) { return s.file == writes[i].file; });
-      if (known == synced.end()) known = synced.insert(synced.end(), {writes[i].file, writes[i].file->sync()});
-      status = known->status;
-      if (!status.ok()) {
-        Where where = status.where();
-        where.offset = writes[i].offset;  // the sync knows the file only
-        status = Status(status.code(), status.message(), std::move(where), status.hint());
-      }
-    }
-    out.push_back({.tag = writes[i].tag, .status = std::move(status)});
+  for (const FrameWrite& write : pending_) {
+    written_.push_back({write, or_out_of_memory([&] { return write.file->write(write.offset, write.data); }), false});
   }
+  pending_.clear();
+  for (Written& first : written_) {
+    if (first.judged) continue;
+    Status synced;
+    if (first.status.ok()) synced = or_out_of_memory([&] { return first.write.file->sync(); });
+    for (Written& w : written_) {
+      if (w.judged || w.write.file != first.write.file || w.status.ok() != first.status.ok()) continue;
+      w.judged = true;
+      if (!w.status.ok() || synced.ok()) continue;
+      w.status = or_out_of_memory([&] {
+        Where where = synced.where();
+        where.offset = w.write.offset;  // the sync knows the file only
+        return Status(synced.code(), synced.message(), std::move(where), synced.hint());
+      });
+    }
+  }
+  for (Written& w : written_) out.push_back({.tag = w.write.tag, .status = std::move(w.status)});
+  written_.clear();
 }
 
 std::unique_ptr<Ring> PosixBatchReader::take_ring() {
@@ -227,7 +232,7 @@ bool PosixBatchReader::read(std::span<ReadRequest> requests) {
     }
     for (const std::size_t i : plain) finish_read(batch[i], 0);  // while the kernel works on the others
     Ring::Done done;
-    while (ring->next(/*wait=*/true, done)) {
+    while (ring->next(Ring::Wait::kForever, done)) {
       DARUMA_ASSERT(done.tag < batch.size());
       ReadRequest& request = batch[static_cast<std::size_t>(done.tag)];
       if (done.result >= 0) {

@@ -13,7 +13,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <vector>
 
@@ -52,16 +51,23 @@ class PosixFrameQueue final : public FrameQueue {
   void start_waiting();
   [[nodiscard]] bool one_is_alone() const { return ring_ && waiting_.size() == 1 && ring_->in_kernel() == 0; }
   void write_alone(std::vector<FrameCompletion>& out);
-  void take_completions(bool wait, std::vector<FrameCompletion>& out);
+  void take_completions(Ring::Wait wait, std::vector<FrameCompletion>& out);
   void take(const Slot& slot, int result, std::vector<FrameCompletion>& out);
   void write_pending(std::vector<FrameCompletion>& out);
 
   const std::shared_ptr<PosixBackend> backend_;
   std::vector<Slot> slots_;  ///< indexed by the ring's tag
   std::vector<std::uint32_t> free_slots_;
-  std::deque<FrameWrite> waiting_;   ///< for room in the ring, or for company, in order
+  // These have room for as many writes as the depth says, from the beginning.
+  std::vector<FrameWrite> waiting_;  ///< for room in the ring, or for company, in order
   std::vector<FrameWrite> pending_;  ///< for pwrite + fdatasync at the next reap
-  std::unique_ptr<Ring> ring_;       ///< null: not to be had. Destroyed first: it waits for the buffers
+  struct Written {
+    FrameWrite write;
+    Status status;
+    bool judged = false;
+  };
+  std::vector<Written> written_;  ///< scratch of write_pending
+  std::unique_ptr<Ring> ring_;    ///< null: not to be had. Destroyed first: it waits for the buffers
 };
 
 /// Reads on shared rings. Any thread; a ring serves one batch at a time and is kept for the next.

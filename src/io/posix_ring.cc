@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/assert.h"
+#include "io/storage.h"
 
 #if defined(DARUMA_HAVE_URING) && DARUMA_HAVE_URING
 #include <liburing.h>
@@ -33,6 +34,7 @@ std::unique_ptr<Ring> Ring::open(unsigned depth, int& error) {
   DARUMA_ASSERT(depth >= 1 && depth <= kMaxDepth);
   auto state = std::make_unique<State>();
   state->depth = depth;
+  state->prepared.reserve(depth);
   error = -io_uring_queue_init(depth, &state->ring, 0);
   if (error != 0) return nullptr;
   return std::unique_ptr<Ring>(new Ring(std::move(state)));
@@ -40,7 +42,7 @@ std::unique_ptr<Ring> Ring::open(unsigned depth, int& error) {
 
 Ring::~Ring() {
   Done done;
-  while (next(true, done)) {}
+  while (next(Wait::kForever, done)) {}
   io_uring_queue_exit(&state_->ring);
 }
 
@@ -90,13 +92,20 @@ unsigned Ring::flush() {
   return left;
 }
 
-bool Ring::next(bool wait, Done& done) {
+bool Ring::next(Wait wait, Done& done) {
   State& s = *state_;
+  __kernel_timespec slice{.tv_sec = FrameQueue::kSliceNs / 1'000'000'000,
+                          .tv_nsec = FrameQueue::kSliceNs % 1'000'000'000};
+  // An older kernel needs a request of its own for a timeout, which would stand between ours.
+  if (wait == Wait::kSlice && (s.ring.features & IORING_FEAT_EXT_ARG) == 0) wait = Wait::kForever;
   while (s.in_kernel > 0) {
     io_uring_cqe* cqe = nullptr;
-    const int error = wait ? io_uring_wait_cqe(&s.ring, &cqe) : io_uring_peek_cqe(&s.ring, &cqe);
+    const int error = wait == Wait::kNo      ? io_uring_peek_cqe(&s.ring, &cqe)
+                      : wait == Wait::kSlice ? io_uring_wait_cqe_timeout(&s.ring, &cqe, &slice)
+                                             : io_uring_wait_cqe(&s.ring, &cqe);
     if (error == -EINTR) continue;
-    if (!wait && error == -EAGAIN) return false;
+    if (wait == Wait::kNo && error == -EAGAIN) return false;
+    if (wait == Wait::kSlice && error == -ETIME) return false;
     DARUMA_ASSERT(error == 0 && cqe);  // the kernel owns our buffers and cannot say when it is done: no safe way on
     done = {.tag = cqe->user_data, .result = cqe->res};
     io_uring_cqe_seen(&s.ring, cqe);
@@ -125,7 +134,7 @@ Ring::~Ring() = default;
 bool Ring::prepare_write(int, std::uint64_t, std::string_view, bool, std::uint64_t) { return false; }
 bool Ring::prepare_read(int, std::uint64_t, std::span<char>, std::uint64_t) { return false; }
 unsigned Ring::flush() { return 0; }
-bool Ring::next(bool, Done&) { return false; }
+bool Ring::next(Wait, Done&) { return false; }
 unsigned Ring::in_kernel() const { return 0; }
 
 }  // namespace daruma

@@ -35,8 +35,10 @@ class Ring {
   bool prepare_read(int fd, std::uint64_t offset, std::span<char> out, std::uint64_t tag);
   /// Hands over all that is prepared. Returns how many, counted from the last prepared, the kernel did not take.
   unsigned flush();
-  /// The next completion; with `wait`, blocks for it when the kernel holds any request. False: none.
-  bool next(bool wait, Done& done);
+  enum class Wait : std::uint8_t { kNo, kSlice, kForever };
+  /// The next completion; blocks for it, for FrameQueue::kSliceNs or until it comes, when the kernel holds any request.
+  /// False: none.
+  bool next(Wait wait, Done& done);
   [[nodiscard]] unsigned in_kernel() const;
 
   static constexpr std::uint64_t kMaxTag = ~std::uint64_t{0};

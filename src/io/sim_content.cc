@@ -175,6 +175,13 @@ void SimContent::forget_dirty() {
   unsynced_sizes_.clear();
 }
 
+void SimContent::drop_dirty() {
+  for (const auto& [index, versions] : unsynced_) put(current_, index, get(durable_, index));
+  undurable_ = undurable_ || !unsynced_sizes_.empty();
+  unsynced_.clear();
+  unsynced_sizes_.clear();
+}
+
 void SimContent::put_durable(std::uint64_t index, std::string_view sector) {
   SimPage page = make_page(nullptr, 0, sector);
   lost_.erase(index);

@@ -42,6 +42,7 @@ class SimContent {
   void sync();
   void sync_some(Random& random);  ///< each dirty sector, and the size, or not
   void forget_dirty();             ///< a sync failed: clean, but not durable
+  void drop_dirty();               ///< a sync failed: clean, and reads what is durable
 
   // --- past the page cache; whole sectors (the last one padded with zeros past the end of `sector`) ---
   void put_durable(std::uint64_t index, std::string_view sector);

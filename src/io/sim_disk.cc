@@ -26,6 +26,7 @@ SimDisk::SimDisk(const SimDisk& other, std::uint64_t seed)
       crashed(other.crashed),
       faults(other.faults),
       faults_fired(other.faults_fired),
+      late_errors(other.late_errors),
       in_flight(other.in_flight),
       next_frame(other.next_frame),
       inodes_(other.inodes_),
@@ -52,14 +53,14 @@ Status SimDisk::alive(std::uint64_t of) const {
 void SimDisk::show_crash(const std::function<void()>& half) {
   const auto image = [&](bool half_done_too, std::uint64_t seed) {
     if (!half_done_too) return std::unique_ptr<SimStorage>(new SimStorage(std::make_shared<SimDisk>(*this, seed)));
-    const auto kept = std::make_tuple(options, random, faults, faults_fired, in_flight, next_frame, open_files, inodes_,
-                                      next_inode_, next_serial_);
+    const auto kept = std::make_tuple(options, random, faults, faults_fired, late_errors, in_flight, next_frame,
+                                      open_files, inodes_, next_inode_, next_serial_);
     const auto latency = std::exchange(on_latency, {});
     random = Random(seed);
     half();
     std::unique_ptr<SimStorage> crashed_here(new SimStorage(std::make_shared<SimDisk>(*this, seed)));
-    std::tie(options, random, faults, faults_fired, in_flight, next_frame, open_files, inodes_, next_inode_,
-             next_serial_) = kept;
+    std::tie(options, random, faults, faults_fired, late_errors, in_flight, next_frame, open_files, inodes_,
+             next_inode_, next_serial_) = kept;
     on_latency = latency;
     return crashed_here;
   };
@@ -101,6 +102,7 @@ void SimDisk::die(std::optional<unsigned> survive_percent) {
   }
   settle_frames(survive_percent.value_or(50));
   locks.clear();
+  late_errors.clear();
   open_files.clear();
   ++generation;
   crashed = false;
@@ -378,7 +380,7 @@ std::uint64_t SimDisk::used_bytes() const {
 Status SimDisk::room(SimInodeId id, const std::string& path, std::uint64_t bytes) {
   const std::uint64_t size = inode(id).content->size();
   if (bytes <= size) return {};
-  bool full = bytes > kSimFileBytesMax || fault(FaultKind::kNoSpace, path);
+  bool full = bytes > kSimFileBytesMax || fault(FaultKind::kNoSpace, path) || fault(FaultKind::kNoSpaceAtAll, path);
   if (!full && options.capacity_bytes != kNever) {
     full = used_bytes() + (round_up(bytes, options.sector_bytes) - round_up(size, options.sector_bytes)) >
            options.capacity_bytes;
@@ -429,6 +431,34 @@ bool SimDisk::fault(FaultKind kind, const std::string& path, std::uint64_t offse
     return true;
   }
   return false;
+}
+
+bool SimDisk::has_fault(FaultKind kind, const std::string& path) const {
+  return std::any_of(faults.begin(), faults.end(), [&](const Fault& fault) {
+    return fault.kind == kind && path.find(fault.path_contains) != std::string::npos;
+  });
+}
+
+Status SimDisk::may_open(std::string_view doing, const std::string& path) {
+  if (fault(FaultKind::kNoDescriptors, path)) {
+    return Status(Code::kUnavailable, "cannot " + std::string(doing) + ": simulated lack of descriptors",
+                  {.file = path}, "raise the limit of open files");
+  }
+  if (fault(FaultKind::kOpenError, path))
+    return Status(Code::kIoError, "cannot " + std::string(doing) + ": simulated error", {.file = path});
+  return {};
+}
+
+Status SimDisk::sync_fault(SimInodeId id, const std::string& path) {
+  if (fault(FaultKind::kSyncError, path)) {
+    content(id).forget_dirty();
+  } else if (fault(FaultKind::kSyncErrorOld, path)) {
+    content(id).drop_dirty();
+    refresh(id);
+  } else if (late_errors.erase(id) == 0) {
+    return {};
+  }
+  return Status(Code::kIoError, "simulated sync error", {.file = path});
 }
 
 }  // namespace daruma

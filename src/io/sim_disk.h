@@ -136,6 +136,11 @@ class SimDisk {
 
   // --- faults ---
   bool fault(FaultKind kind, const std::string& path, std::uint64_t offset = 0, std::uint64_t bytes = 1);
+  [[nodiscard]] bool has_fault(FaultKind kind, const std::string& path) const;  ///< of whatever skip; counts nothing
+  /// Ok when there is a descriptor for `path`, and the device gives what it is opened for.
+  Status may_open(std::string_view doing, const std::string& path);
+  /// Whether a sync of the file fails; its pages are then as the fault says.
+  Status sync_fault(SimInodeId id, const std::string& path);
 
   // --- state of the machine and its process ---
   SimStorageOptions options;
@@ -149,6 +154,7 @@ class SimDisk {
   std::function<void(std::uint64_t, const SimStorage::CrashImage&)> on_crash_point;
   std::function<void(std::int64_t)> on_latency;
   std::int64_t per_sync_ns = 0;
+  std::set<SimInodeId> late_errors;  ///< of write-back, that the next sync tells
   std::map<std::uint64_t, SimFrame> in_flight;
   std::uint64_t next_frame = 1;
   std::map<SimInodeId, int> locks;  // readers, or kLockedToWrite

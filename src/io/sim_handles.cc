@@ -48,6 +48,8 @@ Status SimFile::write_whole(std::uint64_t offset, std::string_view data) {
     disk_->write(inode_, offset, data.substr(0, disk_->random.below(data.size())));
     return Status(Code::kIoError, "simulated short write", {.file = path_, .offset = offset});
   }
+  if (offset + data.size() <= disk_->inode(inode_).content->size() && disk_->fault(FaultKind::kNoSpaceAtAll, path_))
+    return Status(Code::kNoSpace, "the simulated disk has no block for a copy", {.file = path_, .offset = offset});
   if (Status full = disk_->room(inode_, path_, offset + data.size()); !full.ok()) {
     const std::uint64_t size =
         disk_->inode(inode_).content->size();  // what needs no new space is written, as a kernel does
@@ -55,6 +57,10 @@ Status SimFile::write_whole(std::uint64_t offset, std::string_view data) {
     return full;
   }
   disk_->write(inode_, offset, data);
+  if (disk_->fault(FaultKind::kSyncErrorLate, path_)) {
+    disk_->content(inode_).forget_dirty();
+    disk_->late_errors.insert(inode_);
+  }
   return {};
 }
 
@@ -83,10 +89,7 @@ Status SimFile::sync() {
       [&]() -> Status {
         disk_->absorb(inode_);
         if (disk_->on_latency) disk_->on_latency(disk_->per_sync_ns);
-        if (disk_->fault(FaultKind::kSyncError, path_)) {
-          disk_->content(inode_).forget_dirty();
-          return Status(Code::kIoError, "simulated sync error", {.file = path_});
-        }
+        DARUMA_TRY(disk_->sync_fault(inode_, path_));
         disk_->content(inode_).sync();
         return {};
       },
@@ -115,6 +118,7 @@ SimFrameQueue::~SimFrameQueue() {
   while (!pending_.empty() && disk_->alive(generation_).ok()) {  // the kernel finishes what it holds
     std::vector<FrameCompletion> ignored;
     reap(true, ignored);
+    if (ignored.empty()) return;  // a device that stalls has them still, for whatever becomes of them
   }
 }
 
@@ -148,12 +152,17 @@ Status SimFrameQueue::finish(const Pending& pending, const SimFrame& frame) {
   DARUMA_ASSERT(pending.caller_data == *frame.data);  // changed or freed while in flight
   const Where where{.file = pending.path, .offset = frame.offset};
   if (disk_->fault(FaultKind::kWriteError, pending.path)) return Status(Code::kIoError, "simulated write error", where);
+  if (frame.offset + frame.data->size() <= disk_->inode(frame.inode).content->size() &&
+      disk_->fault(FaultKind::kNoSpaceAtAll, pending.path))
+    return Status(Code::kNoSpace, "the simulated disk has no block for a copy", where);
   DARUMA_TRY(disk_->room(frame.inode, pending.path, frame.offset + frame.data->size()));
   if (disk_->fault(FaultKind::kShortWrite, pending.path)) {
     const std::uint64_t kept = disk_->random.below(frame.data->size() / disk_->options.sector_bytes);
     disk_->apply(frame, true, [&](std::size_t at) { return at < kept * disk_->options.sector_bytes; });
     return Status(Code::kIoError, "simulated short write", where);
   }
+  if (disk_->fault(FaultKind::kSyncErrorOld, pending.path))
+    return Status(Code::kIoError, "simulated sync error", where);
   if (disk_->fault(FaultKind::kSyncError, pending.path)) {
     disk_->apply(frame, false, all);
     return Status(Code::kIoError, "simulated sync error", where);
@@ -175,15 +184,24 @@ Status SimFrameQueue::complete(const Pending& pending) {
 }
 
 void SimFrameQueue::reap(bool wait, std::vector<FrameCompletion>& out) {
-  std::size_t count = wait && !pending_.empty() ? 1 : 0;
+  // What a stalled device has stands behind the others, out of reach.
+  const auto stalled = std::stable_partition(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+    return !disk_->has_fault(FaultKind::kStall, pending.path);
+  });
+  auto here = static_cast<std::size_t>(stalled - pending_.begin());
+  std::size_t count = wait && here > 0 ? 1 : 0;
   if (!disk_->alive(generation_).ok()) {
-    count = pending_.size();  // nothing will ever come: say so at once
+    count = here = pending_.size();  // nothing will ever come: say so at once
   } else {
-    while (count < pending_.size() && disk_->random.one_in(wait ? 3 : 2)) ++count;
+    if (wait && here == 0 && !pending_.empty()) {
+      static_cast<void>(disk_->fault(FaultKind::kStall, pending_.front().path));
+      if (disk_->on_latency) disk_->on_latency(kSliceNs);
+    }
+    while (count < here && disk_->random.one_in(wait ? 3 : 2)) ++count;
     if (count > 0 && disk_->on_latency) disk_->on_latency(disk_->per_sync_ns);
   }
   for (; count > 0; --count) {
-    const std::size_t which = disk_->random.below(pending_.size());
+    const std::size_t which = disk_->random.below(here--);
     const Pending pending = std::move(pending_[which]);
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(which));
     Status dead = disk_->alive(generation_);

@@ -85,6 +85,7 @@ void SimStorage::on_latency(std::function<void(std::int64_t)> callback, std::int
 Result<std::unique_ptr<File>> SimStorage::open(const std::string& path, OpenMode mode) {
   SimDisk& disk = *disk_;
   DARUMA_TRY(disk.alive(disk.generation));
+  DARUMA_TRY(disk.may_open("open", path));
   if (mode == OpenMode::kCreate) {
     DARUMA_TRY(disk.point(disk.generation, true, "create", path, [&]() -> Status {
       DARUMA_TRY_ASSIGN(const SimDisk::Place where, disk.place(path));
@@ -93,7 +94,7 @@ Result<std::unique_ptr<File>> SimStorage::open(const std::string& path, OpenMode
         disk.resize(id, 0);
         return {};
       }
-      if (disk.fault(FaultKind::kNoSpace, path))
+      if (disk.fault(FaultKind::kNoSpace, path) || disk.fault(FaultKind::kNoSpaceAtAll, path))
         return Status(Code::kNoSpace, "the simulated disk is full", {.file = path});
       disk.create(where, false);
       return {};
@@ -104,7 +105,11 @@ Result<std::unique_ptr<File>> SimStorage::open(const std::string& path, OpenMode
 }
 
 Status SimStorage::rename(const std::string& from, const std::string& to) {
-  return disk_->point(disk_->generation, true, "rename", from + " to " + to, [&] { return disk_->rename(from, to); });
+  return disk_->point(disk_->generation, true, "rename", from + " to " + to, [&]() -> Status {
+    if (disk_->fault(FaultKind::kNoSpaceAtAll, to))
+      return {Code::kNoSpace, "the simulated disk has no room for a name", {.file = to}};
+    return disk_->rename(from, to);
+  });
 }
 
 Status SimStorage::remove(const std::string& path) {
@@ -113,6 +118,7 @@ Status SimStorage::remove(const std::string& path) {
 
 Result<std::vector<DirectoryEntry>> SimStorage::list(const std::string& directory) {
   DARUMA_TRY(disk_->alive(disk_->generation));
+  DARUMA_TRY(disk_->may_open("list", directory));
   DARUMA_TRY_ASSIGN(const SimInodeId id, disk_->find(directory, true));
   std::vector<DirectoryEntry> entries;
   for (const auto& [text, name] : disk_->inode(id).names) {
@@ -130,7 +136,7 @@ Status SimStorage::make_directory(const std::string& path) {
   if (old != 0 && !disk_->inode(old).is_directory) return Status(Code::kExists, "a file is in the way", {.file = path});
   return disk_->point(disk_->generation, old == 0, "make_directory", path, [&]() -> Status {
     if (old != 0) return {};
-    if (disk_->fault(FaultKind::kNoSpace, path))
+    if (disk_->fault(FaultKind::kNoSpace, path) || disk_->fault(FaultKind::kNoSpaceAtAll, path))
       return Status(Code::kNoSpace, "the simulated disk is full", {.file = path});
     disk_->create(where, true);
     return {};
@@ -140,11 +146,12 @@ Status SimStorage::make_directory(const std::string& path) {
 Status SimStorage::sync_directory(const std::string& path) {
   DARUMA_TRY(disk_->alive(disk_->generation));
   DARUMA_TRY_ASSIGN(const SimInodeId id, disk_->find(path, true));
+  if (disk_->has_fault(FaultKind::kNoDescriptors, path)) DARUMA_TRY(disk_->may_open("sync directory", path));
   return disk_->point(
       disk_->generation, false, "sync_directory", path,
       [&]() -> Status {
         if (disk_->on_latency) disk_->on_latency(disk_->per_sync_ns);
-        if (disk_->fault(FaultKind::kSyncError, path))
+        if (disk_->fault(FaultKind::kSyncError, path) || disk_->fault(FaultKind::kSyncErrorOld, path))
           return Status(Code::kIoError, "simulated sync error", {.file = path});
         disk_->sync_directory(id);
         return {};
@@ -154,6 +161,7 @@ Status SimStorage::sync_directory(const std::string& path) {
 
 Result<std::unique_ptr<Mapping>> SimStorage::map(const std::string& path) {
   DARUMA_TRY(disk_->alive(disk_->generation));
+  DARUMA_TRY(disk_->may_open("map", path));
   DARUMA_TRY_ASSIGN(const SimInodeId id, disk_->find(path, false));
   std::shared_ptr<SimMapped> mapped;
   DARUMA_TRY(disk_->point(disk_->generation, false, "map", path, [&]() -> Status {
@@ -167,10 +175,11 @@ Result<std::unique_ptr<Mapping>> SimStorage::map(const std::string& path) {
 Result<std::unique_ptr<DirectoryLock>> SimStorage::lock(const std::string& path) {
   SimDisk& disk = *disk_;
   DARUMA_TRY(disk.alive(disk.generation));
+  DARUMA_TRY(disk.may_open("lock", path));
   DARUMA_TRY_ASSIGN(const SimDisk::Place where, disk.place(path));
   if (disk.at(where) == 0) {
     DARUMA_TRY(disk.point(disk.generation, true, "create", path, [&]() -> Status {
-      if (disk.fault(FaultKind::kNoSpace, path))
+      if (disk.fault(FaultKind::kNoSpace, path) || disk.fault(FaultKind::kNoSpaceAtAll, path))
         return Status(Code::kNoSpace, "the simulated disk is full", {.file = path});
       disk.create(where, false);
       return {};
@@ -185,6 +194,7 @@ Result<std::unique_ptr<DirectoryLock>> SimStorage::lock(const std::string& path)
 Result<std::unique_ptr<DirectoryLock>> SimStorage::lock_shared(const std::string& path) {
   SimDisk& disk = *disk_;
   DARUMA_TRY(disk.alive(disk.generation));
+  DARUMA_TRY(disk.may_open("lock", path));
   DARUMA_TRY_ASSIGN(const SimInodeId id, disk.find(path, false));
   const auto [held, first] = disk.locks.emplace(id, 1);
   if (!first && held->second == SimDisk::kLockedToWrite)

@@ -22,12 +22,19 @@ class SimDisk;
 
 /// What happened to one sector or file by script; see SimStorage::inject.
 enum class FaultKind : std::uint8_t {
-  kReadError,   ///< reads that touch [offset, offset+bytes) give kIoError, `times` times (0: for ever)
-  kWriteError,  ///< writes to the file give kIoError
-  kSyncError,  ///< syncs (and durable frame writes) give kIoError; the unsynced bytes then read new, are clean, and die
-               ///< with power
-  kNoSpace,    ///< writes that would grow the file, creations and allocations give kNoSpace
-  kShortWrite,  ///< a write leaves only a prefix behind and gives kIoError
+  kReadError,      ///< reads that touch [offset, offset+bytes) give kIoError, `times` times (0: for ever)
+  kWriteError,     ///< writes to the file give kIoError
+  kSyncError,      ///< syncs (and durable frame writes) give kIoError; the unsynced bytes then read new, are clean, and
+                   ///< die with power
+  kSyncErrorOld,   ///< as kSyncError, but the pages read again what is durable
+  kSyncErrorLate,  ///< a write is written back at once, which fails: its pages read new and are clean, and the next
+                   ///< sync of the file, which has nothing left to write, tells it
+  kNoSpace,        ///< writes that would grow the file, creations and allocations give kNoSpace
+  kNoSpaceAtAll,   ///< as kNoSpace, and so do writes that grow nothing, and renames: copy-on-write, quotas
+  kShortWrite,     ///< a write leaves only a prefix behind and gives kIoError
+  kOpenError,      ///< opening a file, or listing a directory, gives kIoError
+  kNoDescriptors,  ///< whatever needs one gives kUnavailable, as EMFILE does
+  kStall,          ///< frame writes complete only after `times` slices of waiting (0: when cleared)
 };
 
 struct Fault {

@@ -34,6 +34,21 @@ Status publish_prepared(Storage& storage, const std::string& directory, const st
   return storage.sync_directory(directory);
 }
 
+Result<std::unique_ptr<File>> open_to_read(Storage& storage, const std::string& path) {
+  Result<std::unique_ptr<File>> file = storage.open(path, OpenMode::kRead);
+  if (file.ok() || file.status().is(Code::kNotFound) || file.status().is(Code::kAborted)) return file;
+  return storage.open(path, OpenMode::kRead);
+}
+
+bool stands_as_file(Storage& storage, const std::string& directory, std::string_view name) {
+  const Result<std::vector<DirectoryEntry>> entries = storage.list(directory);
+  if (!entries.ok()) return false;
+  for (const DirectoryEntry& entry : *entries) {
+    if (entry.name == name) return !entry.is_directory;
+  }
+  return false;
+}
+
 Result<std::string> read_whole(Storage& storage, const std::string& path, std::uint64_t limit) {
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());

@@ -65,14 +65,18 @@ struct FrameCompletion {
 
 /// Several durable writes in flight (io_uring, O_DIRECT + RWF_DSYNC where possible; else pwrite + fdatasync at
 /// `reap`). Completions come in any order. One thread at a time. Destroying it waits for what the kernel still holds.
+/// While no more than its depth are in flight, no call needs memory (given room in `out`): what the kernel has begun
+/// must not be forgotten because memory is short.
 class FrameQueue {
  public:
   virtual ~FrameQueue() = default;
   /// Starts one write. Errors are reported by its completion, never here.
   virtual void submit(const FrameWrite& write) = 0;
-  /// Appends what has completed to `out`. With `wait`, blocks until at least one has, if any is in flight.
+  /// Appends what has completed to `out`. With `wait`, blocks until at least one has, if any is in flight, but for no
+  /// more than kSliceNs where the platform can: a device may stall, and then nothing is appended.
   virtual void reap(bool wait, std::vector<FrameCompletion>& out) = 0;
   [[nodiscard]] virtual std::size_t in_flight() const = 0;
+  static constexpr std::int64_t kSliceNs = 1'000'000'000;
 };
 
 struct ReadRequest {
@@ -88,6 +92,12 @@ class DirectoryLock {
  public:
   virtual ~DirectoryLock() = default;
 };
+
+/// True for an error that tells of this process (no descriptors, no memory, or it is dead), not of the file: nobody may
+/// conclude from it that something is missing or damaged.
+inline bool is_of_the_process(const Status& status) {
+  return status.is(Code::kUnavailable) || status.is(Code::kOutOfMemory) || status.is(Code::kAborted);
+}
 
 enum class OpenMode : std::uint8_t {
   kRead,       ///< must exist; no write will be asked
@@ -105,10 +115,11 @@ struct DirectoryEntry {
 class Storage {
  public:
   virtual ~Storage() = default;
-  virtual Result<std::unique_ptr<File>> open(const std::string& path,
-                                             OpenMode mode) = 0;              ///< kNotFound, kIoError, kNoSpace
-  virtual Status rename(const std::string& from, const std::string& to) = 0;  ///< atomically replaces `to`
-  virtual Status remove(const std::string& path) = 0;                         ///< kNotFound
+  virtual Result<std::unique_ptr<File>> open(
+      const std::string& path,
+      OpenMode mode) = 0;  ///< kNotFound, kIoError, kNoSpace; kUnavailable: no descriptors
+  virtual Status rename(const std::string& from, const std::string& to) = 0;           ///< atomically replaces `to`
+  virtual Status remove(const std::string& path) = 0;                                  ///< kNotFound
   virtual Result<std::vector<DirectoryEntry>> list(const std::string& directory) = 0;  ///< sorted by name; kNotFound
   virtual Status make_directory(const std::string& path) = 0;                          ///< ok when it exists
   virtual Status sync_directory(const std::string& path) = 0;
@@ -137,6 +148,12 @@ Status publish_prepared(Storage& storage, const std::string& directory, const st
 
 /// Whole contents of a file; kInvalidArgument when over `limit` bytes.
 Result<std::string> read_whole(Storage& storage, const std::string& path, std::uint64_t limit);
+
+/// Opens a file to read it, with a second try: before a start takes a file for lost, the error had its chance to pass.
+Result<std::unique_ptr<File>> open_to_read(Storage& storage, const std::string& path);
+
+/// Whether `name` in `directory` is there and is no directory, where one cannot be listed.
+bool stands_as_file(Storage& storage, const std::string& directory, std::string_view name);
 
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
 

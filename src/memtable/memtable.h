@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "base/arena.h"
+#include "base/assert.h"
 #include "daruma/status.h"
 #include "event/entry.h"
 #include "memtable/memtable_key.h"

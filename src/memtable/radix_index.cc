@@ -275,7 +275,9 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
       ++depth;
       continue;
     }
+    // All that may fail comes first: a key that is in the list and not in the tree would be added twice.
     MemtableKey* made = make();
+    Node* larger = node.full() ? copy_node(node, node.kind + 1, node.prefix, node.prefix_bytes) : nullptr;
     if (const Ref left = node.child_below(byte)) {
       link_behind(made, rightmost(left));
     } else if (MemtableKey* terminal = node.terminal.load(std::memory_order_relaxed)) {
@@ -283,10 +285,9 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
     } else {
       link_before(made, leftmost(node.child_above(byte)));
     }
-    if (!node.full()) {
+    if (!larger) {
       node.add(byte, ref_to(made));
     } else {
-      Node* larger = copy_node(node, node.kind + 1, node.prefix, node.prefix_bytes);
       larger->add(byte, ref_to(made));
       slot->store(ref_to(larger), std::memory_order_release);
     }

@@ -48,7 +48,7 @@ Result<LogReplay> LogReplayer::run() {
   out_.last = highest_seen_ = input_.snapshot_sequence;
   out_.proven = std::max(input_.snapshot_sequence, input_.snapshot_durable);
   DARUMA_TRY(find_segments());
-  take_ring();
+  DARUMA_TRY(take_ring());
   if (out_.store && !input_.attempts_directory.empty()) {
     out_.attempts = std::make_shared<Attempts>(storage_, input_.attempts_directory, *out_.store, boot_);
   }
@@ -60,9 +60,9 @@ Result<LogReplay> LogReplayer::run() {
 /// Everything in wal/ by name. What is there and cannot be read is judged where it stands, not here.
 Status LogReplayer::find_segments() {
   Result<std::vector<DirectoryEntry>> names = storage_.list(input_.directory + "/wal");
-  if (names.status().is(Code::kAborted)) return names.status();
   if (!names.ok()) {
     if (names.status().is(Code::kNotFound)) return {};
+    if (is_of_the_process(names.status()) || !stands_as_file(storage_, input_.directory, "wal")) return names.status();
     RecoveryFinding finding;
     finding.case_name = "unreadable_directory";
     finding.file = "wal";
@@ -83,12 +83,14 @@ Status LogReplayer::find_segments() {
     found.path = input_.directory + "/wal/" + entry.name;
     found.file_bytes = entry.bytes;
     ++out_.files;
-    Result<std::unique_ptr<File>> file = storage_.open(found.path, OpenMode::kRead);
+    Result<std::unique_ptr<File>> file = open_to_read(storage_, found.path);
     found.unreadable = file.status();
+    if (is_of_the_process(file.status())) return file.status();
     for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
       if (!file.ok() || found.header) break;
       std::string sector(kSectorBytes, '\0');
       Result<std::size_t> got = (*file)->read(at, sector);
+      if (is_of_the_process(got.status())) return got.status();
       if (!got.ok() || *got < kSectorBytes) {
         if (found.unreadable.ok()) {
           found.unreadable =
@@ -107,6 +109,7 @@ Status LogReplayer::find_segments() {
                         : header.status();
       }
     }
+    if (!found.header && found.unreadable.is(Code::kIoError)) out_.unreadable = found.unreadable;
     if (found.header && !out_.store) out_.store = found.header->store;
     segments_.push_back(std::move(found));
   }
@@ -124,7 +127,7 @@ Status LogReplayer::find_segments() {
 
 /// The ring of the newest segment. Without that segment's header: a ring that no segment names, if this boot wrote it;
 /// after a power loss it proves nothing.
-void LogReplayer::take_ring() {
+Status LogReplayer::take_ring() {
   for (const Found& segment : segments_) {
     if (segment.header) tail_nonce_ = segment.header->tail_nonce;
   }
@@ -134,15 +137,17 @@ void LogReplayer::take_ring() {
     });
     if (named) continue;
     const TailScan scan = read_tail(storage_, input_.directory, out_.store, nonce);
+    if (is_of_the_process(scan.status)) return scan.status;
     if (!scan.status.ok() || boot_ == 0 || scan.header.boot != boot_ || !scan.mark_known) continue;
     const bool holds_more = !scan.entries.empty() || segments_.empty() || !segments_.back().header;
     if (!holds_more) continue;  // of a start that died before its first segment
     tail_nonce_ = nonce;
     if (!out_.store) out_.store = scan.header.store;
   }
-  if (tail_nonce_ == 0) return;
+  if (tail_nonce_ == 0) return {};
   tail_ = read_tail(storage_, input_.directory, out_.store, tail_nonce_);
-  if (!tail_.status.ok()) return;
+  if (is_of_the_process(tail_.status)) return tail_.status;
+  if (!tail_.status.ok()) return {};
   ++out_.files;
   out_.same_boot = boot_ != 0 && tail_.header.boot == boot_;
   if (out_.same_boot && tail_.hurt && tail_.whole)
@@ -151,6 +156,7 @@ void LogReplayer::take_ring() {
   for (const WalRecord& record : tail_.entries) {
     if (ring_last_ == 0 || record.sequence == ring_last_ + 1) ring_last_ = record.sequence;
   }
+  return {};
 }
 
 Status LogReplayer::read_one(const Found& segment) {
@@ -204,7 +210,7 @@ Status LogReplayer::read_one(const Found& segment) {
   out_.bytes_read += scan.bytes_read;
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);
-  if (scan.status.is(Code::kUnsupported)) return scan.status;
+  if (scan.status.is(Code::kUnsupported) || is_of_the_process(scan.status)) return scan.status;
   for (const HealedFrame& frame : scan.healed) {
     RecoveryFinding& finding = healed("frame_healed", file_, frame.damaged_at, "from_its_parity");
     finding.bytes = frame.header.offset + frame.header.frame_bytes - frame.damaged_at;

@@ -62,6 +62,7 @@ struct LogReplay {
   Predecessor predecessor;
   bool same_boot = false;
   bool log_hurt = false;  ///< healed as it was read; only a checkpoint that lets go of the log makes it whole again
+  Status unreadable;      ///< a segment that the device did not give; ok: none
   std::vector<DamageEntry> lost;
   std::vector<SetAside> set_aside;
   std::shared_ptr<Attempts> attempts;  ///< to be finished once what was set aside is durably known; may be null
@@ -75,7 +76,8 @@ struct LogReplay {
 using ApplyEvents = std::function<void(std::span<const WalRecord> events, Attempts* at_hand)>;
 
 /// Calls `apply` with the events in order, as many at once as are at hand. Errors: kUnsupported (a segment from the
-/// future), kAborted. Everything else is a finding.
+/// future), those of the process (is_of_the_process), and that of the listing of wal/, without which nobody knows what
+/// is missing. Everything else is a finding.
 Result<LogReplay> replay_log(Storage& storage, const LogReplayInput& input, const ApplyEvents& apply);
 
 }  // namespace daruma

@@ -47,7 +47,7 @@ class LogReplayer {
   // log_replay.cc
   Status find_segments();
   void find_rings();
-  void take_ring();
+  Status take_ring();
   Status read_one(const Found& segment);
   [[nodiscard]] Sequence end_of_interest(const Found& segment) const;
   RecoveryFinding& healed(const char* what, const std::string& file, std::uint64_t offset, const char* action);

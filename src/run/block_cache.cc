@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/block_cache.h"
 
-#include <cstdlib>
 #include <new>
-
-#include "base/assert.h"
 
 namespace daruma {
 namespace {
@@ -15,8 +12,7 @@ constexpr std::uint64_t kShardBytesMin = 1 << 20;  // below that, one large bloc
 }  // namespace
 
 BlockRef BlockRef::make(std::size_t bytes) {
-  void* memory = std::malloc(sizeof(Block) + bytes);
-  DARUMA_ASSERT(memory);
+  void* memory = ::operator new(sizeof(Block) + bytes);
   BlockRef ref;
   ref.block_ = new (memory) Block;
   ref.block_->bytes = bytes;
@@ -25,7 +21,7 @@ BlockRef BlockRef::make(std::size_t bytes) {
 
 void BlockRef::release() {
   block_->~Block();
-  std::free(block_);
+  ::operator delete(block_);
 }
 
 std::size_t BlockCache::KeyHash::operator()(const Key& key) const {
@@ -74,20 +70,20 @@ void BlockCache::insert(std::uint64_t owner, std::uint64_t offset, BlockRef bloc
       --shard.stats.blocks;
       ++shard.stats.evictions;
       shard.where.erase(slot.key);
+      shard.free.push_back(shard.hand);  // there is room: see below
       evicted.push_back(std::exchange(slot.block, BlockRef()));
-      shard.free.push_back(shard.hand);
     }
     ++shard.hand;
   }
-  std::size_t at = shard.slots.size();
   if (shard.free.empty()) {
+    if (shard.free.capacity() <= shard.slots.size()) shard.free.reserve(2 * (shard.slots.size() + 1));  // for all slots
     shard.slots.emplace_back();
-  } else {
-    at = shard.free.back();
-    shard.free.pop_back();
+    shard.free.push_back(shard.slots.size() - 1);
   }
-  shard.slots[at] = {key, std::move(block), false};
+  const std::size_t at = shard.free.back();
   shard.where.emplace(key, at);
+  shard.free.pop_back();
+  shard.slots[at] = {key, std::move(block), false};
   shard.stats.bytes += bytes;
   ++shard.stats.blocks;
 }

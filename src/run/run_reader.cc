@@ -22,7 +22,7 @@ Result<std::unique_ptr<RunReader>> RunReader::open(Storage& storage, const std::
                                                    std::uint64_t number, std::shared_ptr<BlockCache> cache,
                                                    std::optional<RunInfo> known) {
   DARUMA_ASSERT(!known || known->number == number);
-  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   return std::unique_ptr<RunReader>(
       new RunReader(storage, std::move(file), {store, number}, std::move(cache), std::move(known)));
 }
@@ -270,7 +270,7 @@ std::uint64_t RunReader::memory_bytes() const {
 
 Result<RunDescription> describe_run(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
                                     std::uint64_t number) {
-  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
   RunDescription described;
   const ParityPlace parity = RunPlace{store.value_or(StoreId()), number}.parity();

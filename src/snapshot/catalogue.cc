@@ -14,7 +14,7 @@ namespace {
 /// As read_whole, but a sector that cannot be read comes as zeros, which never verify: the other copy may do.
 Result<std::string> read_what_can_be_read(Storage& storage, const std::string& path, std::uint64_t limit,
                                           std::string& unreadable) {
-  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
   if (size > limit) return Status(Code::kCorruption, "manifest is larger than any can be", {.file = path});
   std::string bytes(size, '\0');
@@ -23,7 +23,7 @@ Result<std::string> read_what_can_be_read(Storage& storage, const std::string& p
     bytes.resize(*got);
     return bytes;
   }
-  if (got.status().is(Code::kAborted)) return got.status();
+  if (is_of_the_process(got.status())) return got.status();
   for (std::uint64_t at = 0; at < size; at += kSectorBytes) {
     const std::span<char> sector(bytes.data() + at, std::min<std::uint64_t>(kSectorBytes, size - at));
     if (Result<std::size_t> part = file->read(at, sector); !part.ok()) {
@@ -136,7 +136,7 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
     const std::string path = folder + "/" + entry.name;
     std::string unreadable;
     Result<std::string> bytes = read_what_can_be_read(storage, path, kManifestFileBytesMax, unreadable);
-    if (bytes.status().is(Code::kAborted)) return bytes.status();
+    if (is_of_the_process(bytes.status())) return bytes.status();
     if (!bytes.ok()) {
       generation.rejected = bytes.status();
     } else if (Result<ManifestRead> read = decode_manifest(*bytes, *number, store); read.ok()) {
@@ -145,7 +145,8 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
     } else {
       const std::string why =
           unreadable.empty() ? read.status().message() : read.status().message() + " (" + unreadable + ")";
-      generation.rejected = Status(read.status().code(), why, {.file = path});
+      const bool device = !unreadable.empty() && !read.status().is(Code::kUnsupported);
+      generation.rejected = Status(device ? Code::kIoError : read.status().code(), why, {.file = path});
     }
     catalogue.generations.push_back(std::move(generation));
   }

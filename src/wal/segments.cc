@@ -10,7 +10,6 @@
 
 namespace daruma {
 namespace {
-constexpr std::size_t kMaxSpares = 2;
 constexpr std::string_view kSparePrefix = "spare-";
 }  // namespace
 
@@ -48,11 +47,14 @@ Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t
   MutexLock lock(mutex_);
   const std::string path = directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix);
   Prepared out;
-  const auto spare = std::find_if(spares_.begin(), spares_.end(), [&](const Spare& s) { return s.bytes >= bytes; });
-  if (spare != spares_.end()) {
-    const Spare taken = *spare;
+  for (;;) {
+    const auto spare = std::find_if(spares_.begin(), spares_.end(), [&](const Spare& s) { return s.bytes >= bytes; });
+    if (spare == spares_.end()) break;
+    const Spare taken = std::move(*spare);
     spares_.erase(spare);  // given up when anything below fails: the next start finds it again
-    DARUMA_TRY(storage_.rename(directory_ + "/" + taken.name, path));
+    const Status renamed = storage_.rename(directory_ + "/" + taken.name, path);
+    if (renamed.is(Code::kNotFound)) continue;  // somebody removed it
+    DARUMA_TRY(renamed);
     DARUMA_TRY(storage_.sync_directory(directory_));
     DARUMA_TRY_ASSIGN(out.file, storage_.open(path, OpenMode::kReadWrite));
     out.bytes = taken.bytes;
@@ -67,13 +69,15 @@ Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t
 
 void Segments::discard(std::uint64_t number) {
   MutexLock lock(mutex_);
-  // Best effort: it means nothing under this name, and the next start removes it.
-  const Status ignored = storage_.remove(directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix));
-  (void)ignored;
+  // Best effort: it holds nothing that was acknowledged, and the next start removes it.
+  const std::string path = directory_ + "/" + segment_name(number);
+  (void)storage_.remove(path + std::string(kTemporarySuffix));
+  (void)storage_.remove(path);
 }
 
 Status Segments::publish(const LiveSegment& segment) {
   MutexLock lock(mutex_);
+  if (live_.size() == live_.capacity()) live_.reserve(2 * live_.size() + 8);  // once it has its name it must be known
   DARUMA_TRY(publish_prepared(storage_, directory_, segment_name(segment.number)));
   live_.push_back(segment);
   return {};
@@ -82,9 +86,11 @@ Status Segments::publish(const LiveSegment& segment) {
 Status Segments::give_back(const LiveSegment& segment) {
   const std::string path = directory_ + "/" + segment_name(segment.number);
   if (spares_.size() < kMaxSpares && segment.bytes > kSegmentFramesAt && segment.bytes % kSectorBytes == 0) {
-    const std::string name = std::string(kSparePrefix) + std::to_string(segment.number) + std::string(kTemporarySuffix);
-    DARUMA_TRY(storage_.rename(path, directory_ + "/" + name));
-    spares_.push_back({name, segment.bytes});
+    std::string name = std::string(kSparePrefix) + std::to_string(segment.number) + std::string(kTemporarySuffix);
+    const Status renamed = storage_.rename(path, directory_ + "/" + name);
+    if (renamed.is(Code::kNotFound)) return {};  // somebody removed it, which gives it back too
+    DARUMA_TRY(renamed);
+    spares_.push_back({std::move(name), segment.bytes});
     return {};
   }
   Status status = storage_.remove(path);
@@ -119,6 +125,13 @@ std::size_t Segments::begun_after(std::uint64_t sequence) const {
   MutexLock lock(mutex_);
   return static_cast<std::size_t>(std::count_if(
       live_.begin(), live_.end(), [&](const LiveSegment& segment) { return segment.start_sequence > sequence; }));
+}
+
+std::uint64_t Segments::live_bytes() const {
+  MutexLock lock(mutex_);
+  std::uint64_t bytes = 0;
+  for (const LiveSegment& segment : live_) bytes += segment.bytes;
+  return bytes;
 }
 
 std::vector<LiveSegment> Segments::live() const {

@@ -25,7 +25,9 @@ struct LiveSegment {
 class Segments {
  public:
   Segments(Storage& storage, std::string directory, std::vector<LiveSegment> live)
-      : storage_(storage), directory_(std::move(directory)), live_(std::move(live)) {}
+      : storage_(storage), directory_(std::move(directory)), live_(std::move(live)) {
+    spares_.reserve(kMaxSpares);  // a file that has been renamed must not be forgotten because memory is short
+  }
 
   /// Takes over the spares an earlier run left and removes segments it never published.
   Status tidy() EXCLUDES(mutex_);
@@ -39,7 +41,7 @@ class Segments {
   /// A file of at least `bytes` under the temporary name of segment `number`: a spare, or a new one with its space
   /// reserved.
   Result<Prepared> prepare(std::uint64_t number, std::uint64_t bytes) EXCLUDES(mutex_);
-  /// Forgets a prepared file that could not be published.
+  /// Forgets a file that was prepared and could not be published, whichever name it has by now.
   void discard(std::uint64_t number) EXCLUDES(mutex_);
   /// Gives segment `number` its name in wal/, durably.
   Status publish(const LiveSegment& segment) EXCLUDES(mutex_);
@@ -51,9 +53,11 @@ class Segments {
   /// How many segments begin after `sequence`.
   [[nodiscard]] std::size_t begun_after(std::uint64_t sequence) const EXCLUDES(mutex_);
   [[nodiscard]] std::vector<LiveSegment> live() const EXCLUDES(mutex_);
+  [[nodiscard]] std::uint64_t live_bytes() const EXCLUDES(mutex_);
 
  private:
   Status give_back(const LiveSegment& segment) REQUIRES(mutex_);
+  static constexpr std::size_t kMaxSpares = 2;
   struct Spare {
     std::string name;
     std::uint64_t bytes = 0;

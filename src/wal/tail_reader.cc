@@ -233,7 +233,7 @@ TailScan read_tail(Storage& storage, const std::string& directory, const std::op
   TailScan scan;
   const std::string path = directory + "/wal/" + tail_name(nonce);
   const auto read = [&]() -> Status {
-    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kRead));
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
     DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
     return RingReader(*file, size, path, nonce, scan).read(store);
   };

@@ -207,7 +207,7 @@ class SegmentWalk {
 SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
                          const std::function<void(const FrameView&)>& on_frame, Sequence enough) {
   SegmentScan scan;
-  Result<std::unique_ptr<File>> file = storage.open(path, OpenMode::kRead);
+  Result<std::unique_ptr<File>> file = open_to_read(storage, path);
   if (!file.ok()) {
     scan.status = file.status();
     scan.stop = Stop::kReadError;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/assert.h"
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "event/event.h"
 
@@ -54,7 +55,10 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
       tail_nonce_(random_.next() | 1),
       next_number_(start.next_segment),
       predecessor_(start.predecessor),
-      queue_(storage_->make_frame_queue(options.max_in_flight)) {}
+      queue_(storage_->make_frame_queue(options.max_in_flight + 1)) {  // and a seal
+  in_flight_.reserve(options.max_in_flight);
+  completed_.reserve(options.max_in_flight + 1);
+}
 
 // Nothing is written or synced: a destroyed writer leaves what a killed one does. The queue goes first, since the
 // kernel may still read the frames in flight.
@@ -104,14 +108,29 @@ Status WalWriter::unavailable() const {
 }
 
 template <typename Work>
-void WalWriter::lead(const Work& work) {
+Status WalWriter::lead(const Work& work) {
   DARUMA_ASSERT(!leading_);
   leading_ = true;
   mutex_.unlock();
-  work();
+  Status status = or_out_of_memory(work);
   mutex_.lock();
   leading_ = false;
   progress_.notify_all();
+  return status;
+}
+
+/// The leader's system call may hang with its device; those who wait for it need not.
+Status WalWriter::wait_for_leader(unsigned& unanswered) {
+  unanswered = progress_.wait_for(mutex_, FrameQueue::kSliceNs) ? 0 : unanswered + 1;
+  return unanswered < 2 * kStallSlices ? Status() : stalled();
+}
+
+Status WalWriter::stalled() const {
+  return {Code::kUnavailable,
+          "the device of the log has not answered for " +
+              std::to_string(kStallSlices * (FrameQueue::kSliceNs / 1'000'000'000)) + " seconds",
+          {.file = directory_},
+          "what was written may still become durable; the log goes on when the device answers"};
 }
 
 Status WalWriter::append(Sequence sequence, std::string_view event) {
@@ -120,43 +139,56 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   if (!broken_.ok()) return unavailable();
   DARUMA_ASSERT(sequence == appended_ + 1);
   if (tail_entry_bytes(event.size()) > ring_->max_payload()) return append_around_ring(sequence, event);
-  while (!ring_->fits(event.size())) {
-    if (leading_)
-      progress_.wait(mutex_);
-    else
-      lead([this] { round(true); });
+  for (unsigned unanswered = 0; !ring_->fits(event.size());) {
+    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
     if (!broken_.ok()) return unavailable();
   }
-  const std::string_view kept = ring_->push({sequence, event});
-  pending_.push_back({{sequence, kept}, ring_->head()});
+  pending_.push_back({{sequence, {}}, 0});  // before the ring, from which nothing can be taken back
+  pending_.back().record.event = ring_->push({sequence, event});
+  pending_.back().end_position = ring_->head();
   appended_ = sequence;
   appended_seen_.store(sequence, std::memory_order_release);
   return {};
 }
 
+bool WalWriter::goes_around_ring(std::uint64_t bytes) const {
+  MutexLock lock(mutex_);
+  return tail_entry_bytes(bytes) > ring_->max_payload();
+}
+
 Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) {
   // Drained first, so that a failure concerns this event alone: it is in no ring, only in the caller's hands.
-  while (durable_ < appended_ || leading_) {
-    if (leading_)
-      progress_.wait(mutex_);
-    else if (!broken_.ok())
-      return unavailable();
-    else
-      lead([this] { round(true); });
+  for (unsigned unanswered = 0; durable_ < appended_ || leading_;) {
+    if (!leading_ && !broken_.ok()) return unavailable();
+    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
   }
   if (!broken_.ok()) return unavailable();
   pending_.push_back({{sequence, event}, ring_->head()});
   appended_ = sequence;
   while (durable_ < sequence) {
     if (leading_) {
-      progress_.wait(mutex_);
-    } else if (!broken_.ok()) {
-      pending_.pop_back();
-      appended_ = sequence - 1;
-      return unavailable();
-    } else {
-      lead([this] { round(true); });
+      progress_.wait(mutex_);  // whatever happens, the leader may be reading the event
+      continue;
     }
+    const Status cause = broken_;
+    const Status failed = lead([&]() -> Status {
+      if (cause.ok()) return round(true);
+      if (!in_flight_.empty()) fail_over(cause);
+      return {};
+    });
+    if (broken_.ok() && failed.ok()) continue;
+    if (!in_flight_.empty()) {  // a frame that has it cannot be called back, and its writer need not wait for ever
+      const Status copied = or_out_of_memory([&]() -> Status {
+        pending_.back().copy = std::make_shared<const std::string>(event);
+        return {};
+      });
+      if (!copied.ok()) continue;
+      pending_.back().record.event = *pending_.back().copy;
+      break;
+    }
+    pending_.pop_back();
+    appended_ = sequence - 1;
+    return broken_.ok() ? failed : unavailable();
   }
   appended_seen_.store(sequence, std::memory_order_release);
   return {};
@@ -167,12 +199,9 @@ Status WalWriter::wait_durable(Sequence sequence) {
   MutexLock lock(mutex_);
   if (sequence > appended_)
     return Status(Code::kInvalidArgument, "waiting for a sequence that was never appended", {{}, {}, sequence});
-  while (durable_ < sequence) {
+  for (unsigned unanswered = 0; durable_ < sequence;) {
     if (!broken_.ok()) return unavailable();
-    if (leading_)
-      progress_.wait(mutex_);
-    else
-      lead([this] { round(true); });
+    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
   }
   return {};
 }
@@ -180,9 +209,9 @@ Status WalWriter::wait_durable(Sequence sequence) {
 Status WalWriter::step(bool wait) {
   MutexLock lock(mutex_);
   if (leading_) {
-    if (wait) progress_.wait(mutex_);
+    if (wait) progress_.wait_for(mutex_, FrameQueue::kSliceNs);
   } else if (broken_.ok()) {
-    lead([this, wait] { round(wait); });
+    DARUMA_TRY(lead([this, wait] { return round(wait); }));
   }
   return broken_.ok() ? Status() : unavailable();
 }
@@ -190,27 +219,36 @@ Status WalWriter::step(bool wait) {
 bool WalWriter::poll() {
   MutexLock lock(mutex_);
   if (leading_ || !broken_.ok() || pending_.empty()) return false;
-  lead([this] { round(true); });
-  return true;
+  return lead([this] { return round(true); }).ok();
 }
 
 Status WalWriter::step_idle() {
   MutexLock lock(mutex_);
   if (!broken_.ok()) return unavailable();
   if (leading_ || !pending_.empty()) return {};
-  lead([this] {
-    if (told_ >= framed_) return;
-    if (Status status = write_empty(kFrameMark, 0); !status.ok()) fail_over(status);
-  });
+  DARUMA_TRY(lead([this]() -> Status {
+    if (told_ >= framed_) return {};
+    stalled_ = false;
+    Status status = or_out_of_memory([this]() -> Status {
+      DARUMA_TRY(drain());
+      return write_empty(kFrameMark, 0);
+    });
+    if (status.ok() || stalled_ || (status.is(Code::kOutOfMemory) && intact())) return status;
+    fail_over(status);
+    return {};
+  }));
   return broken_.ok() ? Status() : unavailable();
 }
 
 Status WalWriter::try_repair() {
   MutexLock lock(mutex_);
-  while (leading_) progress_.wait(mutex_);
+  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
   if (broken_.ok()) return {};
   const Status cause = broken_;
-  lead([this, &cause] { fail_over(cause); });
+  DARUMA_TRY(lead([this, &cause]() -> Status {
+    fail_over(cause);
+    return {};
+  }));
   return broken_.ok() ? Status() : unavailable();
 }
 
@@ -247,19 +285,32 @@ std::vector<WalRecord> WalWriter::records_after(Sequence sequence, std::uint64_t
 // --- leading
 // -----------------------------------------------------------------------------------------------------------------
 
-void WalWriter::round(bool wait) {
-  Status failure;
-  while (failure.ok() && in_flight_.size() < options_.max_in_flight) {
+Status WalWriter::round(bool wait) {
+  stalled_ = false;
+  Status failure = or_out_of_memory([this] { return fill(); });
+  if (failure.is(Code::kOutOfMemory) && intact() && !in_flight_.empty()) failure = Status();  // what is out goes on
+  if (failure.ok()) failure = or_out_of_memory([&] { return reap(wait); });
+  if (failure.ok() || stalled_ || (failure.is(Code::kOutOfMemory) && intact())) return failure;
+  fail_over(failure);
+  return {};
+}
+
+Status WalWriter::fill() {
+  while (in_flight_.size() < options_.max_in_flight) {
     std::vector<WalRecord> batch;
     {
       MutexLock lock(mutex_);
       batch = records_after(framed_, options_.max_frame_bytes);
     }
     if (batch.empty()) break;
-    failure = write_batch(batch);
+    DARUMA_TRY(write_batch(batch));
   }
-  if (failure.ok()) failure = reap(wait);
-  if (!failure.ok()) fail_over(failure);
+  return {};
+}
+
+bool WalWriter::intact() const {
+  return segment_.file &&
+         std::none_of(in_flight_.begin(), in_flight_.end(), [](const InFlight& f) { return f.done && !f.status.ok(); });
 }
 
 Status WalWriter::write_batch(std::span<const WalRecord> batch) {
@@ -313,6 +364,7 @@ void WalWriter::submit(const FrameBody& body) {
   const FrameWrite write{segment_.file.get(), segment_.offset - flight.frame.size(), flight.frame.view(), flight.tag};
   in_flight_bytes_ += flight.frame.size();
   DARUMA_ASSERT(in_flight_.empty() || in_flight_bytes_ <= options_.window_bytes);
+  DARUMA_ASSERT(in_flight_.size() < in_flight_.capacity());
   in_flight_.push_back(std::move(flight));
   queue_->submit(write);
   MutexLock lock(mutex_);
@@ -320,10 +372,19 @@ void WalWriter::submit(const FrameBody& body) {
   stats_.frame_bytes += write.data.size();
 }
 
-void WalWriter::collect(bool wait) {
-  std::vector<FrameCompletion> completed;
-  queue_->reap(wait, completed);
-  for (FrameCompletion& completion : completed) {
+/// Needs no memory: what has completed is never forgotten.
+bool WalWriter::collect(bool wait) {
+  completed_.clear();
+  queue_->reap(wait, completed_);
+  for (FrameCompletion& completion : completed_) {
+    if (completion.tag == seal_tag_) {
+      seal_tag_ = 0;
+      sealed_.file.reset();
+      if (completion.status.ok()) continue;
+      MutexLock lock(mutex_);
+      ++stats_.failures;
+      continue;
+    }
     const auto at =
         std::find_if(in_flight_.begin(), in_flight_.end(), [&](const InFlight& f) { return f.tag == completion.tag; });
     DARUMA_ASSERT(at != in_flight_.end() && !at->done);
@@ -337,14 +398,28 @@ void WalWriter::collect(bool wait) {
     segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum};
     told_ = std::max(told_, oldest.watermark);
     moved = true;
-    in_flight_.pop_front();
+    in_flight_.erase(in_flight_.begin());
   }
   if (moved) advance(segment_.acknowledged.last_sequence);
+  return !completed_.empty();
+}
+
+/// False when it has nothing to say for long: `stalled_` is set, and what is in flight stays so.
+bool WalWriter::wait_for_device() {
+  for (unsigned slices = 0; slices < kStallSlices; ++slices) {
+    if (collect(true)) return true;
+  }
+  stalled_ = true;
+  return false;
 }
 
 Status WalWriter::reap(bool wait) {
   if (in_flight_.empty()) return {};
-  collect(wait);
+  if (!wait) {
+    collect(false);
+  } else if (!wait_for_device()) {
+    return stalled();
+  }
   for (const InFlight& flight : in_flight_) {
     if (flight.done && !flight.status.ok())
       return flight.status;  // also when older ones are still out: no more into this file
@@ -354,6 +429,9 @@ Status WalWriter::reap(bool wait) {
 
 Status WalWriter::drain() {
   while (!in_flight_.empty()) DARUMA_TRY(reap(true));
+  while (seal_tag_ != 0) {
+    if (!wait_for_device()) return stalled();
+  }
   return {};
 }
 
@@ -385,14 +463,24 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
   bytes = std::max(bytes, options_.segment_bytes);
   const std::uint64_t number = next_number_++;  // never the same twice: a failed attempt may have left its name behind
   Segment segment;
-  Status status = fill_segment(number, start, bodies, bytes, segment);
+  Status status = or_out_of_memory([&]() -> Status {
+    DARUMA_TRY(fill_segment(number, start, bodies, bytes, segment));
+    return segments_.publish({number, start, segment.header.capacity});
+  });
   if (!status.ok()) {
     segment.file.reset();
-    segments_.discard(number);
+    (void)or_out_of_memory([&]() -> Status {
+      segments_.discard(number);  // or a device that fails again and again would be filled with attempts
+      return {};
+    });
     return status;
   }
-  DARUMA_TRY(segments_.publish({number, start, segment.header.capacity}));
-  DARUMA_TRY_ASSIGN(segment.file, storage_->open(directory_ + "/" + segment_name(number), OpenMode::kReadWrite));
+  // Under its name, for whoever reads an error. Published is published: where that fails, the file is the same.
+  (void)or_out_of_memory([&]() -> Status {
+    Result<std::unique_ptr<File>> named = storage_->open(directory_ + "/" + segment_name(number), OpenMode::kReadWrite);
+    if (named.ok()) segment.file = std::move(*named);
+    return {};
+  });
   segment_ = std::move(segment);
   told_ = segment_.header.prepared_sequence;
   MutexLock lock(mutex_);
@@ -438,25 +526,46 @@ Status WalWriter::rotate(std::uint64_t room) {
   Segment full = std::move(segment_);
   segment_ = Segment();
   predecessor_ = full.acknowledged;
-  if (Status status = open_segment(framed_ + 1, {}, room); !status.ok()) {
+  if (Status status = or_out_of_memory([&] { return open_segment(framed_ + 1, {}, room); }); !status.ok()) {
     segment_.acknowledged = full.acknowledged;
     return status;
   }
+  {
+    MutexLock lock(mutex_);
+    ++stats_.rotations;
+  }
   // The successor already proves all that the seal says, so a seal that fails costs nothing but a count.
-  const AlignedBuffer seal =
-      frame_at_end(full, make_empty_body(kFrameSeal, framed_ + 1), framed_, segment_.header.number);
-  queue_->submit({full.file.get(), full.offset - seal.size(), seal.view(), next_tag_++});
-  std::vector<FrameCompletion> completed;
-  while (queue_->in_flight() > 0) queue_->reap(true, completed);
-  MutexLock lock(mutex_);
-  ++stats_.rotations;
-  for (const FrameCompletion& completion : completed) stats_.failures += completion.status.ok() ? 0 : 1;
+  sealed_ = std::move(full);
+  const Status made = or_out_of_memory([&]() -> Status {
+    seal_ = frame_at_end(sealed_, make_empty_body(kFrameSeal, framed_ + 1), framed_, segment_.header.number);
+    return {};
+  });
+  if (!made.ok()) return {};
+  seal_tag_ = next_tag_++;
+  queue_->submit({sealed_.file.get(), sealed_.offset - seal_.size(), seal_.view(), seal_tag_});
+  while (seal_tag_ != 0 && wait_for_device()) {}
+  stalled_ = false;  // it is waited for before the next one
   return {};
 }
 
 void WalWriter::fail_over(const Status& cause) {
+  {
+    MutexLock lock(mutex_);
+    ++stats_.failures;
+  }
+  const Status status = or_out_of_memory([this] { return move_to_new_segment(); });
+  const Status why = status.ok() ? Status() : or_out_of_memory([&]() -> Status {
+    return {cause.code(), cause.message() + "; then: " + status.to_string(), cause.where()};
+  });
+  MutexLock lock(mutex_);
+  broken_ = why;
+}
+
+Status WalWriter::move_to_new_segment() {
   // Everything must land before its buffer goes, and what did land in order still counts.
-  while (queue_->in_flight() > 0) collect(true);
+  while (queue_->in_flight() > 0) {
+    if (!wait_for_device()) return stalled();
+  }
   collect(false);
   in_flight_.clear();
   in_flight_bytes_ = 0;
@@ -465,20 +574,13 @@ void WalWriter::fail_over(const Status& cause) {
   Sequence durable = 0;
   {
     MutexLock lock(mutex_);
-    ++stats_.failures;
     durable = framed_ = durable_;
     records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);
   }
-  Status status = open_segment(durable + 1, records, 0);
-  if (status.ok()) {
-    if (!records.empty()) framed_ = records.back().sequence;
-    advance(framed_);
-    MutexLock lock(mutex_);
-    broken_ = Status();
-    return;
-  }
-  MutexLock lock(mutex_);
-  broken_ = Status(cause.code(), cause.message() + "; then: " + status.to_string(), cause.where());
+  DARUMA_TRY(open_segment(durable + 1, records, 0));
+  if (!records.empty()) framed_ = records.back().sequence;
+  advance(framed_);
+  return {};
 }
 
 }  // namespace daruma

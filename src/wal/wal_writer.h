@@ -9,7 +9,10 @@
 //   into it
 //     before that is durable too.
 //   - After a failed write or sync the segment is never touched again; what was unacknowledged goes to a new one first.
-//   - An event that is not durable is in the ring, or in the hands of the `append` that has not returned.
+//   - An event that is not durable is in the ring, or too big for it: then in the hands of the `append` that has not
+//     returned, or, when the device does not answer, in memory alone.
+//   - Memory that runs short, and a device that does not answer, are told to whoever asked (kOutOfMemory, kUnavailable)
+//     and lose nothing: what has begun is remembered in memory taken beforehand, what has not is asked for again.
 //   - Nothing here needs a thread: whoever waits drives the log; a background thread only calls `poll`.
 //
 // Who locks: `mutex_` guards the state that appenders and waiters share. The log itself (segment, queue, frames)
@@ -72,9 +75,12 @@ class WalWriter {
 
   /// Adds one event; after ok it survives the death of the process. The caller serialises appends; `sequence` follows
   /// the last. Drives the log itself when the ring is full or the event is too big for it. kUnavailable: the log is
-  /// down, nothing is kept.
+  /// down, or its device does not answer; kOutOfMemory. Nothing is kept then.
   Status append(Sequence sequence, std::string_view event) EXCLUDES(mutex_);
-  /// Returns when `sequence` survives power loss. kUnavailable: the log is down; kInvalidArgument: never appended.
+  /// An event of so many bytes is in no ring: only once it is durable does it survive the death of the process.
+  [[nodiscard]] bool goes_around_ring(std::uint64_t bytes) const EXCLUDES(mutex_);
+  /// Returns when `sequence` survives power loss. kUnavailable: the log is down, or its device does not answer;
+  /// kOutOfMemory; kInvalidArgument: never appended.
   Status wait_durable(Sequence sequence) EXCLUDES(mutex_);
 
   /// One round: submits what is pending up to the limits, takes in what has completed (with `wait`, at least one
@@ -102,6 +108,7 @@ class WalWriter {
   /// Gives back the segments whose every sequence is below `sequence`.
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
+  [[nodiscard]] std::uint64_t live_bytes() const { return segments_.live_bytes(); }
   /// How many segments begin after `sequence`.
   [[nodiscard]] std::size_t segments_begun_after(Sequence sequence) const { return segments_.begun_after(sequence); }
   [[nodiscard]] WalStats stats() const EXCLUDES(mutex_);
@@ -115,8 +122,9 @@ class WalWriter {
     Predecessor acknowledged;    ///< its last frame that is durable, with all before
   };
   struct Pending {
-    WalRecord record;                ///< views the ring, or the event of an append in progress
-    std::uint64_t end_position = 0;  ///< ring position behind it
+    WalRecord record;                           ///< views the ring, or the event of an append in progress
+    std::uint64_t end_position = 0;             ///< ring position behind it
+    std::shared_ptr<const std::string> copy{};  ///< of an event that is in no ring and whose append has returned
   };
   struct InFlight {
     AlignedBuffer frame;
@@ -140,18 +148,25 @@ class WalWriter {
   Status write_empty(std::uint16_t flags, std::uint64_t next_segment) EXCLUDES(mutex_);
   Status make_room(std::uint64_t bytes) EXCLUDES(mutex_);
   Status rotate(std::uint64_t room) EXCLUDES(mutex_);
-  void collect(bool wait) EXCLUDES(mutex_);
+  bool collect(bool wait) EXCLUDES(mutex_);
+  bool wait_for_device() EXCLUDES(mutex_);
+  Status stalled() const;
   Status reap(bool wait) EXCLUDES(mutex_);
   Status drain() EXCLUDES(mutex_);
   void fail_over(const Status& cause) EXCLUDES(mutex_);
+  Status move_to_new_segment() EXCLUDES(mutex_);
   void advance(Sequence durable) EXCLUDES(mutex_);
-  void round(bool wait) EXCLUDES(mutex_);
+  Status round(bool wait) EXCLUDES(mutex_);
+  Status fill() EXCLUDES(mutex_);
+  /// Nothing failed in the segment: what could not be done for want of memory can be asked for again.
+  [[nodiscard]] bool intact() const;
   AlignedBuffer frame_at_end(Segment& segment, const FrameBody& body, Sequence watermark, std::uint64_t next_segment);
 
   std::vector<WalRecord> records_after(Sequence sequence, std::uint64_t limit_bytes) const REQUIRES(mutex_);
   /// Becomes leader, runs `work` without the lock, wakes everyone. Nobody may lead.
   template <typename Work>
-  void lead(const Work& work) REQUIRES(mutex_);
+  Status lead(const Work& work) REQUIRES(mutex_);
+  Status wait_for_leader(unsigned& unanswered) REQUIRES(mutex_);
   Status append_around_ring(Sequence sequence, std::string_view event) REQUIRES(mutex_);
   Status unavailable() const REQUIRES(mutex_);
 
@@ -160,6 +175,7 @@ class WalWriter {
   const StoreId store_;
   const std::string directory_;  ///< wal/
   const std::uint64_t boot_;
+  static constexpr unsigned kStallSlices = 10;  ///< of FrameQueue::kSliceNs, without a word from the device
   Clock& clock_;
   std::function<void(Sequence)> on_durable_;
   Segments segments_;  ///< has its own lock
@@ -171,7 +187,12 @@ class WalWriter {
   Predecessor predecessor_;
   Segment segment_;
   std::unique_ptr<FrameQueue> queue_;
-  std::deque<InFlight> in_flight_;  ///< oldest first
+  std::vector<InFlight> in_flight_;         ///< oldest first; room for max_in_flight
+  std::vector<FrameCompletion> completed_;  ///< room for all that is in flight
+  bool stalled_ = false;                    ///< the device did not answer in this round
+  Segment sealed_;                          ///< the one before, until its seal has landed
+  AlignedBuffer seal_;
+  std::uint64_t seal_tag_ = 0;  ///< 0: no seal in flight
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t next_tag_ = 1;
   Sequence framed_ = 0;  ///< last sequence put into a frame

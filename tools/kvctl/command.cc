@@ -19,6 +19,7 @@ Exit exit_code(Code code) {
     case Code::kCorruption: return kExitCorruption;
     case Code::kIoError:
     case Code::kNoSpace:
+    case Code::kOutOfMemory:
     case Code::kUnavailable: return kExitIo;
     case Code::kInvalidArgument: return kExitUsage;
     case Code::kBusy: return kExitBusy;

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory that runs short: the n-th allocation of a workload fails, for n = 1, 2, 3 … until a run finishes clean; alone,
+// or with all that follow it until somebody is told. On a real file system, since the simulated disk allocates itself.
+// DARUMA_ALLOCATION_STRIDE=1 takes every n; DARUMA_ALLOCATION_ONLY=n that one.
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <new>
+#include <optional>
+
+#include <gtest/gtest.h>
+
+#include "base/out_of_memory.h"
+#include "engine/engine.h"
+#include "io/posix_storage.h"
+
+namespace {
+
+bool counting = false;  // this program has one thread
+std::uint64_t allocations = 0;
+std::uint64_t fails_at = 0;  // 0: none
+bool fails_on = false;       // and all that follow
+std::uint64_t failed = 0;
+
+bool fails() {
+  if (!counting) return false;
+  ++allocations;
+  if (fails_at == 0 || allocations < fails_at || (allocations > fails_at && !fails_on)) return false;
+  ++failed;
+  return true;
+}
+
+void* take(std::size_t bytes) { return fails() ? nullptr : std::malloc(bytes ? bytes : 1); }
+void* take(std::size_t bytes, std::align_val_t unit) {
+  const auto alignment = static_cast<std::size_t>(unit);
+  return fails() ? nullptr : std::aligned_alloc(alignment, (bytes + alignment) / alignment * alignment);
+}
+void* or_throw(void* memory) {
+  if (!memory) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t n) { return or_throw(take(n)); }
+void* operator new[](std::size_t n) { return or_throw(take(n)); }
+void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return take(n); }
+void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return take(n); }
+void* operator new(std::size_t n, std::align_val_t a) { return or_throw(take(n, a)); }
+void* operator new[](std::size_t n, std::align_val_t a) { return or_throw(take(n, a)); }
+void operator delete(void* p) noexcept { std::free(p); }
+void operator delete[](void* p) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
+void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+
+namespace daruma {
+namespace {
+
+using Model = std::map<std::string, std::string>;
+
+std::uint64_t from_environment(const char* name, std::uint64_t otherwise) {
+  const char* text = std::getenv(name);
+  return text ? std::strtoull(text, nullptr, 10) : otherwise;
+}
+
+/// While one is there, allocations count, and fail.
+struct Armed {
+  Armed() { counting = true; }
+  ~Armed() { counting = false; }
+};
+
+Options small() {
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  options.segment_bytes = 256 << 10;
+  options.ring_bytes = 256 << 10;
+  options.cache_bytes = 1 << 20;
+  return options;
+}
+
+/// One life of a store, with every call under the failing allocator.
+class Life {
+ public:
+  explicit Life(bool ring) : ring_(ring) {
+    char name[] = "/tmp/daruma_allocation_XXXXXX";
+    if (std::filesystem::exists("/dev/shm")) {
+      char fast[] = "/dev/shm/daruma_allocation_XXXXXX";
+      if (const char* made = ::mkdtemp(fast)) directory_ = made;
+    }
+    if (directory_.empty()) directory_ = ::mkdtemp(name);
+  }
+  ~Life() { std::filesystem::remove_all(directory_); }
+
+  void run() {
+    reopen();
+    if (!store_) return;
+    create("a");
+    create("b");
+    for (int i = 0; i < 12; ++i) write({{"key" + std::to_string(i * 7 % 10), std::string(40 * i + 1, 'x')}});
+    checkpoint();
+    write({{"key1", "new"}, {"key2", ""}, {"key30", std::string(5000, 'y')}}, /*erase_from=*/"key5", "key7");
+    write({{"large", std::string(90'000, 'z')}});
+    read();
+    step();
+    checkpoint();
+    write({{"key3", "newer"}, {"other", "1"}});
+    checkpoint();
+    compact();
+    read();
+    create("c");
+    drop("c");
+    for (int i = 0; i < 20; ++i)
+      write({{"fill" + std::to_string(i % 4), std::string(20'000, static_cast<char>('a' + i))}});
+    step();
+    read();
+    reopen();
+    if (!store_) return;
+    read();
+    write({{"last", "1"}});
+    step();
+  }
+
+  /// Memory is there again: all is well, without a restart, and after one.
+  void expect_well() {
+    if (!store_) reopen();
+    ASSERT_TRUE(store_);
+    for (int round = 0; round < 3; ++round) {
+      const Status stepped = Engine::of(*store_).step();
+      if (round == 2) { ASSERT_TRUE(stepped.ok()) << stepped.to_string(); }
+    }
+    ASSERT_TRUE(store_->stats().background.ok()) << store_->stats().background.to_string();
+    read();
+    write({{"after", "1"}});
+    ASSERT_EQ(refused_, 0U);
+    checkpoint();
+    compact();
+    ASSERT_EQ(refused_, 0U);
+    read();
+    store_.reset();
+    reopen();
+    read();
+  }
+
+  void forget_refusals() { refused_ = 0; }
+
+ private:
+  /// True when it was done. What is refused is told, and from then on there is memory again.
+  bool done(const Status& status) {
+    if (status.ok()) return true;
+    counting = false;
+    ++refused_;
+    EXPECT_TRUE(failed > 0) << status.to_string();
+    EXPECT_TRUE(status.is(Code::kOutOfMemory) || status.is(Code::kUnavailable)) << status.to_string();
+    fails_at = 0;
+    return false;
+  }
+
+  void reopen() {
+    store_.reset();
+    for (int tries = 0; tries < 2 && !store_; ++tries) {
+      Result<Store::Opened> opened = Status(Code::kOutOfMemory, "");
+      {
+        const Armed armed;
+        opened = or_out_of_memory([&] {
+          Environment environment;
+          environment.storage = make_posix_storage({.use_io_uring = ring_});
+          environment.clock = &system_clock();
+          environment.seed = seed_++;
+          environment.threads = false;
+          environment.compaction.level0_trigger = 2;
+          return Engine::open_store(directory_ + "/store", small(), environment);
+        });
+      }
+      if (!done(opened.status())) continue;
+      store_.emplace(std::move(opened->store));
+      EXPECT_TRUE(opened->report.clean()) << opened->report.to_json();
+    }
+    EXPECT_TRUE(store_) << "a start that failed for want of memory kept the next one from starting";
+  }
+
+  void create(const std::string& name) {
+    Result<Keyspace> made = Status(Code::kOutOfMemory, "");
+    {
+      const Armed armed;
+      made = store_->create_keyspace(name);
+    }
+    if (done(made.status())) return;
+    settle();
+    if (!store_->keyspace(name).ok()) {
+      const Result<Keyspace> again = store_->create_keyspace(name);
+      EXPECT_TRUE(again.ok()) << again.status().to_string();
+    }
+  }
+
+  void drop(const std::string& name) {
+    const Result<Keyspace> keyspace = store_->keyspace(name);
+    Status dropped;
+    {
+      const Armed armed;
+      dropped = store_->drop_keyspace(*keyspace);
+    }
+    if (done(dropped)) return;
+    settle();
+  }
+
+  void write(const Model& puts, const std::string& erase_from = "", const std::string& erase_to = "") {
+    const Keyspace a = *store_->keyspace("a");
+    const Keyspace b = *store_->keyspace("b");
+    Model next = model_;
+    if (!erase_from.empty()) next.erase(next.lower_bound(erase_from), next.lower_bound(erase_to));
+    for (const auto& [key, value] : puts) next[key] = value;
+    Status status;
+    {
+      const Armed armed;
+      Batch batch;
+      for (const Keyspace k : {a, b}) {
+        if (!erase_from.empty()) batch.erase_range(k, erase_from, erase_to);
+        for (const auto& [key, value] : puts) batch.put(k, key, value);
+      }
+      status = store_->write(batch, {.durability = writes_++ % 2 ? Durability::kPower : Durability::kProcess}).status();
+    }
+    if (done(status)) {
+      model_ = next;
+      return;
+    }
+    settle();
+    const Model now = scan("a");
+    EXPECT_TRUE(now == next || now == model_) << "a write that failed happened in part";
+    model_ = now;
+    read();
+  }
+
+  /// What was in the log and had no place is placed now.
+  void settle() {
+    for (int round = 0; round < 2; ++round) {
+      const Status stepped = Engine::of(*store_).step();
+      EXPECT_TRUE(stepped.ok() || round == 0) << stepped.to_string();
+    }
+  }
+
+  Model scan(const char* name) {
+    Model held;
+    Status status;
+    {
+      const Armed armed;
+      const Result<Keyspace> keyspace = store_->keyspace(name);
+      if (!keyspace.ok()) {
+        status = keyspace.status();
+      } else if (Result<Cursor> cursor = store_->cursor(*keyspace); cursor.ok()) {
+        for (cursor->seek_first(); cursor->valid(); cursor->next()) {
+          counting = false;
+          held.emplace(cursor->key(), cursor->value());
+          counting = true;
+        }
+        status = cursor->status();
+      } else {
+        status = cursor.status();
+      }
+    }
+    return done(status) ? held : scan(name);
+  }
+
+  void read() {
+    for (const char* name : {"a", "b"}) {
+      EXPECT_TRUE(scan(name) == model_) << "keyspace " << name;
+      const Keyspace k = *store_->keyspace(name);
+      std::vector<std::string_view> keys{"never", "key4"};
+      for (const auto& [key, value] : model_) keys.push_back(key);
+      for (const std::string_view key : keys) {
+        const auto it = model_.find(std::string(key));
+        std::optional<Result<std::string>> got;
+        {
+          const Armed armed;
+          got.emplace(store_->get(k, key));
+        }
+        if (got->status().is(Code::kNotFound)) {
+          EXPECT_TRUE(it == model_.end()) << key << " is denied";
+        } else if (done(got->status())) {
+          EXPECT_TRUE(it != model_.end() && **got == it->second) << key;
+        }
+        Result<PinnedValue> pinned = Status(Code::kOutOfMemory, "");
+        {
+          const Armed armed;
+          pinned = store_->get_pinned(k, key);
+        }
+        if (!pinned.status().is(Code::kNotFound) && done(pinned.status()))
+          EXPECT_TRUE(it != model_.end() && pinned->view() == it->second) << key;
+      }
+      try {
+        std::vector<Result<std::string>> all;
+        {
+          const Armed armed;
+          all = store_->multi_get(k, keys);
+        }
+        for (std::size_t i = 0; i < keys.size(); ++i) {
+          const auto it = model_.find(std::string(keys[i]));
+          if (all[i].status().is(Code::kNotFound)) {
+            EXPECT_TRUE(it == model_.end()) << keys[i] << " is denied";
+          } else if (done(all[i].status())) {
+            EXPECT_TRUE(it != model_.end() && *all[i] == it->second) << keys[i];
+          }
+        }
+      } catch (const std::bad_alloc&) { (void)done(Status(Code::kOutOfMemory, "multi_get")); }
+    }
+    try {
+      const Armed armed;
+      const View view = store_->view();
+      EXPECT_GT(view.sequence(), 0U);
+      EXPECT_GE(store_->keyspaces().size(), 2U);
+      EXPECT_TRUE(store_->damage().empty());
+    } catch (const std::bad_alloc&) { (void)done(Status(Code::kOutOfMemory, "view")); }
+    const Armed armed;
+    EXPECT_GT(store_->stats().sequence, 0U);  // needs no memory
+  }
+
+  void checkpoint() {
+    Status status;
+    {
+      const Armed armed;
+      status = store_->checkpoint();
+    }
+    if (!done(status)) read();
+  }
+  void compact() {
+    const Keyspace a = *store_->keyspace("a");
+    Status status;
+    {
+      const Armed armed;
+      status = store_->compact(a);
+    }
+    if (!done(status)) read();
+  }
+  void step() {
+    Status status;
+    {
+      const Armed armed;
+      status = Engine::of(*store_).step();
+    }
+    if (!done(status)) read();
+  }
+
+  std::string directory_;
+  const bool ring_;
+  std::uint64_t seed_ = 1;
+  std::optional<Store> store_;
+  Model model_;
+  std::uint64_t writes_ = 0;
+  std::uint64_t refused_ = 0;
+};
+
+/// With the `n`-th allocation failing; false when there were not so many.
+bool live(std::uint64_t n, bool and_all_that_follow, bool ring) {
+  allocations = failed = 0;
+  fails_at = n;
+  fails_on = and_all_that_follow;
+  Life life(ring);
+  life.run();
+  const bool met = failed > 0;
+  fails_at = 0;
+  life.forget_refusals();
+  if (!testing::Test::HasFailure()) life.expect_well();
+  return met;
+}
+
+class Allocation : public testing::TestWithParam<std::tuple<bool, bool>> {};
+
+TEST_P(Allocation, ThatFailsIsToldAndCostsNothing) {
+  const auto [and_all_that_follow, ring] = GetParam();
+  (void)live(0, false, ring);  // what is allocated once only
+  ASSERT_FALSE(HasFailure()) << "without a failing allocation";
+  const std::uint64_t all = allocations;
+  if (const std::uint64_t only = from_environment("DARUMA_ALLOCATION_ONLY", 0)) {
+    (void)live(only, and_all_that_follow, ring);
+    return;
+  }
+  // Rings are dearer to make than the rest of a life.
+  const std::uint64_t stride = from_environment("DARUMA_ALLOCATION_STRIDE", ring ? 311 : 61);
+  std::uint64_t lives = 0;
+  for (std::uint64_t n = 1;; n += stride) {
+    SCOPED_TRACE("DARUMA_ALLOCATION_ONLY=" + std::to_string(n));
+    if (!live(n, and_all_that_follow, ring) || HasFailure()) break;
+    ++lives;
+  }
+  std::printf("%llu allocations in a life, %llu lives with one that fails\n", static_cast<unsigned long long>(all),
+              static_cast<unsigned long long>(lives));
+  EXPECT_GT(lives, 10U);
+}
+
+INSTANTIATE_TEST_SUITE_P(, Allocation, testing::Combine(testing::Bool(), testing::Bool()), [](const auto& info) {
+  return std::string(std::get<0>(info.param) ? "WithAllThatFollow" : "Alone") +
+         (std::get<1>(info.param) ? "OnARing" : "");
+});
+
+}  // namespace
+}  // namespace daruma
