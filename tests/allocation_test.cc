@@ -294,8 +294,9 @@ class Life {
           const Armed armed;
           pinned = store_->get_pinned(k, key);
         }
-        if (!pinned.status().is(Code::kNotFound) && done(pinned.status()))
+        if (!pinned.status().is(Code::kNotFound) && done(pinned.status())) {
           EXPECT_TRUE(it != model_.end() && pinned->view() == it->second) << key;
+        }
       }
       try {
         std::vector<Result<std::string>> all;

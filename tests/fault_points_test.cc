@@ -8,6 +8,8 @@
 #include <fault_workload.h>
 #include <gtest/gtest.h>
 
+#include "engine/engine.h"
+
 namespace daruma {
 namespace {
 
@@ -24,7 +26,7 @@ class FaultPoints : public testing::TestWithParam<FaultKind> {
   /// Runs `life` with the fault at one point after the other; it says whether the fault was met.
   template <typename Life>
   static void at_every_point(std::uint64_t seed, const Life& life) {
-    const unsigned stride = std::max(1U, from_environment("DARUMA_FAULT_STRIDE", 7));
+    const unsigned stride = std::max(1U, from_environment("DARUMA_FAULT_STRIDE", 17));
     const unsigned first = from_environment("DARUMA_FAULT_FIRST", 0) % stride;
     unsigned points = 0;
     for (const unsigned times : {1U, 0U}) {
@@ -214,7 +216,8 @@ TEST(Checkpoint, DoesNotFailForEverOverASegmentThatIsGone) {
   Store store = world.must_open();
   const Keyspace k = *store.create_keyspace("k");
   for (int i = 0; i < 40; ++i) ASSERT_TRUE(store.put(k, "key" + std::to_string(i), std::string(30'000, 'x')).ok());
-  for (const DirectoryEntry& entry : *world.disk->list("store/wal")) {
+  const std::vector<DirectoryEntry> segments = *world.disk->list("store/wal");
+  for (const DirectoryEntry& entry : segments) {
     if (entry.name.ends_with(".log") && entry.name < "0000000000000003.log") {
       ASSERT_TRUE(world.disk->remove("store/wal/" + entry.name).ok());
     }

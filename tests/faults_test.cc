@@ -28,7 +28,7 @@ std::string name_of(const Fault& fault) {
          std::to_string(fault.skip) + ", times " + std::to_string(fault.times);
 }
 
-std::vector<Fault> every_fault() {
+std::vector<Fault> every_fault(unsigned skip) {
   std::vector<Fault> faults;
   for (const FaultKind kind :
        {FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kSyncErrorOld, FaultKind::kSyncErrorLate,
@@ -36,9 +36,7 @@ std::vector<Fault> every_fault() {
         FaultKind::kNoDescriptors, FaultKind::kStall}) {
     for (const char* where : {"wal", "runs", "snapshots", ""}) {
       for (const unsigned times : {0U, 2U}) {
-        for (const unsigned skip : {0U, 3U}) {
-          faults.push_back({.kind = kind, .path_contains = where, .skip = skip, .times = times});
-        }
+        faults.push_back({.kind = kind, .path_contains = where, .skip = skip, .times = times});
       }
     }
   }
@@ -49,7 +47,7 @@ TEST(Faults, TheStoreComesBackWhenTheFaultEnds) {
   std::uint64_t seed = 0;
   std::uint64_t fired = 0;
   std::uint64_t refused = 0;
-  for (const Fault& fault : every_fault()) {
+  for (const Fault& fault : every_fault(0)) {
     SCOPED_TRACE(name_of(fault) + ", seed " + std::to_string(++seed));
     World world;
     world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = seed});
@@ -78,21 +76,19 @@ TEST(Faults, TheStoreComesBackWhenTheFaultEnds) {
 
 TEST(Faults, NothingAcknowledgedIsLostWhenThePowerGoesWithTheDevice) {
   std::uint64_t seed = 1000;
-  for (const Fault& fault : every_fault()) {
-    for (const unsigned survive : {0U, 50U}) {
-      SCOPED_TRACE(name_of(fault) + ", seed " + std::to_string(++seed));
-      World world;
-      world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = seed});
-      Workload workload(world, seed);
-      const int dies = kBegins + static_cast<int>(seed % 17);
-      for (int i = 0; i < dies; ++i) {
-        if (i == kBegins) world.disk->inject(fault);
-        workload.step();
-      }
-      workload.expect_survives_power_cut(survive);
-      workload.expect_healed();
-      if (HasFailure()) return;
+  for (const Fault& fault : every_fault(3)) {
+    SCOPED_TRACE(name_of(fault) + ", seed " + std::to_string(++seed));
+    World world;
+    world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = seed});
+    Workload workload(world, seed);
+    const int dies = kBegins + static_cast<int>(seed % 17);
+    for (int i = 0; i < dies; ++i) {
+      if (i == kBegins) world.disk->inject(fault);
+      workload.step();
     }
+    workload.expect_survives_power_cut(seed % 4 < 2 ? 0 : 50);
+    workload.expect_healed();
+    if (HasFailure()) return;
   }
 }
 

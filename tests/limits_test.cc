@@ -2,7 +2,6 @@
 //
 // Limits of the real system: open files, sizes of files, a file system that is full. Each is told, none is taken for
 // damage, and the store comes back when the limit is raised.
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -15,6 +14,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -54,14 +54,30 @@ class Limit {
   rlimit before_{};
 };
 
-rlim_t open_files() {
-  rlim_t highest = 0;
-  DIR* all = ::opendir("/proc/self/fd");
-  while (const dirent* entry = ::readdir(all))
-    highest = std::max<rlim_t>(highest, std::strtoul(entry->d_name, nullptr, 10) + 1);
-  ::closedir(all);
-  return highest;
-}
+/// Leaves this process as many descriptors as `spare`, until lifted. Holes between those that it holds are filled.
+class FewDescriptors {
+ public:
+  explicit FewDescriptors(int spare) : limit_(RLIMIT_NOFILE, kMost) {
+    for (int fd; (fd = ::open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) held_.push_back(fd);
+    for (; spare > 0; --spare) release();
+  }
+  ~FewDescriptors() { lift(); }
+  void lift() {
+    while (!held_.empty()) release();
+    limit_.lift();
+  }
+
+ private:
+  static constexpr rlim_t kMost = 512;  ///< more than a test holds
+  void release() {
+    ASSERT_FALSE(held_.empty());
+    ::close(held_.back());
+    held_.pop_back();
+  }
+
+  Limit limit_;
+  std::vector<int> held_;
+};
 
 class Limits : public testing::Test {
  protected:
@@ -113,9 +129,9 @@ TEST_F(Limits, AStartWithoutDescriptorsIsRefusedAndLosesNothing) {
   fill(store);
   int refused = 0;
   int served = 0;
-  for (rlim_t spare = 0; spare < 40 && served < 3; ++spare) {
+  for (int spare = 0; spare < 40 && served < 3; ++spare) {
     SCOPED_TRACE("descriptors to spare: " + std::to_string(spare));
-    Limit limit(RLIMIT_NOFILE, open_files() + spare);
+    FewDescriptors limit(spare);
     const Result<Store::Opened> opened = Store::open(store, small());
     limit.lift();
     if (!opened.ok()) {
@@ -140,7 +156,7 @@ TEST_F(Limits, ALifeWithoutDescriptorsIsToldAndPasses) {
   Store handle = Store::open(store, small())->store;
   const Keyspace k = *handle.keyspace("k");
   {
-    const Limit limit(RLIMIT_NOFILE, open_files());
+    const FewDescriptors limit(0);
     for (int i = 0; i < 3 * kKeys; ++i) {
       const Status put = handle.put(k, key(i % kKeys), value(i % kKeys), {.durability = Durability::kProcess});
       ASSERT_TRUE(put.ok() || put.is(Code::kUnavailable)) << put.to_string();
