@@ -28,6 +28,7 @@ if(DARUMA_FUZZ)
     message(FATAL_ERROR "DARUMA_FUZZ needs clang++: libFuzzer is part of it (cmake --preset fuzz)")
   endif()
   add_compile_options(-fsanitize=fuzzer-no-link)
+  add_compile_definitions(DARUMA_FUZZ)  # checksum_holds tells fuzz/mend.h
 endif()
 if(DARUMA_COVERAGE)
   add_compile_options(--coverage -fprofile-update=atomic)

@@ -38,6 +38,19 @@ inline std::uint64_t checksum(std::string_view bytes, const StoreId& store, std:
   return hash64(bytes, place_seed(store, file, position));
 }
 
+#ifdef DARUMA_FUZZ
+/// Told of every checksum that does not hold, so that a fuzz program can mend what it made up (fuzz/mend.h).
+inline void (*on_wrong_checksum)(std::uint64_t stored, std::uint64_t computed) = nullptr;
+#endif
+
+/// Whether bytes are as they were written: `stored` with them, `computed` from them.
+inline bool checksum_holds(std::uint64_t stored, std::uint64_t computed) {
+#ifdef DARUMA_FUZZ
+  if (stored != computed && on_wrong_checksum != nullptr) on_wrong_checksum(stored, computed);
+#endif
+  return stored == computed;
+}
+
 /// Hash of one key in one keyspace, as footprints and the damage map hold it. Stable on disk.
 std::uint64_t key_hash(std::uint32_t keyspace, std::string_view key);
 

@@ -64,8 +64,8 @@ std::string encode_table_sector(const ParityLayout& layout, const ParityPlace& p
 
 bool table_sector_verifies(const ParityLayout& layout, const ParityPlace& place, std::uint64_t index,
                            std::string_view sector) {
-  return load<std::uint64_t>(sector.data() + kSectorBytes - 8) ==
-         place.hash(sector.substr(0, kSectorBytes - 8), layout.data_sectors + index);
+  return checksum_holds(load<std::uint64_t>(sector.data() + kSectorBytes - 8),
+                        place.hash(sector.substr(0, kSectorBytes - 8), layout.data_sectors + index));
 }
 
 }  // namespace daruma

@@ -30,7 +30,7 @@ SectorState ParityReader::fetch_protected(std::uint64_t sector, std::span<char> 
 bool ParityReader::verifies(std::uint64_t sector, std::string_view bytes) {
   if (is_table(sector)) return table_sector_verifies(layout_, place_, sector - layout_.data_sectors, bytes);
   const std::optional<std::uint64_t> expected = hash_of(sector);
-  return expected && place_.hash(bytes, sector) == *expected;
+  return expected && checksum_holds(*expected, place_.hash(bytes, sector));
 }
 
 std::optional<std::uint64_t> ParityReader::hash_of(std::uint64_t sector) {

@@ -61,7 +61,7 @@ void Attempts::load() {
   }
   if (good) {
     const std::size_t table_bytes = kLiveAt - d.remaining();
-    good = d.u64() == checksum(note.substr(0, table_bytes), store_, kNotePlace, 0) && d.ok();
+    good = checksum_holds(d.u64(), checksum(note.substr(0, table_bytes), store_, kNotePlace, 0)) && d.ok();
   }
   if (!good) {
     last_error_ = damaged;

@@ -88,7 +88,7 @@ std::size_t decode_copy(std::string_view ledger, std::uint64_t offset, const Sto
   const std::uint64_t sum = d.u64();
   if (!d.ok() || magic != kMagic || size > kMaxEntrySectors * kSectorBytes - kHeaderBytes) return 0;
   const std::string_view body = d.raw(size);
-  if (!d.ok() || checksum(body, store, kLedgerPlace, offset) != sum || !decode_body(body, e)) return 0;
+  if (!d.ok() || !checksum_holds(sum, checksum(body, store, kLedgerPlace, offset)) || !decode_body(body, e)) return 0;
   return static_cast<std::size_t>(round_up(kHeaderBytes + size, kSectorBytes) / kSectorBytes);
 }
 

@@ -26,7 +26,7 @@ Result<RunFooter> load_footer(RunBytes& bytes, std::uint64_t at, const std::opti
 Result<RunInfo> load_properties(RunBytes& bytes, const RunFooter& footer) {
   const std::uint64_t at = footer.properties_at();
   DARUMA_TRY_ASSIGN(const std::string_view room, bytes.view(at, footer.properties_room()));
-  if (hash64(room, footer.header.place.seed(at)) != footer.properties_checksum) {
+  if (!checksum_holds(footer.properties_checksum, hash64(room, footer.header.place.seed(at)))) {
     return run_damage("run properties: checksum is wrong", bytes.path(), at);
   }
   Result<RunInfo> info = decode_run_info(room.substr(0, footer.properties_bytes));

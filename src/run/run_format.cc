@@ -59,8 +59,8 @@ Result<RunHeader> take_identity(std::string_view sector, std::string_view magic,
   h.created_wall_ns = static_cast<std::int64_t>(created);
   h.level = in.u32();
   h.job_index = in.u32();
-  if (load<std::uint64_t>(sector.data() + kSectorChecksumAt) !=
-      hash64(sector.substr(0, kSectorChecksumAt), h.place.seed(offset))) {
+  if (!checksum_holds(load<std::uint64_t>(sector.data() + kSectorChecksumAt),
+                      hash64(sector.substr(0, kSectorChecksumAt), h.place.seed(offset)))) {
     return bad("checksum is wrong");
   }
   if (store && h.place.store != *store) return bad("belongs to another store");
@@ -183,8 +183,9 @@ std::optional<BlockHeader> decode_block_header(std::string_view bytes, const Run
   if (bytes.size() < kBlockHeaderBytes) return std::nullopt;
   const char* p = bytes.data();
   if (load<std::uint32_t>(p + kBlockMagicAt) != kBlockMagic) return std::nullopt;
-  if (load<std::uint32_t>(p + kHeaderCheckAt) !=
-      static_cast<std::uint32_t>(hash64({p + 8, kHeaderCheckAt - 8}, place.seed(offset + kHeaderCheckPlace)))) {
+  if (!checksum_holds(load<std::uint32_t>(p + kHeaderCheckAt),
+                      static_cast<std::uint32_t>(
+                          hash64({p + 8, kHeaderCheckAt - 8}, place.seed(offset + kHeaderCheckPlace))))) {
     return std::nullopt;
   }
   BlockHeader h;
@@ -206,7 +207,7 @@ std::optional<BlockHeader> decode_block_header(std::string_view bytes, const Run
 
 std::optional<BlockHeader> decode_block(std::string_view frame, const RunPlace& place, std::uint64_t offset) {
   std::optional<BlockHeader> h = decode_block_header(frame, place, offset);
-  if (!h || h->frame_bytes() != frame.size() || h->checksum != hash64(frame.substr(8), place.seed(offset)))
+  if (!h || h->frame_bytes() != frame.size() || !checksum_holds(h->checksum, hash64(frame.substr(8), place.seed(offset))))
     return std::nullopt;
   return h;
 }

@@ -182,7 +182,7 @@ class Verify {
     if (!room.ok()) return note(RunFault::kProperties, room.status());
     std::string properties;
     encode_run_info(properties, c_.info);
-    if (hash64(*room, c_.place.seed(got->properties_at())) != got->properties_checksum ||
+    if (!checksum_holds(got->properties_checksum, hash64(*room, c_.place.seed(got->properties_at()))) ||
         room->substr(0, got->properties_bytes) != properties) {
       note(RunFault::kProperties, run_damage("run properties: this copy differs", bytes_.path(), got->properties_at()));
     }

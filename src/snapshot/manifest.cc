@@ -84,7 +84,8 @@ Status decode_copy(std::string_view file, std::uint64_t offset, std::uint64_t nu
   if (header.substr(0, kManifestMagic.size()) != kManifestMagic) return bad(Code::kCorruption, "magic is missing");
   const StoreId id{load<std::uint64_t>(h + kStoreHighAt), load<std::uint64_t>(h + kStoreLowAt)};
   const auto said = load<std::uint64_t>(h + kNumberAt);
-  if (load<std::uint64_t>(h + kHeaderChecksumAt) != sum(header.substr(0, kHeaderChecksumAt), id, said, offset)) {
+  if (!checksum_holds(load<std::uint64_t>(h + kHeaderChecksumAt),
+                      sum(header.substr(0, kHeaderChecksumAt), id, said, offset))) {
     return bad(Code::kCorruption, "header checksum is wrong");
   }
   if (store && id != *store) return bad(Code::kCorruption, "belongs to another store");
@@ -105,7 +106,7 @@ Status decode_copy(std::string_view file, std::uint64_t offset, std::uint64_t nu
   if (copy_bytes != kSectorBytes + padded) return bad(Code::kCorruption, "lengths disagree");
   if (++spent > kBodiesTriedMax) return bad(Code::kCorruption, "too many copies");
   const std::string_view area = file.substr(offset + kSectorBytes, padded);
-  if (load<std::uint64_t>(h + kBodyChecksumAt) != sum(area, id, number, offset + kSectorBytes)) {
+  if (!checksum_holds(load<std::uint64_t>(h + kBodyChecksumAt), sum(area, id, number, offset + kSectorBytes))) {
     return bad(Code::kCorruption, "body checksum is wrong");
   }
   Manifest m;

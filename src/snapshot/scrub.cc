@@ -45,7 +45,7 @@ std::optional<ScrubPosition> decode_scrub_position(std::string_view note, const 
   const std::uint64_t sum = in.u64();
   if (!in.done() || magic != kMagic || version != kVersion ||
       room > static_cast<std::uint8_t>(ScrubRoom::kQuarantine) ||
-      sum != checksum(note.substr(0, summed), store, kNotePlace, 0))
+      !checksum_holds(sum, checksum(note.substr(0, summed), store, kNotePlace, 0)))
     return std::nullopt;
   position.room = static_cast<ScrubRoom>(room);
   return position;

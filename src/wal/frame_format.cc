@@ -52,7 +52,8 @@ std::optional<FrameHeader> decode_frame_header(std::string_view bytes, const Sto
   h.next_segment = in.u64();
   const std::uint64_t reserved = in.u64() | in.u64();
   h.checksum = in.u64();
-  if (h.checksum != checksum(bytes.substr(0, kFrameChecksumAt), store, h.incarnation, position)) return std::nullopt;
+  if (!checksum_holds(h.checksum, checksum(bytes.substr(0, kFrameChecksumAt), store, h.incarnation, position)))
+    return std::nullopt;
   if (h.offset != position || reserved != 0 || h.features != 0) return std::nullopt;
   if (h.frame_bytes != h.layout().bytes() || h.payload_raw_bytes > kMaxFrameRawBytes) return std::nullopt;
   if (h.first_sequence == 0 || h.first_sequence > kMaxSequence || h.last_sequence > kMaxSequence) return std::nullopt;
@@ -166,8 +167,9 @@ std::string_view footprint_of(const FrameHeader& header, std::string_view frame)
 }
 
 bool footprint_verifies(const StoreId& store, const FrameHeader& header, std::string_view frame) {
-  return checksum(footprint_of(header, frame), store, header.incarnation, header.offset + kFootprintPart) ==
-         header.footprint_checksum;
+  return checksum_holds(
+      header.footprint_checksum,
+      checksum(footprint_of(header, frame), store, header.incarnation, header.offset + kFootprintPart));
 }
 
 static std::string_view payload_of(const FrameHeader& header, std::string_view frame) {
@@ -175,8 +177,8 @@ static std::string_view payload_of(const FrameHeader& header, std::string_view f
 }
 
 bool payload_verifies(const StoreId& store, const FrameHeader& header, std::string_view frame) {
-  return checksum(payload_of(header, frame), store, header.incarnation, header.offset + kPayloadPart) ==
-         header.payload_checksum;
+  return checksum_holds(header.payload_checksum, checksum(payload_of(header, frame), store, header.incarnation,
+                                                          header.offset + kPayloadPart));
 }
 
 Result<std::string_view> open_payload(const FrameHeader& header, std::string_view frame, std::string& room) {

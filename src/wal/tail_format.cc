@@ -61,8 +61,8 @@ Result<TailHeader> decode_tail_header(std::string_view sector, const std::option
   const std::uint32_t features = in.u32();
   TailHeader h;
   for (std::uint64_t* v : {&h.store.high, &h.store.low, &h.nonce, &h.capacity, &h.boot}) *v = in.u64();
-  if (load<std::uint64_t>(sector.data() + kSectorChecksumAt) !=
-      checksum(sector.substr(0, kSectorChecksumAt), h.store, h.nonce, kTailHeaderPlace)) {
+  if (!checksum_holds(load<std::uint64_t>(sector.data() + kSectorChecksumAt),
+                      checksum(sector.substr(0, kSectorChecksumAt), h.store, h.nonce, kTailHeaderPlace))) {
     return Status(Code::kCorruption, "tail header does not verify");
   }
   if (store && *store != h.store) return Status(Code::kCorruption, "tail of another store");
@@ -86,8 +86,8 @@ std::optional<TailSlot> decode_tail_slot(const TailHeader& header, unsigned inde
   if (bytes.size() < kTailSlotBytes) return std::nullopt;
   TailSlot slot{load<std::uint64_t>(bytes.data()), load<std::uint64_t>(bytes.data() + 8),
                 load<std::uint64_t>(bytes.data() + 16)};
-  if (load<std::uint64_t>(bytes.data() + 24) !=
-      checksum(bytes.substr(0, 24), header.store, header.nonce, kTailSlotPlace + index))
+  if (!checksum_holds(load<std::uint64_t>(bytes.data() + 24),
+                      checksum(bytes.substr(0, 24), header.store, header.nonce, kTailSlotPlace + index)))
     return std::nullopt;
   if (slot.position % kTailUnit != 0 || slot.sequence > kMaxSequence) return std::nullopt;
   return slot;

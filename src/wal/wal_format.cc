@@ -75,7 +75,7 @@ Result<SegmentHeader> decode_segment_header(std::string_view sector, std::uint64
   }
   h.wall_ns = static_cast<std::int64_t>(wall);
   const auto stored = load<std::uint64_t>(sector.data() + kSectorChecksumAt);
-  if (stored != checksum(sector.substr(0, kSectorChecksumAt), h.store, h.number, position)) {
+  if (!checksum_holds(stored, checksum(sector.substr(0, kSectorChecksumAt), h.store, h.number, position))) {
     return Status(Code::kCorruption, "segment header does not verify");
   }
   if (store && *store != h.store) return Status(Code::kCorruption, "segment of another store");
