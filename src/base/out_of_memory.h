@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/mutex.h"
 #include "daruma/status.h"
 
 namespace daruma {
@@ -19,8 +20,9 @@ namespace daruma {
 const Status& out_of_memory();
 
 /// What `work` returns, a Status or a Result; kOutOfMemory when it could not be done for want of memory.
+/// Called where it stands: what `work` REQUIRES is what its caller holds.
 template <typename Work>
-auto or_out_of_memory(Work&& work) -> decltype(work()) {
+NO_THREAD_SAFETY_ANALYSIS auto or_out_of_memory(Work&& work) -> decltype(work()) {
   try {
     return std::forward<Work>(work)();
   } catch (const std::bad_alloc&) {

@@ -78,7 +78,7 @@ Status Engine::drive_log_once(std::int64_t& quiet_since, bool& sealed) {
 
 Result<bool> Engine::compact_or_heal_once() {
   MutexLock lock(compaction_mutex_);
-  return or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Result<bool> {
+  return or_out_of_memory([this]() REQUIRES(compaction_mutex_) -> Result<bool> {
     Result<bool> done = heal_one();
     tell_background("heal", done.status());
     if (done.ok() && *done) return done;
@@ -90,7 +90,7 @@ Result<bool> Engine::compact_or_heal_once() {
 
 Result<bool> Engine::scrub_once() {
   MutexLock lock(compaction_mutex_);
-  return or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Result<bool> {
+  return or_out_of_memory([this]() REQUIRES(compaction_mutex_) -> Result<bool> {
     Result<bool> done = scrub_one();
     tell_background("scrub", done.status());
     return done;

@@ -155,7 +155,7 @@ Status Engine::run_compaction(Compaction& job) {
       job.keep_tombstones = !generations_.front().damage.empty();
       carry_gaps(inputs, damage_now().get(), job.lost);
     }
-    Status merged = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return merge_runs(job); });
+    Status merged = or_out_of_memory([&]() REQUIRES(compaction_mutex_) { return merge_runs(job); });
     MutexLock lock(checkpoint_mutex_);
     if (merged.ok()) return install_compaction(job);
     if (merged.is(Code::kCorruption) || merged.is(Code::kDataLoss)) {
@@ -242,7 +242,7 @@ Status Engine::merge_runs(Compaction& job) {
 
 Status Engine::install_compaction(Compaction& job) {
   bool dropped = false;
-  const Status published = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+  const Status published = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) -> Status {
     DARUMA_TRY(finish_install());
     Manifest next = next_generation();
     const std::set<std::uint64_t> inputs(job.pick.inputs.begin(), job.pick.inputs.end());

@@ -61,7 +61,7 @@ Result<bool> Engine::rebuild_one() {
     job.placed = *std::find_if(runs.begin(), runs.end(), [&](const PlacedRun& r) { return r.info.number == number; });
     job.info.file = std::string(kRunDirectory) + "/" + run_name(number);
     job.info.bytes = job.placed.info.file_bytes;
-    job.info.status = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return rebuild(job); });
+    job.info.status = or_out_of_memory([&]() REQUIRES(compaction_mutex_, checkpoint_mutex_) { return rebuild(job); });
     job.info.duration_ns = clock_.monotonic_ns() - began;
     if (job.info.status.ok()) {
       (job.info.lost_ranges == 0 ? healed_ : salvaged_).fetch_add(1, std::memory_order_relaxed);
@@ -95,7 +95,7 @@ Status Engine::rebuild(Rebuild& job) {
     return {Code::kIoError, "the device refuses what nothing else holds: " + job.loss.why.to_string(),
             job.loss.why.where()};
   if (!job.given_up.empty()) DARUMA_TRY(keep_evidence(job));
-  const Status written = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+  const Status written = or_out_of_memory([&]() REQUIRES(compaction_mutex_, checkpoint_mutex_) -> Status {
     DARUMA_TRY(write_replacement(job));
     return publish_replacement(job);
   });

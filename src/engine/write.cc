@@ -122,7 +122,7 @@ Result<Sequence> Engine::commit(EventBuilder& event) {
 /// Again from its beginning: what of it is in memtables already is replaced by the same, and not visible before all is.
 Status Engine::place_unplaced() {
   if (!unplaced_) return {};
-  DARUMA_TRY(or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+  DARUMA_TRY(or_out_of_memory([this]() REQUIRES(write_mutex_) -> Status {
     const WalRecord record{last_, unplaced_->bytes()};
     apply({&record, 1});
     return {};
