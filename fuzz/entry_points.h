@@ -1,342 +1,59 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One entry point for each room with bytes, shared by the libFuzzer programs and by the test that replays the corpus in
-// the normal build. Each takes any bytes at all; what it checks is in its body, and a violation aborts.
+// One entry point for each decoder and for whole directories, shared by the fuzz programs and by the test that replays
+// fuzz/corpus in every build. Each takes any bytes at all; what it holds them to is said here, and a violation aborts.
 #pragma once
 
-#include <cstdio>
-#include <cstdlib>
-#include <string>
 #include <string_view>
-#include <vector>
-
-#include "base/assert.h"
-#include "base/checksum.h"
-#include "base/coding.h"
-#include "engine/engine.h"
-#include "event/event.h"
-#include "event/footprint.h"
-#include "io/sim_storage.h"
-#include "mend.h"
-#include "recovery/attempts.h"
-#include "recovery/damage_map.h"
-#include "recovery/quarantine.h"
-#include "run/data_block.h"
-#include "run/erase_list.h"
-#include "run/run_info.h"
-#include "run/run_reader.h"
-#include "simulation/simulation.h"
-#include "snapshot/manifest.h"
-#include "snapshot/scrub.h"
-#include "wal/wal_reader.h"
 
 namespace daruma::fuzz {
 
-/// The store of the golden files of the log.
-inline constexpr StoreId kStore{0x1122334455667788ULL, 0x99aabbccddeeff00ULL};
-
-inline void put_file(Storage& disk, const std::string& path, std::string_view bytes) {
-  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1))
-    DARUMA_ASSERT(disk.make_directory(path.substr(0, slash)).ok());
-  Result<std::unique_ptr<File>> file = disk.open(path, OpenMode::kCreate);
-  DARUMA_ASSERT(file.ok());
-  DARUMA_ASSERT((*file)->write(0, bytes).ok());
-}
-
 /// Sequences rise, every record lies in its frame's range, and the scan ends inside the file.
-inline void wal_segment(std::string_view input) {
-  SimStorage disk;
-  const std::string path = "s/wal/" + segment_name(1);
-  put_file(disk, path, input);
-  Sequence last = 0;
-  const SegmentScan scan = read_segment(disk, path, std::nullopt, [&](const FrameView& f) {
-    for_each_record(f.header, f.payload, [&](const WalRecord& r) {
-      DARUMA_ASSERT(r.sequence > last && r.sequence <= f.header.last_sequence);
-      last = r.sequence;
-    });
-  });
-  DARUMA_ASSERT(scan.stop_offset <= std::max<std::uint64_t>(input.size(), kSegmentFramesAt));
-}
+void wal_segment(std::string_view input);
 
 /// Sequences rise and no entry reaches out of the ring. The file is padded to the ring's size.
-inline void wal_tail(std::string_view input) {
-  SimStorage disk;
-  std::string file(input);
-  file.resize(std::max<std::size_t>(file.size(), kTailDataAt + kMinTailBytes), '\0');
-  constexpr std::uint64_t kNonce = 0xdeadbeef;
-  put_file(disk, "s/wal/" + tail_name(kNonce), file);
-  const TailScan scan = read_tail(disk, "s", std::nullopt, kNonce);
-  Sequence last = 0;
-  for (const WalRecord& r : scan.entries) {
-    DARUMA_ASSERT(r.sequence > last);
-    DARUMA_ASSERT(r.event.data() >= scan.data.get() &&
-                  r.event.data() + r.event.size() <= scan.data.get() + scan.header.capacity);
-    last = r.sequence;
-  }
-}
+void wal_tail(std::string_view input);
 
 /// What decodes encodes to the same bytes; a footprint names every key of its event.
-inline void event_and_footprint(std::string_view input) {
-  EventBuilder again;
-  Result<Footprint> made = footprint(input);
-  const Status status = for_each_op(input, [&](const Op& op) {
-    if (op.kind == OpKind::kPut) again.put(op.keyspace, op.key, op.value);
-    if (op.kind == OpKind::kErase) again.erase(op.keyspace, op.key);
-    if (op.kind == OpKind::kEraseRange) again.erase_range(op.keyspace, op.key, op.end);
-    if (op.kind != OpKind::kEraseRange) DARUMA_ASSERT(made.ok() && made->touches(op.keyspace, op.key));
-  });
-  DARUMA_ASSERT(status.ok() == made.ok());
-  if (status.ok()) DARUMA_ASSERT(again.bytes() == input);
-  if (Result<Footprint> read = decode_footprint(input); read.ok()) {
-    Result<Footprint> twice = decode_footprint(encode_footprint(*read));
-    DARUMA_ASSERT(twice.ok() && *twice == *read);
-  }
-}
+void event_and_footprint(std::string_view input);
 
 /// What decodes passes the checks and encodes to something that decodes to the same.
-inline void manifest(std::string_view input) {
-  if (Result<ManifestRead> read = decode_manifest(input, 1, std::nullopt); read.ok()) {
-    DARUMA_ASSERT(check_manifest(read->manifest).ok());
-    Result<ManifestRead> again = decode_manifest(encode_manifest(read->manifest), 1, std::nullopt);
-    DARUMA_ASSERT(again.ok() && again->manifest == read->manifest && again->damaged.empty());
-  }
-}
+void manifest(std::string_view input);
 
-inline void damage_map(std::string_view input) {
-  if (Result<DamageMap> map = DamageMap::decode(input); map.ok()) {
-    std::string once, twice;
-    map->encode(once);
-    Result<DamageMap> again = DamageMap::decode(once);
-    DARUMA_ASSERT(again.ok());
-    again->encode(twice);
-    DARUMA_ASSERT(once == twice);
-  }
-}
+/// What decodes encodes to something that decodes to the same.
+void damage_map(std::string_view input);
 
 /// Whatever stands in the ledger, an entry put behind it is found again, and opening writes nothing.
-inline void quarantine_ledger(std::string_view input) {
-  SimStorage disk;
-  put_file(disk, "s/quarantine/ledger", input);
-  const std::uint64_t before = disk.fingerprint();
-  const std::size_t known = Quarantine(disk, "s/quarantine", kStore).list().size();
-  DARUMA_ASSERT(disk.fingerprint() == before);
-  QuarantineEntry what;
-  what.file = "wal/x";
-  const QuarantineEntry entry = Quarantine(disk, "s/quarantine", kStore).put(what, "bytes");
-  const Quarantine again(disk, "s/quarantine", kStore);
-  DARUMA_ASSERT(again.find(entry.id) != nullptr && again.list().size() >= known);
-}
+void quarantine_ledger(std::string_view input);
 
 /// A run of any bytes opens, verifies, and is walked and asked both ways, with answers or a Status; forwards and
 /// backwards give the same entries.
-inline void run(std::string_view input) {
-  SimStorage disk;
-  put_file(disk, "runs/7.run", input);
-  constexpr StoreId kRunStore{0x1111222233334444, 0x5555666677778888};
-  Result<std::unique_ptr<RunReader>> opened = RunReader::open(disk, "runs/7.run", kRunStore, 7, nullptr, std::nullopt);
-  if (!opened.ok()) return;
-  const RunReader& reader = **opened;
-  static_cast<void>(reader.verify().ok());
-  static_cast<void>(reader.info().ok());
-  static_cast<void>(reader.range_erases().ok());
-  for (const std::string_view key : {"", "a", "key5", "\xff"}) {
-    static_cast<void>(reader.get(key, kMaxSequence).ok());
-    static_cast<void>(reader.covering_erase(key, kMaxSequence).ok());
-  }
-  RunReader::Cursor cursor = reader.cursor();
-  std::size_t forwards = 0, backwards = 0;
-  for (cursor.seek_first(); cursor.valid(); cursor.next()) ++forwards;
-  bool whole = cursor.status().ok();
-  for (cursor.seek_last(); cursor.valid(); cursor.prev()) ++backwards;
-  whole = whole && cursor.status().ok();
-  DARUMA_ASSERT(!whole || forwards == backwards);
-}
+void run(std::string_view input);
 
 /// The contents of a data block: both ways the same entries, each of which a search from its key finds or something
 /// that stands before it.
-inline void data_block(std::string_view input) {
-  DataBlockCursor cursor;
-  cursor.open(DataBlock(input));
-  std::vector<std::pair<std::string, Sequence>> entries;
-  for (cursor.first(); cursor.valid(); cursor.next()) entries.emplace_back(cursor.key(), cursor.entry().sequence());
-  if (cursor.bad()) return;
-  std::size_t left = entries.size();
-  for (cursor.last(); cursor.valid(); cursor.prev()) {
-    DARUMA_ASSERT(left > 0 && entries[--left].first == cursor.key());
-  }
-  DARUMA_ASSERT(cursor.bad() || left == 0);
-  bool ordered = true;
-  for (std::size_t i = 1; i < entries.size(); ++i) {
-    ordered = ordered &&
-              stands_before(entries[i - 1].first, entries[i - 1].second, entries[i].first, entries[i].second);
-  }
-  for (const auto& [key, sequence] : entries) {
-    cursor.seek(key, sequence);
-    DataBlock::Entry found;
-    const DataBlock::Search search = DataBlock(input).find(key, sequence, found);
-    if (!ordered) continue;
-    DARUMA_ASSERT(cursor.valid() && cursor.key() == key && cursor.entry().sequence() == sequence);
-    DARUMA_ASSERT(search == DataBlock::Search::kFound && found.sequence() == sequence);
-  }
-}
+void data_block(std::string_view input);
 
 /// What decodes is in order and encodes to the same bytes.
-inline void erase_block(std::string_view input) {
-  std::vector<RangeErase> erases;
-  if (!decode_erase_block(input, erases)) return;
-  std::string again;
-  for (const std::string& block : encode_erases(erases)) again += block;
-  DARUMA_ASSERT(again == input);
-  const EraseList list(erases);
-  for (const RangeErase& erase : erases) DARUMA_ASSERT(list.covering(erase.begin, kMaxSequence, 0) >= erase.sequence);
-}
+void erase_block(std::string_view input);
 
 /// A run's own words on itself.
-inline void run_info(std::string_view input) {
-  if (Result<RunInfo> info = decode_run_info(input); info.ok()) {
-    std::string again;
-    encode_run_info(again, *info);
-    Result<RunInfo> twice = decode_run_info(again);
-    DARUMA_ASSERT(twice.ok() && *twice == *info);
-  }
-}
+void run_info(std::string_view input);
 
 /// Whatever the note of a start says, a start that finishes is forgiven all.
-inline void attempts_note(std::string_view input) {
-  SimStorage disk;
-  put_file(disk, "s/recoveries/attempts", input);
-  {
-    Attempts attempts(disk, "s/recoveries", kStore, 1);
-    static_cast<void>(attempts.deaths(1));
-    DARUMA_ASSERT(attempts.culprits().size() <= Attempts::kMaxCulprits + 1);
-    attempts.begin();
-    attempts.advance(1);
-    attempts.rest();
-    attempts.finish();
-  }
-  const Attempts again(disk, "s/recoveries", kStore, 1);
-  DARUMA_ASSERT(again.last_error().ok() && again.attempt() == 1 && again.culprits().empty());
-}
+void attempts_note(std::string_view input);
 
 /// What decodes encodes to the same bytes.
-inline void scrub_note(std::string_view input) {
-  if (const std::optional<ScrubPosition> position = decode_scrub_position(input, kStore))
-    DARUMA_ASSERT(encode_scrub_position(*position, kStore) == input);
-}
-
-/// A store of 20 keys and one checkpoint.
-class HurtStore {
- public:
-  HurtStore() {
-    Result<Store::Opened> opened = open();
-    DARUMA_ASSERT(opened.ok());
-    const Keyspace keyspace = *opened->store.create_keyspace("k");
-    for (int i = 0; i < kKeys; ++i) {
-      if (i == kKeys / 2) DARUMA_ASSERT(opened->store.checkpoint().ok());
-      DARUMA_ASSERT(opened->store.put(keyspace, std::to_string(i), "v" + std::to_string(i)).ok());
-    }
-    opened = Status(Code::kAborted, "the process died");
-    disk_->kill();
-    for (const char* folder : {"s/wal", "s/runs", "s/snapshots"}) {
-      const std::vector<DirectoryEntry> entries = *disk_->list(folder);
-      for (const DirectoryEntry& entry : entries) files_.push_back(std::string(folder) + "/" + entry.name);
-    }
-  }
-
-  /// `input`: u8 which file, u32 offset, bytes that stand there from now on.
-  void overwrite(std::string_view input) {
-    const std::string& path = files_[static_cast<std::uint8_t>(input[0]) % files_.size()];
-    const std::uint64_t bytes = *(*disk_->open(path, OpenMode::kRead))->size();
-    const std::string_view noise = input.substr(5, std::min<std::uint64_t>(input.size() - 5, bytes));
-    const std::uint64_t at = load<std::uint32_t>(input.data() + 1) % (bytes - noise.size() + 1);
-    DARUMA_ASSERT(disk_->overwrite(path, at, noise).ok());
-  }
-
-  /// Puts right what `mender` heard. False when none of it stands in any file.
-  bool mend(const Mender& mender) {
-    bool mended = false;
-    for (const std::string& path : files_) {
-      std::string bytes = *read_whole(*disk_, path, ~std::uint64_t{0});
-      if (!mender.mend(bytes)) continue;
-      DARUMA_ASSERT(disk_->overwrite(path, 0, bytes).ok());
-      mended = true;
-    }
-    return mended;
-  }
-
-  /// What a start makes of it: the answer for each key. The process is killed afterwards. `honest`: no answer may be
-  /// another than what was written.
-  std::vector<std::string> answers(bool honest) {
-    Result<Store::Opened> opened = open();
-    DARUMA_ASSERT(opened.ok() || opened.status().is(Code::kUnsupported) || !honest);
-    if (!opened.ok()) return {};
-    std::vector<std::string> answers;
-    Result<Keyspace> keyspace = opened->store.keyspace("k");
-    for (int i = 0; keyspace.ok() && i < kKeys; ++i) {
-      Result<std::string> value = opened->store.get(*keyspace, std::to_string(i));
-      if (honest) DARUMA_ASSERT(value.ok() ? *value == "v" + std::to_string(i) : value.status().is(Code::kDataLoss));
-      answers.push_back(value.ok() ? *value : std::string(value.status().to_string()));
-    }
-    for (Cursor cursor = opened->store.cursor(*keyspace, {}); cursor.valid(); cursor.next()) {}
-    opened = Status(Code::kAborted, "the process died");
-    disk_->kill();
-    return answers;
-  }
-
- private:
-  static constexpr int kKeys = 20;
-  Result<Store::Opened> open() {
-    Options options;
-    options.memtable_bytes = 1 << 20;
-    options.segment_bytes = options.ring_bytes = 256 << 10;
-    options.cache_bytes = 1 << 20;
-    Environment environment;
-    environment.storage = disk_;
-    environment.clock = &clock_;
-    environment.seed = seed_++;
-    environment.threads = false;
-    return Engine::open_store("s", options, environment);
-  }
-
-  std::shared_ptr<SimStorage> disk_ = std::make_shared<SimStorage>();
-  ManualClock clock_;
-  std::uint64_t seed_ = 1;
-  std::vector<std::string> files_;
-};
+void scrub_note(std::string_view input);
 
 /// `input` as HurtStore takes it. The store must open, never answer wrongly, and answer the same when it is opened once
 /// more.
-inline void recover(std::string_view input) {
-  if (input.size() < 6) return;
-  HurtStore store;
-  store.overwrite(input);
-  const std::vector<std::string> first = store.answers(true);
-  DARUMA_ASSERT(store.answers(true) == first);
-}
+void recover(std::string_view input);
 
 /// As `recover`, with the checksums mended, as nothing but a forger would: some answer or a refusal, and the end.
-inline void forged(std::string_view input) {
-  if (input.size() < 6) return;
-  HurtStore store;
-  store.overwrite(input);
-  for (int round = 0; round < 4; ++round) {
-    Mender mender;
-    mender.listen();
-    static_cast<void>(store.answers(false));
-    if (!store.mend(mender)) return;
-  }
-}
+void forged(std::string_view input);
 
 /// Lives, deaths and damage of a whole store, decoded from the input, against the model.
-inline void simulation(std::string_view input) {
-  using namespace simulation;
-  Choices choices{input};
-  const Plan plan = make_plan(choices, {.lives = 6});
-  Totals totals;
-  if (const auto violation = Simulation(plan, {}, totals).run()) {
-    std::fprintf(stderr, "%s: %s\n", violation->promise.c_str(), violation->what.c_str());
-    std::abort();
-  }
-}
+void simulation(std::string_view input);
 
 }  // namespace daruma::fuzz

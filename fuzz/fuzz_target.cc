@@ -3,18 +3,15 @@
 // One libFuzzer program: an entry point, DARUMA_FUZZ_ENTRY, and a mutator that mends.
 //
 // Every format here is sealed by checksums, so a changed byte alone never comes past the first of them. The mutator
-// therefore puts right, most of the time, the checksums that the last input failed; what stands in the corpus is mended,
-// and goes as deep in a build without any of this.
+// therefore puts right, most of the time, the checksums that the last input failed; what stands in the corpus is
+// mended, and goes as deep in a build without any of this.
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
 
-#ifdef DARUMA_FUZZ_ROWS
-#include "row_entry_points.h"
-#else
 #include "entry_points.h"
-#endif
 #include "mend.h"
+#include "row_entry_points.h"
 
 namespace {
 

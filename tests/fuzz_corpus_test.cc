@@ -8,9 +8,7 @@
 #include <iterator>
 
 #include "entry_points.h"
-#ifdef DARUMA_FUZZ_ROWS
 #include "row_entry_points.h"
-#endif
 
 namespace daruma {
 namespace {

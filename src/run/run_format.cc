@@ -183,9 +183,9 @@ std::optional<BlockHeader> decode_block_header(std::string_view bytes, const Run
   if (bytes.size() < kBlockHeaderBytes) return std::nullopt;
   const char* p = bytes.data();
   if (load<std::uint32_t>(p + kBlockMagicAt) != kBlockMagic) return std::nullopt;
-  if (!checksum_holds(load<std::uint32_t>(p + kHeaderCheckAt),
-                      static_cast<std::uint32_t>(
-                          hash64({p + 8, kHeaderCheckAt - 8}, place.seed(offset + kHeaderCheckPlace))))) {
+  if (!checksum_holds(
+          load<std::uint32_t>(p + kHeaderCheckAt),
+          static_cast<std::uint32_t>(hash64({p + 8, kHeaderCheckAt - 8}, place.seed(offset + kHeaderCheckPlace))))) {
     return std::nullopt;
   }
   BlockHeader h;
@@ -207,7 +207,8 @@ std::optional<BlockHeader> decode_block_header(std::string_view bytes, const Run
 
 std::optional<BlockHeader> decode_block(std::string_view frame, const RunPlace& place, std::uint64_t offset) {
   std::optional<BlockHeader> h = decode_block_header(frame, place, offset);
-  if (!h || h->frame_bytes() != frame.size() || !checksum_holds(h->checksum, hash64(frame.substr(8), place.seed(offset))))
+  if (!h || h->frame_bytes() != frame.size() ||
+      !checksum_holds(h->checksum, hash64(frame.substr(8), place.seed(offset))))
     return std::nullopt;
   return h;
 }

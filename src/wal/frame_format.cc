@@ -167,9 +167,8 @@ std::string_view footprint_of(const FrameHeader& header, std::string_view frame)
 }
 
 bool footprint_verifies(const StoreId& store, const FrameHeader& header, std::string_view frame) {
-  return checksum_holds(
-      header.footprint_checksum,
-      checksum(footprint_of(header, frame), store, header.incarnation, header.offset + kFootprintPart));
+  return checksum_holds(header.footprint_checksum, checksum(footprint_of(header, frame), store, header.incarnation,
+                                                            header.offset + kFootprintPart));
 }
 
 static std::string_view payload_of(const FrameHeader& header, std::string_view frame) {
@@ -177,8 +176,8 @@ static std::string_view payload_of(const FrameHeader& header, std::string_view f
 }
 
 bool payload_verifies(const StoreId& store, const FrameHeader& header, std::string_view frame) {
-  return checksum_holds(header.payload_checksum, checksum(payload_of(header, frame), store, header.incarnation,
-                                                          header.offset + kPayloadPart));
+  return checksum_holds(header.payload_checksum,
+                        checksum(payload_of(header, frame), store, header.incarnation, header.offset + kPayloadPart));
 }
 
 Result<std::string_view> open_payload(const FrameHeader& header, std::string_view frame, std::string& room) {

@@ -33,9 +33,9 @@ std::optional<Found> entry_at(const TailHeader& header, const char* p, std::uint
       return std::nullopt;
     found.record.event = {p + kTailEntryHeaderBytes, payload};
   }
-  if (!checksum_holds(load<std::uint64_t>(p + 24),
-                      hash64(found.record.event,
-                             hash64({p, 24}, place_seed(header.store, header.nonce, found.position))))) {
+  if (!checksum_holds(
+          load<std::uint64_t>(p + 24),
+          hash64(found.record.event, hash64({p, 24}, place_seed(header.store, header.nonce, found.position))))) {
     return std::nullopt;
   }
   return found;
