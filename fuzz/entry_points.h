@@ -30,11 +30,10 @@ void quarantine_ledger(std::string_view input);
 /// backwards give the same entries.
 void run(std::string_view input);
 
-/// The contents of a data block: both ways the same entries, each of which a search from its key finds or something
-/// that stands before it.
+/// The contents of a data block: both ways the same entries, and searches for each that end.
 void data_block(std::string_view input);
 
-/// What decodes is in order and encodes to the same bytes.
+/// What decodes encodes to something that decodes to the same, and a lookup finds each.
 void erase_block(std::string_view input);
 
 /// A run's own words on itself.
