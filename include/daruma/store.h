@@ -168,6 +168,7 @@ struct StoreStats {
   std::uint64_t scrub_passes = 0;     ///< since open, over the whole store
   ScrubResult scrubbed;               ///< since open
   bool read_only = false;
+  unsigned log_copies = 0;  ///< directories that the newest log file stands in; 0: the store takes no writes
   Status background;  ///< why the log or the last background work failed; ok when all is well
 };
 
