@@ -118,14 +118,13 @@ void Engine::pace_copies(LogPace& pace) {
   if (whole || retry) pace.copies_retry_at = now + pace.copies_retry_after;
 }
 
-/// What is written while one directory is left out stands once: a checkpoint makes it superfluous, and its manifest tells
-/// how far the log went, should the other directory be missing next.
+/// When a directory is left out, the manifest of a checkpoint tells how far the log went, should the other be missing next.
 void Engine::watch_copies(bool retry) {
   if (options_.wal_copies < 2) return;
   if (retry) (void)wal_->try_copies();  // what keeps it is told below
   tell_background("log copy", wal_->copy_trouble());
   const unsigned copies = wal_->stats().copies;
-  if (log_copies_ != 0 && copies != log_copies_) log_hurt_.store(true, std::memory_order_relaxed);
+  if (copies < log_copies_) log_hurt_.store(true, std::memory_order_relaxed);
   log_copies_ = copies;
 }
 

@@ -199,6 +199,16 @@ Status Segments::trouble(std::size_t side) const {
   return trouble_[side];
 }
 
+std::uint64_t Segments::once_through() const {
+  if (sides_ != kBothSides) return 0;
+  MutexLock lock(mutex_);
+  if (live_.empty() || live_.back().sides != kBothSides) return 0;
+  for (std::size_t i = live_.size() - 1; i-- > 0;) {
+    if (live_[i].sides != kBothSides) return live_[i + 1].start_sequence - 1;
+  }
+  return 0;
+}
+
 std::size_t Segments::begun_after(std::uint64_t sequence) const {
   MutexLock lock(mutex_);
   return static_cast<std::size_t>(std::count_if(

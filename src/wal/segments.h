@@ -66,6 +66,9 @@ class Segments {
   Status retire_superseded() EXCLUDES(mutex_);
   /// Why segments could not be given back in this directory at the last attempt.
   [[nodiscard]] Status trouble(std::size_t side) const EXCLUDES(mutex_);
+  /// With two directories in use, and the newest segment in both: through which sequence an older one stands in one of
+  /// them only; 0: none does.
+  [[nodiscard]] std::uint64_t once_through() const EXCLUDES(mutex_);
   /// How many segments begin after `sequence`.
   [[nodiscard]] std::size_t begun_after(std::uint64_t sequence) const EXCLUDES(mutex_);
   [[nodiscard]] std::vector<LiveSegment> live() const EXCLUDES(mutex_);

@@ -117,6 +117,8 @@ class WalWriter {
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
   [[nodiscard]] std::uint64_t live_bytes() const { return segments_.live_bytes(); }
+  /// See Segments::once_through.
+  [[nodiscard]] Sequence once_through() const { return segments_.once_through(); }
   /// How many segments begin after `sequence`.
   [[nodiscard]] std::size_t segments_begun_after(Sequence sequence) const { return segments_.begun_after(sequence); }
   [[nodiscard]] WalStats stats() const EXCLUDES(mutex_);
