@@ -7,6 +7,7 @@
 #include "engine/engine.h"
 
 #include <map>
+#include <set>
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
@@ -38,6 +39,16 @@ void wipe(SimStorage& disk, const std::string& directory) {
   for (const std::string& file : files_in(disk, directory)) ASSERT_TRUE(disk.remove(file).ok());
   ASSERT_TRUE(disk.sync_directory(directory).ok());
 }
+/// The directory as it once was.
+void put_back(SimStorage& disk, const std::string& directory, const std::map<std::string, std::string>& old) {
+  wipe(disk, directory);
+  for (const auto& [file, bytes] : old) {
+    std::unique_ptr<File> out = *disk.open(file, OpenMode::kCreate);
+    ASSERT_TRUE(out->write(0, bytes).ok());
+    ASSERT_TRUE(out->sync().ok());
+  }
+  ASSERT_TRUE(disk.sync_directory(directory).ok());
+}
 bool tells(const RecoveryReport& report, const std::string& case_name) {
   return std::any_of(report.findings.begin(), report.findings.end(),
                      [&](const RecoveryFinding& finding) { return finding.case_name == case_name; });
@@ -46,6 +57,7 @@ bool tells(const RecoveryReport& report, const std::string& case_name) {
 /// A store with a log in several segments, and what it should hold.
 struct Lived : World {
   std::map<std::string, std::string> model;
+  std::set<std::string> erased;
   std::optional<Store> store;
 
   explicit Lived(std::uint64_t seed = 1) {
@@ -67,6 +79,11 @@ struct Lived : World {
     Status status = store->put(*store->keyspace("k"), key, value, {.durability = durability});
     if (status.ok()) model[key] = std::move(value);
     return status;
+  }
+  void erase(const std::string& key) {
+    ASSERT_TRUE(store->erase(*store->keyspace("k"), key).ok());
+    model.erase(key);
+    erased.insert(key);
   }
   /// Three segments, of which the newest has small frames and, unless the power fails, events that only the ring has.
   void live(bool power) {
@@ -92,6 +109,7 @@ struct Lived : World {
       ASSERT_TRUE(got.ok()) << key << ": " << got.status().to_string();
       ASSERT_TRUE(*got == value) << key;
     }
+    for (const std::string& key : erased) ASSERT_TRUE(store->get(*k, key).status().is(Code::kNotFound)) << key;
   }
   /// Starts, and finds everything.
   RecoveryReport expect_nothing_lost() {
@@ -103,7 +121,7 @@ struct Lived : World {
     return report;
   }
   /// The same story on another disk.
-  Lived(const Lived& other, std::uint64_t disk_seed) : model(other.model) {
+  Lived(const Lived& other, std::uint64_t disk_seed) : model(other.model), erased(other.erased) {
     options = other.options;
     seed = other.seed;  // no start gives an identity a second time
     disk = std::shared_ptr<SimStorage>(other.disk->clone(disk_seed));
@@ -374,26 +392,91 @@ TEST(LogCopies, TheLogOfAnotherStoreIsLeftAlone) {
   EXPECT_TRUE(before == after);
 }
 
-TEST(LogCopies, ADirectoryMountedAgainHidesNothing) {
-  Lived world;
-  world.live(true);
-  world.die(true);
-  const std::map<std::string, std::string> mounted = contents(*world.disk, kSides[1]);
-  wipe(*world.disk, kSides[1]);  // not mounted: an empty directory
-  EXPECT_TRUE(tells(world.expect_nothing_lost(), "log_copy_missing"));
-  ASSERT_TRUE(Engine::of(*world.store).step().ok());
-  ASSERT_TRUE(world.put("large0", 50'000).ok());
-  world.die(true);
-  wipe(*world.disk, kSides[1]);
-  for (const auto& [file, bytes] : mounted) {
-    std::unique_ptr<File> old = *world.disk->open(file, OpenMode::kCreate);
-    ASSERT_TRUE(old->write(0, bytes).ok());
-    ASSERT_TRUE(old->sync().ok());
+TEST(LogCopies, AnOldStateOfADirectoryHidesNothingAndBringsNothingBack) {
+  for (const std::string& side : kSides) {
+    for (const bool power : {false, true}) {
+      for (const bool checkpoints : {false, true}) {
+        SCOPED_TRACE(side + (power ? ", power cut" : ", kill") + (checkpoints ? ", segments used again" : ""));
+        Lived world;
+        world.live(power);
+        const std::map<std::string, std::string> old = contents(*world.disk, side);
+        for (int round = 0; round < 3; ++round) {
+          for (int i = 0; i < 6; ++i) ASSERT_TRUE(world.put("more" + std::to_string(i), 50'000 + round).ok());
+          world.erase("large" + std::to_string(round));
+          if (checkpoints) { ASSERT_TRUE(world.store->checkpoint().ok()); }
+        }
+        world.erase("small0");
+        ASSERT_TRUE(world.put("last", 100, power ? Durability::kPower : Durability::kProcess).ok());
+        world.die(power);
+        put_back(*world.disk, side, old);
+        world.expect_nothing_lost();
+        ASSERT_TRUE(Engine::of(*world.store).step().ok());
+        ASSERT_TRUE(world.put("after", 60'000).ok());
+        world.die(power);
+        world.expect_nothing_lost();
+        if (HasFailure()) return;
+      }
+    }
   }
-  ASSERT_TRUE(world.disk->sync_directory(kSides[1]).ok());
-  world.expect_nothing_lost();
-  world.die(true);
-  world.expect_nothing_lost();
+}
+
+// Not mounted at one start, and there again at the next, with a ring of this boot that nobody names any more.
+TEST(LogCopies, ADirectoryMountedAgainHidesNothing) {
+  for (const std::string& side : kSides) {
+    for (const bool power : {false, true}) {
+      SCOPED_TRACE(side + (power ? ", power cut" : ", kill"));
+      Lived world;
+      world.live(power);
+      world.die(power);
+      const std::map<std::string, std::string> mounted = contents(*world.disk, side);
+      wipe(*world.disk, side);  // not mounted: an empty directory
+      EXPECT_TRUE(tells(world.expect_nothing_lost(), "log_copy_missing"));
+      ASSERT_TRUE(Engine::of(*world.store).step().ok());
+      ASSERT_TRUE(world.put("large0", 50'000).ok());
+      world.erase("small0");
+      world.die(power);
+      put_back(*world.disk, side, mounted);
+      world.expect_nothing_lost();
+      world.die(power);
+      world.expect_nothing_lost();
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(LogCopies, EachSectorMayBeHurtInOneDirectoryOrTheOther) {
+  for (std::uint64_t seed = 1; seed <= 12; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const bool power = seed % 2 == 0;
+    Lived world(seed);
+    world.live(power);
+    world.die(power);
+    Random random(seed);
+    for (const std::string& file : files_in(*world.disk, kSides[0])) {
+      if (!file.ends_with(".log")) continue;
+      const std::uint64_t bytes = read_whole(*world.disk, file, 1 << 30)->size();
+      for (std::uint64_t at = 0; at < bytes; at += kSectorBytes) {
+        const std::string hurt = kSides[random.next() % 2] + file.substr(kSides[0].size());
+        const std::string noise(kSectorBytes, static_cast<char>(1 + random.next() % 255));
+        ASSERT_TRUE(world.disk->overwrite(hurt, at, noise).ok());
+      }
+    }
+    world.expect_nothing_lost();
+    if (HasFailure()) return;
+  }
+}
+
+TEST(LogCopies, AnyFileOrListingMayBeRefusedOnce) {
+  Lived lived;
+  lived.live(false);
+  lived.die(false);
+  for (unsigned skip = 0;; ++skip) {
+    SCOPED_TRACE("open " + std::to_string(skip));
+    Lived world(lived, skip + 1);
+    world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "store/wal", .skip = skip, .times = 1});
+    world.expect_nothing_lost();
+    if (HasFailure() || world.disk->faults_fired() == 0) break;
+  }
 }
 
 }  // namespace

@@ -209,8 +209,12 @@ class SegmentWalk {
     HealedFrame healed{f, best.damaged_at, 0, false};
     if (best.state != FrameState::kWhole && files_.size() > 1) {
       Reading copy = read_frame(*files_[1], nullptr, f);
-      if (copy.state == FrameState::kHurt && best.state == FrameState::kHurt)
-        copy = read_frame(*files_[0], files_[1].get(), f);  // both are hurt, perhaps not at the same place
+      if (copy.state == FrameState::kHurt && best.state == FrameState::kHurt) {
+        // Both are hurt, perhaps not at the same place.
+        Reading both = read_frame(*files_[0], files_[1].get(), f);
+        if (both.state == FrameState::kHurt) both.state = merge_frames(h_.store, f, both.frame, copy.frame);
+        copy = std::move(both);
+      }
       const bool footprint_only = copy.state == FrameState::kHurt && footprint_verifies(h_.store, f, best.frame);
       if (copy.state == FrameState::kWhole || (best.state == FrameState::kHurt && !footprint_only)) {
         if (best.state == FrameState::kHurt)

@@ -87,7 +87,7 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
   for (std::size_t side = 0; side < kLogSides; ++side) {
     if (side == 1 && !start.copy_refused.ok()) continue;
     Status removed = writer->segments_.remove_rings_but(side, tail_name(writer->tail_nonce_));
-    if (removed.is(Code::kAborted) || (side == 0 && options.copies == 1)) DARUMA_TRY(removed);
+    if (is_of_the_process(removed) || (side == 0 && options.copies == 1)) DARUMA_TRY(removed);
     MutexLock lock(writer->mutex_);
     if (!removed.is(Code::kNotFound) && writer->untidy_[side].ok()) writer->untidy_[side] = std::move(removed);
   }
@@ -114,7 +114,7 @@ Status WalWriter::prepare_directories() {
       return segments_.tidy(side);
     };
     Status status = prepare();
-    if (status.is(Code::kAborted)) return status;
+    if (is_of_the_process(status)) return status;
     if (!stands_in(sides_, side)) continue;
     if (status.ok()) {
       ready |= side_bit(side);
@@ -142,7 +142,7 @@ Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable) {
       status = made.status();
       if (made.ok()) ring = std::move(*made);
     }
-    if (status.is(Code::kAborted)) return status;
+    if (is_of_the_process(status)) return status;
     if (status.ok()) continue;
     if (first.ok()) first = status;
     MutexLock lock(mutex_);
