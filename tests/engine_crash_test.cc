@@ -279,7 +279,8 @@ TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
       if (!faults && image.disk->list(lost).ok()) wipe(*image.disk, lost);
       ++count.points;
       (end < 3 ? twice_again : once_again)
-          .try_out(*image.disk, allowed, power, 0, 0, image.where + ", end " + std::to_string(end) + ", without " + lost);
+          .try_out(*image.disk, allowed, power, 0, 0,
+                   image.where + ", end " + std::to_string(end) + ", without " + lost);
       image.disk.reset();
     }
     if (HasFailure()) break;

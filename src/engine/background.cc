@@ -17,7 +17,7 @@ constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after 
 constexpr std::int64_t kCopiesLookNs = 100'000'000;
 constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long each time, up to
 constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
-constexpr auto kQuietSleep = 10ms;            // and is then looked at this seldom: an idle store costs next to nothing
+constexpr auto kQuietSleep = 10ms;  // and is then looked at this seldom: an idle store costs next to nothing
 
 }  // namespace
 
@@ -118,7 +118,8 @@ void Engine::pace_copies(LogPace& pace) {
   if (whole || retry) pace.copies_retry_at = now + pace.copies_retry_after;
 }
 
-/// When a directory is left out, the manifest of a checkpoint tells how far the log went, should the other be missing next.
+/// When a directory is left out, the manifest of a checkpoint tells how far the log went, should the other be missing
+/// next.
 void Engine::watch_copies(bool retry) {
   if (options_.wal_copies < 2) return;
   if (retry) (void)wal_->try_copies();  // what keeps it is told below

@@ -272,8 +272,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> compactions_{0};
   std::atomic<std::uint64_t> compacted_bytes_{0};
   std::atomic<std::uint64_t> healed_{0};
-  std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed, or lost its copy
-  unsigned log_copies_ = 0;            ///< as seen last; of the thread that drives the log
+  std::atomic<bool> log_hurt_{
+      false};                ///< until a checkpoint: part of the log healed as it was replayed, or lost its copy
+  unsigned log_copies_ = 0;  ///< as seen last; of the thread that drives the log
   std::atomic<std::uint64_t> salvaged_{0};
   std::atomic<std::uint64_t> scrub_passes_{0};
 

@@ -43,8 +43,7 @@ Status Engine::replay(Start& start) {
     input.snapshot_durable = std::max(input.snapshot_durable, manifest.durable_sequence);
   input.known = &start.damage;
   if (!generations_.empty()) input.next_segment = generations_.front().next_segment;
-  if (generations_.size() >= kGenerationsKept)
-    input.log_needed_from = generations_[kGenerationsKept - 1].sequence + 1;
+  if (generations_.size() >= kGenerationsKept) input.log_needed_from = generations_[kGenerationsKept - 1].sequence + 1;
   input.copy_refused = copy_refused_;
   input.started_before = start.had_log;
   input.attempts_directory = directory_ + "/recoveries";

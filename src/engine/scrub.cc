@@ -226,8 +226,8 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
                                  [&](const LiveSegment& segment) { return segment.number == number; });
     if (at == segments.end() || std::next(at) == segments.end()) return {};
     for (const std::string& file : segment_files(number, at->sides)) {
-      DARUMA_TRY_ASSIGN(const SegmentCheck check, check_segment(*storage_, directory_ + "/" + file, store_id_,
-                                                                std::next(at)->start_sequence));
+      DARUMA_TRY_ASSIGN(const SegmentCheck check,
+                        check_segment(*storage_, directory_ + "/" + file, store_id_, std::next(at)->start_sequence));
       out.bytes += check.bytes;
       sound = sound && check.sound;
     }

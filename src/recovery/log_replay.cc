@@ -297,8 +297,7 @@ Status LogReplayer::take_ring() {
 
 Status LogReplayer::read_one(const Found& segment) {
   if (segment.header) {
-    out_.segments.push_back(
-        {segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides});
+    out_.segments.push_back({segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides});
     const Sequence start = segment.header->start_sequence;
     // One that a successor begins below is given up whole, and proves nothing of the numbers that were given anew.
     if (segment.successor_start == 0 || start < segment.successor_start) {
@@ -363,7 +362,8 @@ Status LogReplayer::read_one(const Found& segment) {
   for (const SegmentScan::FileScan& file : scan.files) {
     read.insert(file.path);
     if (!scan.header || file.header_copies == 2) continue;
-    healed("segment_header_healed", files[file.path], 0, file.header_copies == 1 ? "from_its_other_copy" : "from_its_copy")
+    healed("segment_header_healed", files[file.path], 0,
+           file.header_copies == 1 ? "from_its_other_copy" : "from_its_copy")
         .bytes = kSegmentFramesAt;
     out_.log_hurt = true;
   }

@@ -57,9 +57,9 @@ class FrameHealer {
   /// single bits, with as many unknowns as sectors differ.
   bool merge_stripe(std::uint64_t stripe, std::string_view other) {
     struct Row {
-      std::string difference;     // of the sectors in `taken`
-      std::vector<bool> taken;    // by sector within the stripe
-      std::size_t lead = 0;       // byte and bit that is set here, and in no row behind
+      std::string difference;   // of the sectors in `taken`
+      std::vector<bool> taken;  // by sector within the stripe
+      std::size_t lead = 0;     // byte and bit that is set here, and in no row behind
       unsigned char lead_bit = 0;
     };
     const auto shows = [](std::string_view difference, const Row& row) {
@@ -173,7 +173,8 @@ FrameState heal_frame(const StoreId& store, const FrameHeader& header, std::span
   return FrameHealer(store, header, frame).heal(unreadable, damaged_at);
 }
 
-FrameState merge_frames(const StoreId& store, const FrameHeader& header, std::span<char> frame, std::string_view other) {
+FrameState merge_frames(const StoreId& store, const FrameHeader& header, std::span<char> frame,
+                        std::string_view other) {
   return FrameHealer(store, header, frame).merge(other);
 }
 

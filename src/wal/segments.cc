@@ -45,10 +45,10 @@ Status Segments::tidy(std::size_t side) {
     const std::string_view stem = std::string_view(entry.name).substr(0, entry.name.size() - kTemporarySuffix.size());
     const bool spare = entry.name.starts_with(kSparePrefix);
     // A power cut during a retirement may leave both names on one file: then it is a segment still.
-    const bool lives = spare && std::any_of(live_.begin(), live_.end(), [&](const LiveSegment& segment) {
-                         return stands_in(segment.sides, side) &&
-                                stem == std::string(kSparePrefix) + std::to_string(segment.number);
-                       });
+    const bool lives =
+        spare && std::any_of(live_.begin(), live_.end(), [&](const LiveSegment& segment) {
+          return stands_in(segment.sides, side) && stem == std::string(kSparePrefix) + std::to_string(segment.number);
+        });
     if (spare && !lives && stands_in(sides_, side) && spares.size() < kMaxSpares && entry.bytes > kSegmentFramesAt &&
         entry.bytes % kSectorBytes == 0) {
       spares.push_back({entry.name, entry.bytes});
@@ -97,7 +97,8 @@ Result<Segments::Prepared> Segments::prepare(std::size_t side, std::uint64_t num
 
 Status Segments::probe(std::size_t side, std::uint64_t bytes) {
   // Under the name of a spare, so that a kill leaves nothing else.
-  const std::string path = directories_[side] + "/" + std::string(kSparePrefix) + "probe" + std::string(kTemporarySuffix);
+  const std::string path =
+      directories_[side] + "/" + std::string(kSparePrefix) + "probe" + std::string(kTemporarySuffix);
   const Status status = [&]() -> Status {
     const std::string sector(kSectorBytes, 'p');
     std::string back(kSectorBytes, '\0');
@@ -107,7 +108,8 @@ Status Segments::probe(std::size_t side, std::uint64_t bytes) {
     DARUMA_TRY(file->write(0, sector));
     DARUMA_TRY(file->sync());
     DARUMA_TRY_ASSIGN(const std::size_t got, file->read(0, back));
-    if (got < kSectorBytes || back != sector) return Status(Code::kIoError, "reads back otherwise than it was written", {path, {}, {}});
+    if (got < kSectorBytes || back != sector)
+      return Status(Code::kIoError, "reads back otherwise than it was written", {path, {}, {}});
     return storage_.sync_directory(directories_[side]);
   }();
   (void)storage_.remove(path);

@@ -45,10 +45,7 @@ class TailRing {
   [[nodiscard]] std::uint64_t capacity() const { return header_.capacity; }
 
  private:
-  TailRing(std::unique_ptr<Mapping> mapping, const TailHeader& header)
-      : header_(header) {
-    add(std::move(mapping));
-  }
+  TailRing(std::unique_ptr<Mapping> mapping, const TailHeader& header) : header_(header) { add(std::move(mapping)); }
   static Result<std::unique_ptr<Mapping>> make_file(Storage& storage, const std::string& path,
                                                     const TailHeader& header);
   void add(std::unique_ptr<Mapping> mapping);

@@ -188,8 +188,7 @@ class SegmentWalk {
     out.frame.assign(f.frame_bytes, '\0');  // fits the segment: room_for
     const std::uint64_t end_of_it = f.offset + f.frame_bytes;
     const std::uint64_t end_of_file = std::clamp(limit_of(file), f.offset, end_of_it);
-    out.readable =
-        end_of_file > f.offset && file.read(f.offset, std::span(out.frame).first(end_of_file - f.offset));
+    out.readable = end_of_file > f.offset && file.read(f.offset, std::span(out.frame).first(end_of_file - f.offset));
     std::vector<std::uint64_t> missing = file.unreadable_in(f.offset, end_of_it);
     for (std::uint64_t at = end_of_file; at < end_of_it; at += kSectorBytes)
       missing.push_back((at - f.offset) / kSectorBytes);

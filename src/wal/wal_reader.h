@@ -115,9 +115,9 @@ struct SegmentScan {
 /// damage, the other says what stands there.
 using SegmentFiles = std::vector<std::string>;
 
-/// Reads the segment that stands in `paths`, calling `on_frame` for every good frame in order. `store`: when known, others are
-/// refused. `enough`, when not 0: where the successor begins; once everything below was read without an anomaly, what
-/// stands behind is not looked at.
+/// Reads the segment that stands in `paths`, calling `on_frame` for every good frame in order. `store`: when known,
+/// others are refused. `enough`, when not 0: where the successor begins; once everything below was read without an
+/// anomaly, what stands behind is not looked at.
 SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
                          const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0);
 inline SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,

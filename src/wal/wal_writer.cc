@@ -109,7 +109,8 @@ Status WalWriter::prepare_directories() {
   Status first;
   for (std::size_t side = 0; side < kLogSides; ++side) {
     const auto prepare = [&]() -> Status {
-      if (!stands_in(sides_, side)) return copy_refused_ ? Status() : segments_.tidy(side);  // what an earlier start left
+      if (!stands_in(sides_, side))
+        return copy_refused_ ? Status() : segments_.tidy(side);  // what an earlier start left
       DARUMA_TRY(segments_.make_directory(side));
       return segments_.tidy(side);
     };

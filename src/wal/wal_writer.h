@@ -57,7 +57,7 @@ struct WalCreate {
   /// returns.
   std::span<const WalRecord> persist;
   std::vector<LiveSegment> older_segments;  ///< still there, for retire_below; rising
-  Status copy_refused{};  ///< why wal-copy/ is not ours to touch
+  Status copy_refused{};                    ///< why wal-copy/ is not ours to touch
 };
 
 struct WalStats {
@@ -126,7 +126,7 @@ class WalWriter {
  private:
   struct Segment {
     std::array<std::unique_ptr<File>, kLogSides> files;
-    LogSides sides = 0;     ///< where it stands, for good: a frame is acknowledged when it is durable in all. 0: nowhere
+    LogSides sides = 0;  ///< where it stands, for good: a frame is acknowledged when it is durable in all. 0: nowhere
     bool on_trial = false;  ///< begun because a directory failed; one that fails again is left out
     SegmentHeader header;
     std::uint64_t offset = 0;    ///< where the next frame goes
@@ -146,7 +146,7 @@ class WalWriter {
     std::uint64_t header_checksum = 0;
     LogSides out = 0;  ///< not yet back from there
     LogSides failed = 0;
-    Status status;     ///< of one that failed
+    Status status;  ///< of one that failed
   };
 
   WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options, const WalCreate& start, Clock& clock,

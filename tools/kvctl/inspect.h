@@ -66,7 +66,7 @@ struct SegmentFile {
   std::vector<Problem> problems{};        ///< of the copies of the header
   Sequence next_start = 0;                ///< first event of the segments behind; 0: the last
   [[nodiscard]] const std::string& file() const { return files.front(); }
-  bool needed = true;                     ///< a start reads it: not all of it is in the newest snapshot
+  bool needed = true;  ///< a start reads it: not all of it is in the newest snapshot
 };
 
 struct RunFile {

@@ -18,8 +18,8 @@ namespace {
 Sequence ring_durable(const StoreFiles& files, std::uint64_t nonce) {
   auto file = files.storage().open(files.path("wal/" + tail_name(nonce)), OpenMode::kRead);
   if (!file.ok())
-    file = files.storage().open(files.path(fmt::format("{}/{}", kLogDirectories[1], tail_name(nonce))),
-                                OpenMode::kRead);
+    file =
+        files.storage().open(files.path(fmt::format("{}/{}", kLogDirectories[1], tail_name(nonce))), OpenMode::kRead);
   if (!file.ok()) return 0;
   std::string sectors(kTailDataAt, '\0');
   const auto got = (*file)->read(0, sectors);

@@ -32,8 +32,8 @@ void others(const StoreFiles& files, std::vector<std::string>& strangers, std::v
   };
   for (const std::string_view room : kLogDirectories) {
     sort(room, [&](const std::string& n) {
-      return parse_segment_name(n) || parse_tail_name(n) || (n.starts_with("spare-") && n.ends_with(kTemporarySuffix)) ||
-             (room == kLogDirectories[1] && n == "lock");
+      return parse_segment_name(n) || parse_tail_name(n) ||
+             (n.starts_with("spare-") && n.ends_with(kTemporarySuffix)) || (room == kLogDirectories[1] && n == "lock");
     });
   }
   sort(kRunDirectory, [](const std::string& n) { return run_number(n).has_value(); });

@@ -291,16 +291,15 @@ Result<Outcome> dump(Context& context, const DumpOptions& options) {
     const std::string& file = segment.file();
     SegmentFiles paths;
     for (const std::string& each : segment.files) paths.push_back(files.path(each));
-    const SegmentScan scan =
-        read_segment(files.storage(), paths, files.store(), [&](const FrameView& frame) {
-          printer.frame(file, frame.header);
-          if (!frame.header.has_events()) return;
-          for_each_record(frame.header, frame.payload, [&](const WalRecord& record) {
-            printer.event(file, frame.header.offset, record,
-                          segment.next_start != 0 && record.sequence >= segment.next_start);
-            last = std::max(last, record.sequence);
-          });
-        });
+    const SegmentScan scan = read_segment(files.storage(), paths, files.store(), [&](const FrameView& frame) {
+      printer.frame(file, frame.header);
+      if (!frame.header.has_events()) return;
+      for_each_record(frame.header, frame.payload, [&](const WalRecord& record) {
+        printer.event(file, frame.header.offset, record,
+                      segment.next_start != 0 && record.sequence >= segment.next_start);
+        last = std::max(last, record.sequence);
+      });
+    });
     for (Problem& problem : facts(file, segment, scan)) {
       printer.anomaly(problem);
       problems.push_back(std::move(problem));
