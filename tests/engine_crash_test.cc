@@ -265,6 +265,7 @@ TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
     Recoveries twice_again(name_of(script) + ", two logs", count, world.options);
     Recoveries once_again(name_of(script) + ", then one log", count, once);
     for (Image& image : watch.images) {
+      if (scale() == 1 && (&image - watch.images.data()) % 4 != static_cast<std::ptrdiff_t>(number % 4)) continue;
       const Allowed allowed = allowed_at(life, image);
       const int end = static_cast<int>(count.points % 6);
       const bool power = end % 3 != 0;

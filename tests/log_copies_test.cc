@@ -445,6 +445,31 @@ TEST(LogCopies, ADirectoryMountedAgainHidesNothing) {
   }
 }
 
+TEST(LogCopies, ARingOfLongAgoIsNotTakenForTheNewest) {
+  for (const std::string& side : kSides) {
+    SCOPED_TRACE(side);
+    Lived world;
+    world.live(false);
+    world.die(false);
+    std::map<std::string, std::string> old = contents(*world.disk, side);
+    std::erase_if(old, [](const auto& file) { return file.first.find("/tail-") == std::string::npos; });
+    ASSERT_EQ(old.size(), 1U);
+    world.expect_nothing_lost();
+    for (int i = 0; i < 3; ++i) {  // until no segment names it
+      for (int large = 0; large < 6; ++large) ASSERT_TRUE(world.put("large" + std::to_string(large), 50'000 + i).ok());
+      ASSERT_TRUE(world.store->checkpoint().ok());
+    }
+    ASSERT_TRUE(world.put("ring", 100, Durability::kProcess).ok());
+    world.die(false);
+    for (const auto& [file, bytes] : old) {
+      std::unique_ptr<File> out = *world.disk->open(file, OpenMode::kCreate);
+      ASSERT_TRUE(out->write(0, bytes).ok());
+    }
+    world.expect_nothing_lost();
+    if (HasFailure()) return;
+  }
+}
+
 TEST(LogCopies, EachSectorMayBeHurtInOneDirectoryOrTheOther) {
   for (std::uint64_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
