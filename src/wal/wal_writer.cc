@@ -232,12 +232,13 @@ Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) 
     });
     if (broken_.ok() && failed.ok()) continue;
     if (!in_flight_.empty()) {  // a frame that has it cannot be called back, and its writer need not wait for ever
+      Pending& newest = pending_.back();
       const Status copied = or_out_of_memory([&]() -> Status {
-        pending_.back().copy = std::make_shared<const std::string>(event);
+        newest.copy = std::make_shared<const std::string>(event);
         return {};
       });
       if (!copied.ok()) continue;
-      pending_.back().record.event = *pending_.back().copy;
+      newest.record.event = *newest.copy;
       break;
     }
     pending_.pop_back();
