@@ -139,7 +139,8 @@ Allowed live(const Script& script, World& world, Watcher& watch) {
 /// Recovers crashed disks and holds what is found against what may be.
 class Recoveries {
  public:
-  Recoveries(std::string what, Count& count) : what_(std::move(what)), count_(count) {}
+  Recoveries(std::string what, Count& count, Options options = small())
+      : what_(std::move(what)), count_(count), options_(std::move(options)) {}
 
   /// `disk` has crashed already. With `depth` its recovery is crashed at each of its points, that many deep.
   void try_out(SimStorage& disk, const Allowed& allowed, bool power, int depth, int level, const std::string& where) {
@@ -153,6 +154,7 @@ class Recoveries {
     }
     World world;
     world.seed = 1000 + static_cast<std::uint64_t>(level);
+    world.options = options_;
     world.disk = std::shared_ptr<SimStorage>(&disk, [](SimStorage*) {});
     std::vector<Image> images;
     {
@@ -195,6 +197,7 @@ class Recoveries {
 
   std::string what_;
   Count& count_;
+  const Options options_;
   std::unordered_map<std::uint64_t, State> seen_;
 };
 
@@ -237,6 +240,53 @@ TEST(EngineCrash, EveryPointOfEveryScript) {
     if (HasFailure()) break;
   }
   count.print("crashes");
+}
+
+void wipe(SimStorage& disk, const std::string& directory) {
+  const std::vector<DirectoryEntry> entries = *disk.list(directory);
+  for (const DirectoryEntry& entry : entries) ASSERT_TRUE(disk.remove(directory + "/" + entry.name).ok());
+  ASSERT_TRUE(disk.sync_directory(directory).ok());
+}
+
+// The log stands twice, and with the crash one of the two directories is lost, with its ring.
+TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
+  Count count;
+  for (std::uint64_t number = 1; number <= 16 * scale(); ++number) {
+    const Script script{number};
+    const bool faults = script.theme() == Theme::kFailOver || script.theme() == Theme::kFull;
+    World world;
+    world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = number, .sector_bytes = script.sector_bytes()});
+    world.options.wal_copies = 2;
+    Watcher watch(*world.disk);
+    const Allowed life = live(script, world, watch);
+    ++count.scripts;
+    Options once = world.options;
+    once.wal_copies = 1;
+    Recoveries twice_again(name_of(script) + ", two logs", count, world.options);
+    Recoveries once_again(name_of(script) + ", then one log", count, once);
+    for (Image& image : watch.images) {
+      if (scale() == 1 && (&image - watch.images.data()) % 4 != static_cast<std::ptrdiff_t>(number % 4)) continue;
+      const Allowed allowed = allowed_at(life, image);
+      const int end = static_cast<int>(count.points % 6);
+      const bool power = end % 3 != 0;
+      if (power) {
+        image.disk->power_cut(end % 3 == 1 ? 0 : 50);
+      } else {
+        image.disk->kill();
+      }
+      image.disk->clear_faults();
+      // A directory that was left out for a fault is no copy.
+      const std::string lost = count.points / 6 % 2 == 0 ? "store/wal" : "store/wal-copy";
+      if (!faults && image.disk->list(lost).ok()) wipe(*image.disk, lost);
+      ++count.points;
+      (end < 3 ? twice_again : once_again)
+          .try_out(*image.disk, allowed, power, 0, 0,
+                   image.where + ", end " + std::to_string(end) + ", without " + lost);
+      image.disk.reset();
+    }
+    if (HasFailure()) break;
+  }
+  count.print("two logs");
 }
 
 TEST(EngineCrash, RecoveryItselfAtEveryPointTwoDeep) {

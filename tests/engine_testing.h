@@ -35,8 +35,10 @@ struct World {
                                 .input_bytes_max = 64 << 10};
 
   std::function<void(Sequence)> before_apply{};
+  Options options = small();
 
-  Result<Store::Opened> open(const Options& options = small()) {
+  Result<Store::Opened> open() { return open(options); }
+  Result<Store::Opened> open(const Options& with) {
     Environment environment;
     environment.storage = disk;
     environment.clock = &clock;
@@ -44,7 +46,7 @@ struct World {
     environment.threads = false;
     environment.compaction = compaction;
     environment.before_apply = before_apply;
-    return Engine::open_store("store", options, environment);
+    return Engine::open_store("store", with, environment);
   }
   Store must_open(RecoveryReport* report = nullptr) {
     Result<Store::Opened> opened = open();

@@ -3,6 +3,8 @@
 // heals-alone, point by point: the n-th call that a kind of fault can hit fails, once or from there on until the fault
 // is lifted, for n = 0, 1, 2 … until a run is over before it comes to that. DARUMA_FAULT_STRIDE=1 takes every point;
 // the default takes some, others with each DARUMA_FAULT_FIRST.
+#include "engine/engine.h"
+
 #include <cstdlib>
 
 #include <fault_workload.h>

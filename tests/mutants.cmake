@@ -7,7 +7,7 @@ mutant(acknowledge_before_durable wal/wal_writer.cc wal_writer_test
   [[if (durable_seen_.load(std::memory_order_acquire) >= sequence) return {};]]
   [[if (appended_seen_.load(std::memory_order_acquire) >= sequence) return {};]])
 mutant(segment_published_unsynced wal/wal_writer.cc engine_crash_test
-  [[  DARUMA_TRY(segment.file->sync());
+  [[  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
 ]] [[]])
 mutant(unproven_events_not_persisted engine/open_log.cc engine_crash_test
   [[  create.persist = persist;
@@ -16,7 +16,7 @@ mutant(fail_over_forgets_the_unacknowledged wal/wal_writer.cc wal_writer_test
   [[records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);]]
   [[records.clear();]])
 mutant(failed_frame_is_not_noticed wal/wal_writer.cc wal_writer_test
-  [[if (flight.done && !flight.status.ok())]] [[if (false)]])
+  [[if (flight.failed != 0) return]] [[if (false) return]])
 mutant(watermark_tells_what_is_in_flight wal/wal_writer.cc wal_writer_test
   [[flight.watermark = durable_seen_.load(std::memory_order_acquire);]]
   [[flight.watermark = framed_;]])
@@ -28,13 +28,45 @@ mutant(idle_log_tells_nothing wal/wal_writer.cc wal_writer_test
 mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_test
   [[  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
 ]]
-  [[  DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
+  [[  DARUMA_TRY(writer->segments_.remove_rings_but(0, tail_name(writer->tail_nonce_)));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
 ]])
 mutant(segment_retired_too_early wal/segments.cc engine_crash_test
-  [[live_[1].start_sequence <= sequence]] [[live_[0].start_sequence <= sequence]])
+  [[live_[i + 1].start_sequence <= sequence]] [[live_[i].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
-  [[if (spare && !lives && spares_.size()]] [[if (spare && spares_.size()]])
+  [[if (spare && !lives &&]] [[if (spare &&]])
+
+# --- the log in two directories
+mutant(copy_that_failed_counts_as_written wal/wal_writer.cc log_copies_test
+  [[    at->failed |= side_bit(side);
+]] [[    at->failed |= side == 0 ? side_bit(side) : LogSides{0};
+]])
+mutant(copy_not_looked_at recovery/log_replay.cc log_copies_test
+  [[if (side == 0 || out_.copy_refused.ok()) DARUMA_TRY]] [[if (side == 0) DARUMA_TRY]])
+mutant(copy_named_unsynced wal/segments.cc log_copies_test
+  [[  DARUMA_TRY(publish_prepared(storage_, directories_[side], segment_name(segment.number)));
+]] [[  const std::string named = directories_[side] + "/" + segment_name(segment.number);
+  DARUMA_TRY(side == 0 ? publish_prepared(storage_, directories_[side], segment_name(segment.number))
+                       : storage_.rename(named + std::string(kTemporarySuffix), named));
+]])
+mutant(copy_not_synced wal/wal_writer.cc log_copies_test
+  [[[&](std::size_t side) { return segment.files[side]->sync(); }]]
+  [[[&](std::size_t side) { return side == 0 ? segment.files[side]->sync() : Status(); }]])
+mutant(log_that_stood_once_stays engine/checkpoint.cc log_copies_test
+  [[wal_->once_through() > snapshot_sequence_.load(std::memory_order_relaxed) ||]] [[]])
+mutant(left_out_directory_is_not_tried_again wal/wal_writer.cc log_copies_test
+  [[  if (missing == 0) return {};
+]] [[  return {};
+]])
+mutant(copied_segment_does_not_say_so wal/wal_writer.cc log_copies_test
+  [[segment.sides == kBothSides ? kSegmentCopied : 0;]] [[0;]])
+mutant(two_hurt_copies_not_put_together wal/wal_reader.cc log_copies_test
+  [[both.state = merge_frames(h_.store, f, both.frame, copy.frame);]] [[both.state = FrameState::kHurt;]])
+mutant(log_of_another_store_taken recovery/log_replay.cc log_copies_test
+  [[decode_segment_header(sector, at, std::nullopt).ok()) refused = true;]]
+  [[decode_segment_header(sector, at, std::nullopt).ok()) refused = false;]])
+mutant(ring_of_long_ago_believed recovery/log_replay.cc log_copies_test
+  [[scan.entries.back().sequence <= settled) continue;]] [[scan.entries.back().sequence < 0 * settled) continue;]])
 
 # --- frames
 mutant(no_parity wal/frame_format.cc wal_reader_test
@@ -60,10 +92,10 @@ mutant(search_skips_every_other_sector wal/wal_reader.cc wal_reader_test
   [[for (std::uint64_t at = bad; at + kSectorBytes <= limit_; at += kSectorBytes)]]
   [[for (std::uint64_t at = bad; at + kSectorBytes <= limit_; at += 2 * kSectorBytes)]])
 mutant(second_segment_header_not_read wal/wal_reader.cc wal_reader_test
-  [[at < kSegmentFramesAt && at + kSectorBytes <= sectors.limit()]]
-  [[at < kSectorBytes && at + kSectorBytes <= sectors.limit()]])
+  [[at < kSegmentFramesAt && at + kSectorBytes <= sectors->limit()]]
+  [[at < kSectorBytes && at + kSectorBytes <= sectors->limit()]])
 mutant(segment_under_another_name_taken wal/wal_reader.cc wal_reader_test
-  [[if (header.ok() && number && header->number != *number) {]] [[if (false) {]])
+  [[if (found.ok() && number && found->number != *number) {]] [[if (false) {]])
 mutant(unreadable_sector_is_zeros wal/sector_reader.cc wal_reader_test
   [[    unreadable_.insert(chunk_at + at);
 ]] [[]])
@@ -94,7 +126,7 @@ mutant(missing_newest_segment_not_missed recovery/log_replay.cc log_replay_test
   [[const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;]]
   [[const bool missing = false;]])
 mutant(known_loss_is_lost_again recovery/log_stretch.cc log_replay_test
-  [[facts.known_through = known_through(facts.first, file);]] [[facts.known_through = 0;]])
+  [[facts.known_through = known_through(facts.first, relative(segment.number));]] [[facts.known_through = 0;]])
 mutant(footprint_ignored recovery/log_stretch.cc log_replay_test
   [[if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint &&]]
   [[if (false && met.footprint &&]])

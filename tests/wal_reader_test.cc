@@ -467,8 +467,8 @@ TEST(Segments, ASpareThatIsStillASegmentIsNotReused) {
   const auto disk = std::make_shared<SimStorage>();
   put_file(*disk, kDirectory + "/wal/spare-1.tmp", std::string(64 << 10, 's'));
   put_file(*disk, kDirectory + "/wal/spare-2.tmp", std::string(64 << 10, 's'));
-  Segments segments(*disk, kDirectory + "/wal", {{1, 1, 64 << 10}});
-  ASSERT_TRUE(segments.tidy().ok());
+  Segments segments(*disk, kDirectory, side_bit(0), {{1, 1, 64 << 10}});
+  ASSERT_TRUE(segments.tidy(0).ok());
   EXPECT_FALSE(disk->open(kDirectory + "/wal/spare-1.tmp", OpenMode::kRead).ok());
   EXPECT_TRUE(disk->open(kDirectory + "/wal/spare-2.tmp", OpenMode::kRead).ok());
 }

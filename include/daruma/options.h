@@ -70,6 +70,14 @@ struct Options {
   /// Size of the tail ring (256 KiB to 1 GiB): how far kProcess writes may run ahead of the device.
   std::uint64_t ring_bytes = 16 << 20;
 
+  /// Set to 2 to keep the log a second time, in STORE/wal-copy/, written in the same submission: a lost log file, or a
+  /// dead device under one of the two directories, then costs nothing. To have it on another device, make wal-copy/ a
+  /// mount point, or a symbolic link to a directory that no other store uses, before the first start. Costs the log's
+  /// space and bandwidth again, and a kPower write waits for the slower device. When one directory fails, writes go on
+  /// in the other; `StoreStats::background` says so until both have the log again. 1 or 2, and may change with each
+  /// start: what stands in wal-copy/ is used in any case, and given back in its time.
+  unsigned wal_copies = 1;
+
   /// Set to false where the kernel's io_uring is not wanted; the store then uses pwrite and fdatasync. It falls back by
   /// itself where the kernel refuses. The environment can force it too: DARUMA_IO=no_uring,no_direct,no_dsync.
   bool use_io_uring = true;

@@ -168,7 +168,8 @@ struct StoreStats {
   std::uint64_t scrub_passes = 0;     ///< since open, over the whole store
   ScrubResult scrubbed;               ///< since open
   bool read_only = false;
-  Status background;  ///< why the log or the last background work failed; ok when all is well
+  unsigned log_copies = 0;  ///< directories that the newest log file stands in; 0: the store takes no writes
+  Status background;        ///< why the log or the last background work failed; ok when all is well
 };
 
 /// Thread: every method from any thread. Copies share one store; the last one gone abandons it: nothing is flushed.

@@ -2,6 +2,7 @@
 //
 // Who does the work nobody waits for. `step` is all of it on one thread, for tests; the two threads only pace the same
 // calls.
+#include <algorithm>
 #include <chrono>
 
 #include "base/out_of_memory.h"
@@ -13,7 +14,10 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after this long
-constexpr auto kQuietSleep = 10ms;            // and is then looked at this seldom: an idle store costs next to nothing
+constexpr std::int64_t kCopiesLookNs = 100'000'000;
+constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long each time, up to
+constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
+constexpr auto kQuietSleep = 10ms;  // and is then looked at this seldom: an idle store costs next to nothing
 
 }  // namespace
 
@@ -23,6 +27,7 @@ Status Engine::step() {
     while (wal_->poll()) {}
     if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
     DARUMA_TRY(wal_->step_idle());
+    watch_copies(true);
     {
       MutexLock lock(write_mutex_);
       DARUMA_TRY(place_unplaced());
@@ -37,18 +42,21 @@ Status Engine::step() {
 }
 
 void Engine::drive_log() {
-  std::int64_t quiet_since = clock_.monotonic_ns();
-  bool sealed = false;
+  LogPace pace;
+  pace.quiet_since = pace.copies_look_at = clock_.monotonic_ns();
+  pace.copies_retry_at = pace.quiet_since + kCopiesRetryNs;
+  pace.copies_retry_after = kCopiesRetryNs;
   while (!stopping()) {
     // What cannot be done for want of memory is tried again.
-    if (!or_out_of_memory([&] { return drive_log_once(quiet_since, sealed); }).ok()) std::this_thread::sleep_for(100ms);
+    if (!or_out_of_memory([&] { return drive_log_once(pace); }).ok()) std::this_thread::sleep_for(100ms);
   }
 }
 
-Status Engine::drive_log_once(std::int64_t& quiet_since, bool& sealed) {
+Status Engine::drive_log_once(LogPace& pace) {
+  pace_copies(pace);
   if (wal_->poll()) {
-    quiet_since = clock_.monotonic_ns();
-    sealed = false;
+    pace.quiet_since = clock_.monotonic_ns();
+    pace.sealed = false;
     return {};
   }
   if (const Status down = wal_->broken(); !down.ok()) {
@@ -57,9 +65,9 @@ Status Engine::drive_log_once(std::int64_t& quiet_since, bool& sealed) {
   } else {
     tell_background("log", {});
   }
-  if (!sealed && clock_.monotonic_ns() - quiet_since > kIdleNs) {
+  if (!pace.sealed && clock_.monotonic_ns() - pace.quiet_since > kIdleNs) {
     (void)wal_->step_idle();  // a log that is down says so to writers
-    sealed = true;
+    pace.sealed = true;
   }
   if (has_unplaced_.load(std::memory_order_relaxed)) {
     MutexLock lock(write_mutex_);
@@ -72,7 +80,7 @@ Status Engine::drive_log_once(std::int64_t& quiet_since, bool& sealed) {
   const Status clean = clean_up();
   tell_background("clean-up", clean);
   DARUMA_TRY(clean);
-  std::this_thread::sleep_for(sealed ? kQuietSleep : 1ms);
+  std::this_thread::sleep_for(pace.sealed ? kQuietSleep : 1ms);
   return {};
 }
 
@@ -95,6 +103,30 @@ Result<bool> Engine::scrub_once() {
     tell_background("scrub", done.status());
     return done;
   });
+}
+
+void Engine::pace_copies(LogPace& pace) {
+  if (options_.wal_copies < 2) return;
+  const std::int64_t now = clock_.monotonic_ns();
+  if (now < pace.copies_look_at) return;
+  pace.copies_look_at = now + kCopiesLookNs;
+  const bool whole = wal_->stats().copies > 1;
+  const bool retry = !whole && now >= pace.copies_retry_at;
+  watch_copies(retry);
+  if (whole) pace.copies_retry_after = kCopiesRetryNs;
+  if (retry) pace.copies_retry_after = std::min(2 * pace.copies_retry_after, kCopiesRetryNsMax);
+  if (whole || retry) pace.copies_retry_at = now + pace.copies_retry_after;
+}
+
+/// When a directory is left out, the manifest of a checkpoint tells how far the log went, should the other be missing
+/// next.
+void Engine::watch_copies(bool retry) {
+  if (options_.wal_copies < 2) return;
+  if (retry) (void)wal_->try_copies();  // what keeps it is told below
+  tell_background("log copy", wal_->copy_trouble());
+  const unsigned copies = wal_->stats().copies;
+  if (copies < log_copies_) log_hurt_.store(true, std::memory_order_relaxed);
+  log_copies_ = copies;
 }
 
 void Engine::drive_compactions() {

@@ -21,11 +21,13 @@ struct Engine::Frozen {
 bool Engine::memtables_full() const {
   return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes;
 }
-/// Also when the log healed as it was read, since what replaces it is a snapshot; and when there are many segments with
+/// Also when the log healed as it was read, since what replaces it is a snapshot, or stands once where it should twice;
+/// and when there are many segments with
 /// little in each: every start begins one, so lives that end early would otherwise pile up log that no memtable shows.
 bool Engine::checkpoint_due() const {
   constexpr std::size_t kSegmentsSpare = 8;
   return memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||
+         wal_->once_through() > snapshot_sequence_.load(std::memory_order_relaxed) ||
          wal_->segments_begun_after(snapshot_sequence_.load(std::memory_order_relaxed)) >
              kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
 }

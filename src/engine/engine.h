@@ -103,6 +103,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct Start;
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status lock_to_write();
+  Status lock_copy();
   Status lock_to_read();
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
   bool serve_without_log(Start& start, const Status& why);
@@ -207,9 +208,16 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // background.cc
   void drive_log();
   void drive_compactions();
-  Status drive_log_once(std::int64_t& quiet_since, bool& sealed);
+  struct LogPace {
+    std::int64_t quiet_since = 0;
+    bool sealed = false;
+    std::int64_t copies_look_at = 0, copies_retry_at = 0, copies_retry_after = 0;
+  };
+  Status drive_log_once(LogPace& pace);
+  void pace_copies(LogPace& pace);
   Result<bool> compact_or_heal_once() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
   Result<bool> scrub_once() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
+  void watch_copies(bool retry);
   void tell_background(const char* what, const Status& status) EXCLUDES(background_mutex_);
 
   const std::string directory_;
@@ -220,6 +228,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const CompactionSettings compaction_;
   const std::function<void(Sequence)> before_apply_;  // may be empty
   std::unique_ptr<DirectoryLock> lock_;
+  std::unique_ptr<DirectoryLock> copy_lock_;  // of wal-copy/, which may be somewhere else
+  Status copy_refused_;                       // why wal-copy/ is not ours to touch; set by recovery only
   StoreId store_id_;
   std::unique_ptr<WalWriter> wal_;  // null when read-only
   std::shared_ptr<BlockCache> cache_;
@@ -262,7 +272,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> compactions_{0};
   std::atomic<std::uint64_t> compacted_bytes_{0};
   std::atomic<std::uint64_t> healed_{0};
-  std::atomic<bool> log_hurt_{false};  ///< until a checkpoint: part of the log healed as it was replayed
+  std::atomic<bool> log_hurt_{
+      false};                ///< until a checkpoint: part of the log healed as it was replayed, or lost its copy
+  unsigned log_copies_ = 0;  ///< as seen last; of the thread that drives the log
   std::atomic<std::uint64_t> salvaged_{0};
   std::atomic<std::uint64_t> scrub_passes_{0};
 
@@ -270,7 +282,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   /// By kind of work; all kinds from the beginning, so that telling needs no memory.
   std::map<std::string_view, Status> background_ GUARDED_BY(background_mutex_) = {
       {"checkpoint", {}}, {"clean-up", {}}, {"compaction", {}}, {"heal", {}},
-      {"log", {}},        {"scrub", {}},    {"start", {}}};
+      {"log", {}},        {"log copy", {}}, {"scrub", {}},      {"start", {}}};
   ScrubResult scrubbed_ GUARDED_BY(background_mutex_);  // since open
 
   EpochRetired retired_;

@@ -34,6 +34,7 @@ Status check(const Options& options) {
   DARUMA_TRY(within("cache_bytes", options.cache_bytes, 0, std::uint64_t{1} << 40));
   DARUMA_TRY(within("scrub_days", options.scrub_days, 0, 3650));
   DARUMA_TRY(within("segment_bytes", options.segment_bytes, 256 << 10, 1 << 30));
+  DARUMA_TRY(within("wal_copies", options.wal_copies, 1, kLogSides));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
 
@@ -112,6 +113,7 @@ Status Engine::recover(Start& start) {
     if (tidied.is(Code::kAborted)) return tidied;
     tell_background("clean-up", tidied);
     unclean_ = !tidied.ok();
+    watch_copies(false);
   }
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - began;
   start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
@@ -144,9 +146,12 @@ Status Engine::lock_to_write() {
     Status made = storage_->make_directory(directory_ + "/" + room);
     if (is_of_the_process(made)) return made;
     // Without the last two a start keeps less evidence, and goes on.
-    const bool needed = room != std::string_view("quarantine") && room != std::string_view("recoveries");
+    // With two directories for the log, its writer says whether one is left.
+    const bool needed = room != std::string_view("quarantine") && room != std::string_view("recoveries") &&
+                        (room != kLogDirectories[0] || options_.wal_copies == 1);
     if (needed && no_writes_.ok()) no_writes_ = std::move(made);
   }
+  DARUMA_TRY(lock_copy());
   const std::size_t slash = directory_.find_last_of('/');
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
   for (const std::string& directory : {directory_, parent}) {
@@ -157,13 +162,31 @@ Status Engine::lock_to_write() {
   return {};
 }
 
+/// wal-copy/ may be shared by mistake, with a copy of this very store even: who writes there holds its lock. A device
+/// that refuses is no reason to leave it: it may come back.
+Status Engine::lock_copy() {
+  const std::string copy = directory_ + "/" + std::string(kLogDirectories[1]);
+  if (options_.wal_copies > 1) (void)storage_->make_directory(copy);
+  const Result<std::vector<DirectoryEntry>> names = storage_->list(copy);
+  if (is_of_the_process(names.status())) return names.status();
+  if (!names.ok() || (options_.wal_copies == 1 && names->empty())) return {};
+  Result<std::unique_ptr<DirectoryLock>> lock = storage_->lock(copy + "/lock");
+  if (lock.ok())
+    copy_lock_ = std::move(*lock);
+  else if (is_of_the_process(lock.status()))
+    return lock.status();
+  else if (lock.status().is(Code::kBusy))
+    copy_refused_ = lock.status();
+  return {};
+}
+
 /// A store without a lock file is a copy that nobody has opened yet: nobody can be writing it through us.
 Status Engine::lock_to_read() {
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, storage_->list(directory_));
   const auto has = [&](std::string_view name) {
     return std::any_of(names.begin(), names.end(), [&](const DirectoryEntry& entry) { return entry.name == name; });
   };
-  if (!has("wal") && !has("runs") && !has("snapshots")) return nothing_here(directory_);
+  if (!has("wal") && !has(kLogDirectories[1]) && !has("runs") && !has("snapshots")) return nothing_here(directory_);
   Result<std::unique_ptr<DirectoryLock>> lock = storage_->lock_shared(directory_ + "/lock");
   if (lock.ok()) {
     lock_ = std::move(*lock);

@@ -43,6 +43,8 @@ Status Engine::replay(Start& start) {
     input.snapshot_durable = std::max(input.snapshot_durable, manifest.durable_sequence);
   input.known = &start.damage;
   if (!generations_.empty()) input.next_segment = generations_.front().next_segment;
+  if (generations_.size() >= kGenerationsKept) input.log_needed_from = generations_[kGenerationsKept - 1].sequence + 1;
+  input.copy_refused = copy_refused_;
   input.started_before = start.had_log;
   input.attempts_directory = directory_ + "/recoveries";
   input.note_attempts = !options_.read_only && options_.recovery_policy != RecoveryPolicy::kRefuse;
@@ -70,6 +72,7 @@ Status Engine::replay(Start& start) {
     store_id_ = {random_.next(), random_.next()};
     start.report.created = true;
   }
+  copy_refused_ = log.copy_refused;
   log_hurt_.store(log.log_hurt, std::memory_order_relaxed);
   last_ = log.last;
   visible_.store(last_, std::memory_order_release);
@@ -197,9 +200,11 @@ Status Engine::start_log(Start& start) {
   create.predecessor = log.predecessor;
   create.persist = persist;
   create.older_segments = log.segments;
+  create.copy_refused = copy_refused_;
   WalOptions options;
   options.segment_bytes = options_.segment_bytes;
   options.ring_bytes = options_.ring_bytes;
+  options.copies = options_.wal_copies;
   DARUMA_TRY_ASSIGN(wal_, WalWriter::create(storage_, options, create, clock_, random_));
   log.persist.clear();
   return {};

@@ -250,6 +250,7 @@ StoreStats Engine::stats() const {
   if (wal_) {
     stats.log_bytes = wal_->live_bytes();
     stats.background = wal_->broken();
+    stats.log_copies = wal_->stats().copies;
   }
   stats.scrub_passes = scrub_passes_.load(std::memory_order_relaxed);
   {

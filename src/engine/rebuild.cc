@@ -164,7 +164,7 @@ Result<bool> Engine::read_log(const LogPart& part, Memtable& out) {
                entry.sequence_hi > part.after;
       }))
     return false;
-  return read_log_part(*storage_, directory_ + "/wal", store_id_, wal_->live_segments(), part, out);
+  return read_log_part(*storage_, directory_, store_id_, wal_->live_segments(), part, out);
 }
 
 std::shared_ptr<const DamageMap> Engine::damage_now() {

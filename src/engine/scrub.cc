@@ -15,6 +15,7 @@
 #include "snapshot/retention.h"
 #include "snapshot/scrub.h"
 #include "wal/segment_check.h"
+#include "wal/segments.h"
 
 namespace daruma {
 
@@ -36,7 +37,9 @@ std::vector<ScrubItem> Engine::scrub_items() {
   if (wal_) {
     std::vector<LiveSegment> segments = wal_->live_segments();
     if (!segments.empty()) segments.pop_back();  // the one being written
-    for (const LiveSegment& segment : segments) items.push_back({ScrubRoom::kSegments, segment.number, segment.bytes});
+    for (const LiveSegment& segment : segments) {
+      items.push_back({ScrubRoom::kSegments, segment.number, segment.disk_bytes()});
+    }
   }
   items.push_back({ScrubRoom::kQuarantine, 0, 2 * kSectorBytes});
   return items;
@@ -215,18 +218,21 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
 
 /// Segments are not patched: once a checkpoint holds what they hold, nothing needs them.
 Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
-  SegmentCheck check;
+  bool sound = true;
   {
     MutexLock lock(checkpoint_mutex_);  // it is not retired meanwhile
     const std::vector<LiveSegment> segments = wal_->live_segments();
     const auto at = std::find_if(segments.begin(), segments.end(),
                                  [&](const LiveSegment& segment) { return segment.number == number; });
     if (at == segments.end() || std::next(at) == segments.end()) return {};
-    DARUMA_TRY_ASSIGN(check, check_segment(*storage_, directory_ + "/wal/" + segment_name(number), store_id_,
-                                           std::next(at)->start_sequence));
+    for (const std::string& file : segment_files(number, at->sides)) {
+      DARUMA_TRY_ASSIGN(const SegmentCheck check,
+                        check_segment(*storage_, directory_ + "/" + file, store_id_, std::next(at)->start_sequence));
+      out.bytes += check.bytes;
+      sound = sound && check.sound;
+    }
   }
-  out.bytes += check.bytes;
-  if (check.sound) return {};
+  if (sound) return {};
   ++out.damaged;
   DARUMA_TRY(checkpoint());
   ++out.healed;

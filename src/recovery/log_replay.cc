@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 #include "base/status_macros.h"
 #include "event/event.h"
@@ -57,101 +59,235 @@ Result<LogReplay> LogReplayer::run() {
   return std::move(out_);
 }
 
-/// Everything in wal/ by name. What is there and cannot be read is judged where it stands, not here.
+/// Everything in wal/ and wal-copy/ by name, whatever the options say. What is there and cannot be read is judged where
+/// it stands, not here.
 Status LogReplayer::find_segments() {
-  Result<std::vector<DirectoryEntry>> names = storage_.list(input_.directory + "/wal");
-  if (!names.ok()) {
-    if (names.status().is(Code::kNotFound)) return {};
-    if (is_of_the_process(names.status()) || !stands_as_file(storage_, input_.directory, "wal")) return names.status();
-    RecoveryFinding finding;
-    finding.case_name = "unreadable_directory";
-    finding.file = "wal";
-    finding.verdict = "corrupt";
-    finding.detail = names.status().to_string();
-    out_.findings.push_back(std::move(finding));
-    return {};
+  out_.copy_refused = input_.copy_refused;
+  Status unlisted;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (side == 0 || out_.copy_refused.ok()) DARUMA_TRY(find_segments_in(side, unlisted));
   }
-  for (const DirectoryEntry& entry : *names) {
-    if (const std::optional<std::uint64_t> nonce = parse_tail_name(entry.name)) rings_.push_back(*nonce);
-    const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
-    if (!number) continue;
-    out_.next_segment = std::max(out_.next_segment, *number + 1);
-    if (entry.is_directory) continue;  // not ours; its name is taken
-    next_found_ = std::max(next_found_, *number + 1);
-    Found found;
-    found.number = *number;
-    found.path = input_.directory + "/wal/" + entry.name;
-    found.file_bytes = entry.bytes;
-    ++out_.files;
-    Result<std::unique_ptr<File>> file = open_to_read(storage_, found.path);
-    found.unreadable = file.status();
-    if (is_of_the_process(file.status())) return file.status();
-    for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
-      if (!file.ok() || found.header) break;
-      std::string sector(kSectorBytes, '\0');
-      Result<std::size_t> got = (*file)->read(at, sector);
-      if (is_of_the_process(got.status())) return got.status();
-      if (!got.ok() || *got < kSectorBytes) {
-        if (found.unreadable.ok()) {
-          found.unreadable =
-              got.ok() ? Status(Code::kCorruption, "the file is cut short", {.file = found.path, .offset = at})
-                       : got.status();
-        }
-        continue;
-      }
-      Result<SegmentHeader> header = decode_segment_header(sector, at, out_.store ? out_.store : input_.store);
-      if (header.status().is(Code::kUnsupported)) return header.status();
-      if (header.ok() && header->number == *number) {
-        found.header = *header;
-      } else if (found.unreadable.ok()) {
-        found.unreadable =
-            header.ok() ? Status(Code::kCorruption, "another segment stands under this name", {.file = found.path})
-                        : header.status();
-      }
-    }
-    if (!found.header && found.unreadable.is(Code::kIoError)) out_.unreadable = found.unreadable;
-    if (found.header && !out_.store) out_.store = found.header->store;
-    segments_.push_back(std::move(found));
-  }
+  if (!unlisted.ok() && !one_side_tells_all()) return unlisted;
   Sequence lowest = 0;
   for (std::size_t i = segments_.size(); i-- > 0;) {
     Found& segment = segments_[i];
+    if (!segment.header && segment.unreadable.is(Code::kIoError)) out_.unreadable = segment.unreadable;
     segment.successor_start = lowest;
     if (segment.header && (lowest == 0 || segment.header->start_sequence < lowest))
       lowest = segment.header->start_sequence;
     if (lowest == 0 || lowest > input_.snapshot_sequence + 1 || segment.successor_start == 0)
       total_bytes_ += segment.file_bytes;
   }
+  tell_missing_copies();
   return {};
+}
+
+/// With a directory that cannot be listed: the newest segment of the other says that it stands in both, and no snapshot
+/// knows of a newer one.
+bool LogReplayer::one_side_tells_all() const {
+  return !segments_.empty() && segments_.back().header && segments_.back().header->copied() &&
+         segments_.back().number + 1 >= input_.next_segment;
+}
+
+Status LogReplayer::find_segments_in(std::size_t side, Status& unlisted) {
+  const std::string directory(kLogDirectories[side]);
+  Result<std::vector<DirectoryEntry>> names = storage_.list(input_.directory + "/" + directory);
+  if (!names.ok()) {
+    if (names.status().is(Code::kNotFound)) return {};
+    if (is_of_the_process(names.status())) return names.status();
+    if (!stands_as_file(storage_, input_.directory, directory)) {
+      unlisted = names.status();
+      return {};
+    }
+    RecoveryFinding finding;
+    finding.case_name = "unreadable_directory";
+    finding.file = directory;
+    finding.verdict = "corrupt";
+    finding.detail = names.status().to_string();
+    out_.findings.push_back(std::move(finding));
+    return {};
+  }
+  std::vector<Found> found;
+  std::map<std::uint64_t, LogSides> rings;
+  bool refused = false;
+  std::uint64_t next = 1;
+  for (const DirectoryEntry& entry : *names) {
+    if (const std::optional<std::uint64_t> nonce = parse_tail_name(entry.name)) rings[*nonce] = side_bit(side);
+    const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
+    if (!number) continue;
+    out_.next_segment = std::max(out_.next_segment, *number + 1);
+    if (entry.is_directory) continue;  // not ours; its name is taken
+    next = std::max(next, *number + 1);
+    Found segment;
+    segment.number = *number;
+    segment.sides = side_bit(side);
+    segment.file_bytes = segment.bytes_min = entry.bytes;
+    DARUMA_TRY(look_at_header(segment, side, entry.name, refused));
+    found.push_back(std::move(segment));
+  }
+  for (const Found& segment : found) {
+    const auto twin = std::find_if(segments_.begin(), segments_.end(),
+                                   [&](const Found& other) { return other.number == segment.number; });
+    if (twin != segments_.end() && twin->header && segment.header)
+      refused = refused || twin->header->incarnation != segment.header->incarnation;
+  }
+  if (refused) {
+    out_.copy_refused = Status(Code::kInvalidArgument, "the log of another store, or of another life of this one",
+                               {.file = input_.directory + "/" + directory},
+                               "nothing there is read or changed; give each store a directory of its own");
+    RecoveryFinding finding;
+    finding.case_name = "log_copy_refused";
+    finding.file = directory;
+    finding.verdict = name(Verdict::kStale);
+    finding.action = name(Decision::kStaleIgnore);
+    finding.detail = out_.copy_refused.message();
+    out_.findings.push_back(std::move(finding));
+    return {};
+  }
+  next_found_ = std::max(next_found_, next);
+  out_.files += found.size();
+  for (const auto& [nonce, sides] : rings) rings_[nonce] |= sides;
+  for (Found& segment : found) {
+    if (segment.header && !out_.store) out_.store = segment.header->store;
+    const auto twin = std::find_if(segments_.begin(), segments_.end(),
+                                   [&](const Found& other) { return other.number >= segment.number; });
+    if (twin == segments_.end() || twin->number != segment.number) {
+      segments_.insert(twin, std::move(segment));
+      continue;
+    }
+    twin->sides |= segment.sides;
+    twin->file_bytes = std::max(twin->file_bytes, segment.file_bytes);
+    twin->bytes_min = std::min(twin->bytes_min, segment.bytes_min);
+    if (!twin->header) twin->header = segment.header;
+  }
+  return {};
+}
+
+/// `refused`: what stands in wal-copy/ belongs to another store.
+Status LogReplayer::look_at_header(Found& segment, std::size_t side, const std::string& name, bool& refused) {
+  Result<std::unique_ptr<File>> file = open_to_read(storage_, input_.directory + "/" + in_side(side, name));
+  segment.unreadable = file.status();
+  if (is_of_the_process(file.status())) return file.status();
+  for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
+    if (!file.ok() || segment.header) break;
+    std::string sector(kSectorBytes, '\0');
+    Result<std::size_t> got = (*file)->read(at, sector);
+    if (is_of_the_process(got.status())) return got.status();
+    if (!got.ok() || *got < kSectorBytes) {
+      if (segment.unreadable.ok()) {
+        segment.unreadable =
+            got.ok() ? Status(Code::kCorruption, "the file is cut short", {.file = (*file)->path(), .offset = at})
+                     : got.status();
+      }
+      continue;
+    }
+    const std::optional<StoreId> store = out_.store ? out_.store : input_.store;
+    Result<SegmentHeader> header = decode_segment_header(sector, at, store);
+    if (header.status().is(Code::kUnsupported)) return header.status();
+    if (header.ok() && header->number == segment.number) {
+      segment.header = *header;
+    } else if (segment.unreadable.ok()) {
+      segment.unreadable =
+          header.ok() ? Status(Code::kCorruption, "another segment stands under this name", {.file = (*file)->path()})
+                      : header.status();
+    }
+    if (side == 0 && header.ok() && !out_.store) out_.store = header->store;
+    if (side != 0 && !header.ok() && decode_segment_header(sector, at, std::nullopt).ok()) refused = true;
+  }
+  return {};
+}
+
+/// A segment says whether it was made in both directories. One that is superseded may never have got there; one that no
+/// kept generation needs is what a crash left of giving it back.
+void LogReplayer::tell_missing_copies() {
+  if (!out_.copy_refused.ok()) return;
+  for (const Found& segment : segments_) {
+    if (!segment.header || !segment.header->copied() || segment.sides == kBothSides) continue;
+    const Sequence successor = segment.successor_start;
+    if (successor != 0 && (successor <= segment.header->start_sequence || successor <= input_.log_needed_from))
+      continue;
+    const std::size_t missing = stands_in(segment.sides, 0) ? 1 : 0;
+    missing_copy(in_side(missing, segment_name(segment.number)), "is not there");
+  }
+}
+
+void LogReplayer::missing_copy(const std::string& file, const std::string& detail) {
+  healed("log_copy_missing", file, 0, "from_its_copy").detail = detail;
+  out_.log_hurt = true;
+}
+
+void LogReplayer::keep_copies_too(const Found& segment, std::size_t before) {
+  const std::vector<std::string> files = segment_files(segment.number, segment.sides);
+  const std::size_t after = out_.set_aside.size();
+  for (std::size_t i = before; i < after && files.size() > 1; ++i) {
+    if (out_.set_aside[i].contents || out_.set_aside[i].entry.file != files[0]) continue;
+    SetAside copy = out_.set_aside[i];
+    copy.entry.file = files[1];
+    out_.set_aside.push_back(std::move(copy));
+  }
+}
+
+/// The ring as the directory has it that knows more, wal/ when both know the same. Both are read: on a device that lost
+/// its writes an old ring may stand, whole.
+TailScan LogReplayer::read_ring(std::uint64_t nonce, std::size_t& side) const {
+  TailScan best;
+  const auto knows = [](const TailScan& scan) {
+    return std::tuple(scan.status.ok(), scan.whole, scan.mark_known, scan.head.value_or(0), scan.entries.size());
+  };
+  for (std::size_t i = 0; i < kLogSides; ++i) {
+    if (i != 0 && !out_.copy_refused.ok()) break;
+    TailScan scan = read_tail(storage_, input_.directory, out_.store, nonce, i);
+    if (is_of_the_process(scan.status)) return scan;
+    if (i != 0 && knows(scan) <= knows(best)) continue;
+    best = std::move(scan);
+    side = i;
+  }
+  return best;
 }
 
 /// The ring of the newest segment. Without that segment's header: a ring that no segment names, if this boot wrote it;
 /// after a power loss it proves nothing.
 Status LogReplayer::take_ring() {
+  Sequence settled = 0;  // by the newest segment: written before it was published
+  bool copied = false;
   for (const Found& segment : segments_) {
-    if (segment.header) tail_nonce_ = segment.header->tail_nonce;
+    if (!segment.header) continue;
+    tail_nonce_ = segment.header->tail_nonce;
+    copied = segment.header->copied();
+    settled = std::max(settled, segment.header->prepared_sequence);
   }
-  for (const std::uint64_t nonce : rings_) {
-    const bool named = std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
-      return segment.header && segment.header->tail_nonce == nonce;
+  for (const auto& [nonce, sides] : rings_) {
+    const bool named = std::any_of(segments_.begin(), segments_.end(), [&, ring = nonce](const Found& segment) {
+      return segment.header && segment.header->tail_nonce == ring;
     });
     if (named) continue;
-    const TailScan scan = read_tail(storage_, input_.directory, out_.store, nonce);
+    const TailScan scan = read_ring(nonce, tail_side_);
     if (is_of_the_process(scan.status)) return scan.status;
     if (!scan.status.ok() || boot_ == 0 || scan.header.boot != boot_ || !scan.mark_known) continue;
     const bool holds_more = !scan.entries.empty() || segments_.empty() || !segments_.back().header;
     if (!holds_more) continue;  // of a start that died before its first segment
+    // Of a start long ago, in a directory that could not be tidied then.
+    if (!scan.entries.empty() && scan.entries.back().sequence <= settled) continue;
     tail_nonce_ = nonce;
     if (!out_.store) out_.store = scan.header.store;
   }
   if (tail_nonce_ == 0) return {};
-  tail_ = read_tail(storage_, input_.directory, out_.store, tail_nonce_);
+  tail_ = read_ring(tail_nonce_, tail_side_);
   if (is_of_the_process(tail_.status)) return tail_.status;
   if (!tail_.status.ok()) return {};
   ++out_.files;
   out_.same_boot = boot_ != 0 && tail_.header.boot == boot_;
-  if (out_.same_boot && tail_.hurt && tail_.whole)
-    healed("ring_healed", "wal/" + tail_name(tail_nonce_), 0, "from_its_other_half");
+  if (out_.same_boot && tail_.whole) {
+    if (tail_.hurt) healed("ring_healed", tail_file(), 0, "from_its_other_half");
+    const LogSides there = rings_[tail_nonce_];
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      const std::string file = in_side(side, tail_name(tail_nonce_));
+      if (copied && !stands_in(there, side))
+        missing_copy(file, "is not there");
+      else if (side < tail_side_ && stands_in(there, side))
+        healed("ring_healed", file, 0, "from_its_copy");
+    }
+  }
   for (const WalRecord& record : tail_.entries) ring_.emplace(record.sequence, record.event);
   for (const WalRecord& record : tail_.entries) {
     if (ring_last_ == 0 || record.sequence == ring_last_ + 1) ring_last_ = record.sequence;
@@ -161,7 +297,7 @@ Status LogReplayer::take_ring() {
 
 Status LogReplayer::read_one(const Found& segment) {
   if (segment.header) {
-    out_.segments.push_back({segment.number, segment.header->start_sequence, segment.file_bytes});
+    out_.segments.push_back({segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides});
     const Sequence start = segment.header->start_sequence;
     // One that a successor begins below is given up whole, and proves nothing of the numbers that were given anew.
     if (segment.successor_start == 0 || start < segment.successor_start) {
@@ -206,21 +342,33 @@ Status LogReplayer::read_one(const Found& segment) {
       met.push_back(std::move(m));
     }
   };
-  const SegmentScan scan = read_segment(storage_, segment.path, out_.store, take, end_of_interest(segment));
+  const std::vector<std::string> files = segment_files(segment.number, segment.sides);
+  SegmentFiles paths;
+  for (const std::string& file : files) paths.push_back(input_.directory + "/" + file);
+  const SegmentScan scan = read_segment(storage_, paths, out_.store, take, end_of_interest(segment));
   out_.bytes_read += scan.bytes_read;
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);
   if (scan.status.is(Code::kUnsupported) || is_of_the_process(scan.status)) return scan.status;
   for (const HealedFrame& frame : scan.healed) {
-    RecoveryFinding& finding = healed("frame_healed", file_, frame.damaged_at, "from_its_parity");
+    RecoveryFinding& finding = healed("frame_healed", files[scan.files[frame.file].path], frame.damaged_at,
+                                      frame.from_copy ? "from_its_copy" : "from_its_parity");
     finding.bytes = frame.header.offset + frame.header.frame_bytes - frame.damaged_at;
     finding.first_sequence = frame.header.first_sequence;
     finding.last_sequence = frame.header.last_sequence;
     out_.log_hurt = true;
   }
-  if (scan.header && scan.header_copies < 2) {
-    healed("segment_header_healed", file_, 0, "from_its_other_copy").bytes = kSegmentFramesAt;
+  std::set<std::size_t> read;
+  for (const SegmentScan::FileScan& file : scan.files) {
+    read.insert(file.path);
+    if (!scan.header || file.header_copies == 2) continue;
+    healed("segment_header_healed", files[file.path], 0,
+           file.header_copies == 1 ? "from_its_other_copy" : "from_its_copy")
+        .bytes = kSegmentFramesAt;
     out_.log_hurt = true;
+  }
+  for (std::size_t i = 0; i < files.size() && scan.header; ++i) {
+    if (!read.contains(i)) missing_copy(files[i], "cannot be opened");
   }
   for (const FrameEvidence& later : scan.later) highest_seen_ = std::max(highest_seen_, later.last_sequence);
   if (stopped_at_loss_) {
@@ -288,7 +436,7 @@ Sequence LogReplayer::end_of_interest(const Found& segment) const {
 void LogReplayer::lost_header(const Found& segment) {
   RecoveryFinding finding;
   finding.case_name = "unreadable_segment";
-  finding.file = relative(segment.number);
+  finding.file = segment_files(segment.number, segment.sides).front();
   finding.bytes = segment.file_bytes;
   finding.verdict = "corrupt";
   finding.action = "judged_by_its_neighbours";
@@ -297,6 +445,7 @@ void LogReplayer::lost_header(const Found& segment) {
     QuarantineEntry aside = evidence(finding);
     aside.first_sequence = out_.last + 1;  // the first that it may have held
     out_.set_aside.push_back({std::move(aside), std::nullopt});
+    keep_copies_too(segment, out_.set_aside.size() - 1);
   }
   out_.findings.push_back(std::move(finding));
   if (ended_) return;
@@ -424,13 +573,13 @@ void LogReplayer::finish() {
   });
   if (!stopped_at_loss_) {
     if (tail_.status.ok() && tail_.mark_known && !named && tail_.durable_sequence > out_.last) {
-      lose_unlogged(out_.last + 1, tail_.durable_sequence, "wal/" + tail_name(tail_nonce_),
+      lose_unlogged(out_.last + 1, tail_.durable_sequence, tail_file(),
                     "the ring says that these were durable, and no log file holds them");
       newest_lost_ = false;
     }
   }
   if (!stopped_at_loss_) {
-    file_ = "wal/" + tail_name(tail_nonce_);
+    file_ = tail_file();
     frame_offset_ = 0;
     from_ring_ = true;
     for (auto at = ring_.find(out_.last + 1); at != ring_.end() && at->first == out_.last + 1 && !stopped_at_loss_;
@@ -481,7 +630,7 @@ void LogReplayer::give_up_behind_the_gap() {
   if (!ring_.empty() && ring_.rbegin()->first > out_.last) {
     QuarantineEntry ring;
     ring.case_name = kPointInTimeCause;
-    ring.file = "wal/" + tail_name(tail_nonce_);
+    ring.file = tail_file();
     ring.bytes = 2 * tail_half_bytes(tail_.header.capacity);
     ring.first_sequence = out_.last + 1;
     ring.last_sequence = ring_.rbegin()->first;
@@ -498,13 +647,14 @@ void LogReplayer::set_aside_behind_the_gap(const Found& segment, std::uint64_t f
   if (end == from) return;
   RecoveryFinding finding;
   finding.case_name = kPointInTimeCause;
-  finding.file = relative(segment.number);
+  finding.file = segment_files(segment.number, segment.sides).front();
   finding.offset = from;
   finding.bytes = end - from;
   finding.first_sequence = out_.last + 1;
   finding.verdict = "corrupt";
   finding.action = "set_aside_behind_the_gap";
   out_.set_aside.push_back({evidence(finding), std::nullopt});
+  keep_copies_too(segment, out_.set_aside.size() - 1);
   out_.findings.push_back(std::move(finding));
   ++out_.lost_sum.stretches;
   out_.lost_sum.bytes += end - from;

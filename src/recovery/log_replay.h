@@ -41,6 +41,8 @@ struct LogReplayInput {
   const DamageMap* known = nullptr;  ///< of the snapshot; may be null
   bool stop_at_loss = false;         ///< RecoveryPolicy::kPointInTime
   std::uint64_t next_segment = 0;    ///< above every segment number that the snapshot knows; 0: not known
+  Sequence log_needed_from = 0;      ///< below, no kept generation needs the log; 0: all of it is needed
+  Status copy_refused{};             ///< why wal-copy/ is not looked at
   bool started_before = false;       ///< something else says that there was a store, so there was a log
   std::string attempts_directory{};  ///< of the crash-loop breaker's note; empty: it is not asked
   bool note_attempts = false;        ///< false: a start that changes nothing
@@ -61,6 +63,7 @@ struct LogReplay {
   std::uint64_t next_segment = 1;
   Predecessor predecessor;
   bool same_boot = false;
+  Status copy_refused{};  ///< wal-copy/ is not ours to touch: the log of another store, or of another life of this one
   bool log_hurt = false;  ///< healed as it was read; only a checkpoint that lets go of the log makes it whole again
   Status unreadable;      ///< a segment that the device did not give; ok: none
   std::vector<DamageEntry> lost;

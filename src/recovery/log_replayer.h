@@ -25,8 +25,9 @@ class LogReplayer {
  private:
   struct Found {
     std::uint64_t number = 0;
-    std::string path;
-    std::uint64_t file_bytes = 0;
+    LogSides sides = 0;            ///< where it stands
+    std::uint64_t file_bytes = 0;  ///< of the longer file
+    std::uint64_t bytes_min = 0;   ///< of the shorter
     std::optional<SegmentHeader> header;
     Status unreadable;             ///< why there is no header
     Sequence successor_start = 0;  ///< lowest of any later segment: numbers from there on were given anew. 0: none
@@ -46,6 +47,12 @@ class LogReplayer {
 
   // log_replay.cc
   Status find_segments();
+  Status find_segments_in(std::size_t side, Status& unlisted);
+  [[nodiscard]] bool one_side_tells_all() const;
+  Status look_at_header(Found& segment, std::size_t side, const std::string& name, bool& refused);
+  void tell_missing_copies();
+  void missing_copy(const std::string& file, const std::string& detail);
+  [[nodiscard]] TailScan read_ring(std::uint64_t nonce, std::size_t& side) const;
   void find_rings();
   Status take_ring();
   Status read_one(const Found& segment);
@@ -66,7 +73,14 @@ class LogReplayer {
   void keep(Sequence sequence, std::string_view event);
   void prove(Sequence through);
   void progress(std::uint64_t done);
-  [[nodiscard]] static std::string relative(std::uint64_t number) { return "wal/" + segment_name(number); }
+  /// What damage is known by, wherever the segment was found.
+  [[nodiscard]] static std::string relative(std::uint64_t number) { return in_side(0, segment_name(number)); }
+  [[nodiscard]] static std::string in_side(std::size_t side, const std::string& name) {
+    return std::string(kLogDirectories[side]) + "/" + name;
+  }
+  [[nodiscard]] std::string tail_file() const { return in_side(tail_side_, tail_name(tail_nonce_)); }
+  /// Evidence set aside since `before` that stands in both files is kept from both.
+  void keep_copies_too(const Found& segment, std::size_t before);
   [[nodiscard]] bool given_up(Sequence sequence) const;
   [[nodiscard]] Sequence known_through(Sequence sequence, const std::string& file) const;
 
@@ -92,12 +106,13 @@ class LogReplayer {
   LogReplay out_;
   std::vector<Found> segments_;
   std::uint64_t next_found_ = 1;                         ///< above the number of every segment that is there
-  std::vector<std::uint64_t> rings_;                     // nonces, by name
+  std::map<std::uint64_t, LogSides> rings_;              // nonces, by name
   std::vector<std::pair<Sequence, Sequence>> given_up_;  // by earlier starts: not applied, whatever the log holds
   TailScan tail_;
   std::map<Sequence, std::string_view> ring_;  // what it holds
   Sequence ring_last_ = 0;                     // end of its contiguous part
   std::uint64_t tail_nonce_ = 0;               // of the ring that was read
+  std::size_t tail_side_ = 0;                  // and where it stands
   std::deque<std::pair<Sequence, std::string>> unproven_;
   std::vector<WalRecord> admitted_;  // of the frame being taken
   Sequence persist_from_ = 0;        // proven or not; 0: only what is not

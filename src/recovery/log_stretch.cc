@@ -57,16 +57,17 @@ StretchFacts LogReplayer::facts_of(const Found& segment, const SegmentScan& scan
 }
 
 void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last) {
-  const std::string file = relative(segment.number);
+  const std::string file = segment_files(segment.number, segment.sides).front();
   StretchFacts facts = facts_of(segment, scan, met, known_last);
   for (;;) {
-    facts.known_through = known_through(facts.first, file);
+    const std::size_t aside_before = out_.set_aside.size();
+    facts.known_through = known_through(facts.first, relative(segment.number));
     const Assessment judged = assess(facts);
     const VerdictCase& row = *judged.row;
     prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
     for (Sequence s = judged.healed_first; s <= judged.healed_last; ++s) {
       if (auto at = ring_.find(s); at != ring_.end() && out_.last < s && !stopped_at_loss_) {
-        const std::string of_segment = std::exchange(file_, "wal/" + tail_name(tail_nonce_));
+        const std::string of_segment = std::exchange(file_, tail_file());
         from_ring_ = true;
         take_ring_event({s, at->second}, {});
         from_ring_ = false;
@@ -97,7 +98,8 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
         out_.discarded_sum.bytes += met.bytes;
         if (met.bytes > 0) out_.set_aside.push_back({evidence(finding), std::nullopt});
       }
-      if (loses(row.decision)) lose(judged, met, file, finding);
+      if (loses(row.decision)) lose(judged, met, relative(segment.number), finding);
+      keep_copies_too(segment, aside_before);
       out_.findings.push_back(std::move(finding));
     }
     if (row.decision == Decision::kEndOfLog || row.decision == Decision::kTornTailDiscard ||
@@ -216,7 +218,7 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
   if (judged.evidence.ring == RingCopy::kDamaged && tail_nonce_ != 0) {
     QuarantineEntry ring;
     ring.case_name = finding.case_name;
-    ring.file = "wal/" + tail_name(tail_nonce_);
+    ring.file = tail_file();
     ring.bytes = 2 * tail_half_bytes(tail_.header.capacity);
     ring.first_sequence = entry.sequence_lo;
     ring.verdict = finding.verdict;

@@ -155,8 +155,9 @@ Result<bool> read_log_part(Storage& storage, const std::string& directory, const
         reached = record.sequence;
       });
     };
-    const SegmentScan scan = read_segment(storage, directory + "/" + segment_name(segments[i].number), store, on_frame,
-                                          end == kMaxSequence ? 0 : end);
+    SegmentFiles files = segment_files(segments[i].number, segments[i].sides);
+    for (std::string& file : files) file.insert(0, directory + "/");
+    const SegmentScan scan = read_segment(storage, files, store, on_frame, end == kMaxSequence ? 0 : end);
     if (scan.status.is(Code::kAborted)) return scan.status;
   }
   return reached >= part.through;

@@ -44,7 +44,8 @@ struct LogPart {
   std::vector<KeyRange> keys;
 };
 /// Takes what the events of a part of the log did to these keys. False when one of its events is not to be had; the
-/// memtable then means nothing. `directory`: wal/. `segments`: rising. The caller keeps them from being retired.
+/// memtable then means nothing. `directory`: of the store. `segments`: rising. The caller keeps them from being
+/// retired.
 Result<bool> read_log_part(Storage& storage, const std::string& directory, const StoreId& store,
                            const std::vector<LiveSegment>& segments, const LogPart& part, Memtable& out);
 

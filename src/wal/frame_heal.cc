@@ -41,7 +41,63 @@ class FrameHealer {
     return FrameState::kHurt;
   }
 
+  FrameState merge(std::string_view other) {
+    const std::string as_read(frame_.data(), frame_.size());
+    for (std::uint64_t i = 0; i < layout_.sectors(); ++i) xor_into(syndrome(stripe_of(i)), view(i));
+    bool whole = true;
+    for (std::uint64_t s = 0; s < layout_.parity_sectors && whole; ++s) whole = merge_stripe(s, other);
+    if (whole && verifies()) return FrameState::kHealed;
+    std::copy(as_read.begin(), as_read.end(), frame_.begin());
+    return FrameState::kHurt;
+  }
+
  private:
+  /// A sector that differs is right in one of the two. Taking it from the other changes the stripe's XOR by the
+  /// difference, so the sectors to take are those whose differences XOR to what the stripe shows: linear equations over
+  /// single bits, with as many unknowns as sectors differ.
+  bool merge_stripe(std::uint64_t stripe, std::string_view other) {
+    struct Row {
+      std::string difference;   // of the sectors in `taken`
+      std::vector<bool> taken;  // by sector within the stripe
+      std::size_t lead = 0;     // byte and bit that is set here, and in no row behind
+      unsigned char lead_bit = 0;
+    };
+    const auto shows = [](std::string_view difference, const Row& row) {
+      return (static_cast<unsigned char>(difference[row.lead]) & row.lead_bit) != 0;
+    };
+    const std::uint64_t in_stripe = (layout_.sectors() - stripe + layout_.parity_sectors - 1) / layout_.parity_sectors;
+    std::vector<Row> rows;
+    const auto reduce = [&](std::string& difference, std::vector<bool>& taken) {
+      for (const Row& row : rows) {
+        if (!shows(difference, row)) continue;
+        xor_into(difference, row.difference);
+        for (std::size_t i = 0; i < taken.size(); ++i) taken[i] = taken[i] != row.taken[i];
+      }
+    };
+    for (std::uint64_t k = 0; k < in_stripe; ++k) {
+      const std::uint64_t i = stripe + k * layout_.parity_sectors;
+      Row row{std::string(view(i)), std::vector<bool>(in_stripe, false)};
+      xor_into(row.difference, other.substr(i * kSectorBytes, kSectorBytes));
+      row.taken[k] = true;
+      reduce(row.difference, row.taken);
+      row.lead = row.difference.find_first_not_of('\0');
+      if (row.lead == std::string::npos) continue;  // the same in both, or nothing that others do not give
+      const auto byte = static_cast<unsigned char>(row.difference[row.lead]);
+      row.lead_bit = static_cast<unsigned char>(byte & -byte);
+      rows.push_back(std::move(row));
+    }
+    std::string left(syndrome(stripe).data(), kSectorBytes);
+    std::vector<bool> taken(in_stripe, false);
+    reduce(left, taken);
+    if (!all_zero(left)) return false;
+    for (std::uint64_t k = 0; k < in_stripe; ++k) {
+      if (!taken[k]) continue;
+      const std::uint64_t i = stripe + k * layout_.parity_sectors;
+      std::copy_n(other.begin() + static_cast<std::ptrdiff_t>(i * kSectorBytes), kSectorBytes, sector(i).begin());
+    }
+    return true;
+  }
+
   [[nodiscard]] std::uint64_t stripe_of(std::uint64_t i) const { return i % layout_.parity_sectors; }
   std::span<char> sector(std::uint64_t i) { return frame_.subspan(i * kSectorBytes, kSectorBytes); }
   std::string_view view(std::uint64_t i) { return {sector(i).data(), kSectorBytes}; }
@@ -115,6 +171,11 @@ class FrameHealer {
 FrameState heal_frame(const StoreId& store, const FrameHeader& header, std::span<char> frame,
                       std::span<const std::uint64_t> unreadable, std::uint64_t& damaged_at) {
   return FrameHealer(store, header, frame).heal(unreadable, damaged_at);
+}
+
+FrameState merge_frames(const StoreId& store, const FrameHeader& header, std::span<char> frame,
+                        std::string_view other) {
+  return FrameHealer(store, header, frame).merge(other);
 }
 
 }  // namespace daruma

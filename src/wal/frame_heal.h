@@ -27,4 +27,8 @@ enum class FrameState : std::uint8_t {
 FrameState heal_frame(const StoreId& store, const FrameHeader& header, std::span<char> frame,
                       std::span<const std::uint64_t> unreadable, std::uint64_t& damaged_at);
 
+/// The same frame as two files have it, each beyond its parity: `frame` takes the sectors of `other` without which it
+/// does not verify. Heals whatever is hurt in one of them only, as long as nothing of a stripe is hurt in both.
+FrameState merge_frames(const StoreId& store, const FrameHeader& header, std::span<char> frame, std::string_view other);
+
 }  // namespace daruma

@@ -6,56 +6,84 @@
 #include "base/bytes.h"
 #include "base/status_macros.h"
 #include "wal/tail_format.h"
-#include "wal/wal_format.h"
 
 namespace daruma {
 namespace {
 constexpr std::string_view kSparePrefix = "spare-";
 }  // namespace
 
-Status Segments::tidy() {
+std::vector<std::string> segment_files(std::uint64_t number, LogSides sides) {
+  std::vector<std::string> files;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (stands_in(sides, side)) files.push_back(std::string(kLogDirectories[side]) + "/" + segment_name(number));
+  }
+  return files;
+}
+
+Segments::Segments(Storage& storage, const std::string& store_directory, LogSides sides, std::vector<LiveSegment> live)
+    : storage_(storage),
+      store_directory_(store_directory),
+      directories_{store_directory + "/" + std::string(kLogDirectories[0]),
+                   store_directory + "/" + std::string(kLogDirectories[1])},
+      sides_(sides),
+      live_(std::move(live)) {
+  // A file that has been renamed must not be forgotten because memory is short.
+  for (std::vector<Spare>& spares : spares_) spares.reserve(kMaxSpares);
+}
+
+Status Segments::make_directory(std::size_t side) {
+  DARUMA_TRY(storage_.make_directory(directories_[side]));
+  return storage_.sync_directory(store_directory_);
+}
+
+Status Segments::tidy(std::size_t side) {
   MutexLock lock(mutex_);
-  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory_));
+  std::vector<Spare>& spares = spares_[side];
+  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directories_[side]));
   for (const DirectoryEntry& entry : entries) {
     if (!entry.name.ends_with(kTemporarySuffix) || entry.is_directory) continue;
     const std::string_view stem = std::string_view(entry.name).substr(0, entry.name.size() - kTemporarySuffix.size());
     const bool spare = entry.name.starts_with(kSparePrefix);
     // A power cut during a retirement may leave both names on one file: then it is a segment still.
-    const bool lives = spare && std::any_of(live_.begin(), live_.end(), [&](const LiveSegment& segment) {
-                         return stem == std::string(kSparePrefix) + std::to_string(segment.number);
-                       });
-    if (spare && !lives && spares_.size() < kMaxSpares && entry.bytes > kSegmentFramesAt &&
+    const bool lives =
+        spare && std::any_of(live_.begin(), live_.end(), [&](const LiveSegment& segment) {
+          return stands_in(segment.sides, side) && stem == std::string(kSparePrefix) + std::to_string(segment.number);
+        });
+    if (spare && !lives && stands_in(sides_, side) && spares.size() < kMaxSpares && entry.bytes > kSegmentFramesAt &&
         entry.bytes % kSectorBytes == 0) {
-      spares_.push_back({entry.name, entry.bytes});
+      spares.push_back({entry.name, entry.bytes});
     } else if (spare || parse_segment_name(stem)) {
-      DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));
+      DARUMA_TRY(storage_.remove(directories_[side] + "/" + entry.name));
     }
   }
   return {};
 }
 
-Status Segments::remove_rings_but(const std::string& name) {
+Status Segments::remove_rings_but(std::size_t side, const std::string& name) {
   MutexLock lock(mutex_);
-  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory_));
+  const std::string& directory = directories_[side];
+  DARUMA_TRY_ASSIGN(std::vector<DirectoryEntry> entries, storage_.list(directory));
   for (const DirectoryEntry& entry : entries) {
-    if (parse_tail_name(entry.name) && entry.name != name) DARUMA_TRY(storage_.remove(directory_ + "/" + entry.name));
+    if (parse_tail_name(entry.name) && entry.name != name) DARUMA_TRY(storage_.remove(directory + "/" + entry.name));
   }
   return {};
 }
 
-Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t bytes) {
+Result<Segments::Prepared> Segments::prepare(std::size_t side, std::uint64_t number, std::uint64_t bytes) {
   MutexLock lock(mutex_);
-  const std::string path = directory_ + "/" + segment_name(number) + std::string(kTemporarySuffix);
+  const std::string& directory = directories_[side];
+  std::vector<Spare>& spares = spares_[side];
+  const std::string path = directory + "/" + segment_name(number) + std::string(kTemporarySuffix);
   Prepared out;
   for (;;) {
-    const auto spare = std::find_if(spares_.begin(), spares_.end(), [&](const Spare& s) { return s.bytes >= bytes; });
-    if (spare == spares_.end()) break;
+    const auto spare = std::find_if(spares.begin(), spares.end(), [&](const Spare& s) { return s.bytes >= bytes; });
+    if (spare == spares.end()) break;
     const Spare taken = std::move(*spare);
-    spares_.erase(spare);  // given up when anything below fails: the next start finds it again
-    const Status renamed = storage_.rename(directory_ + "/" + taken.name, path);
+    spares.erase(spare);  // given up when anything below fails: the next start finds it again
+    const Status renamed = storage_.rename(directory + "/" + taken.name, path);
     if (renamed.is(Code::kNotFound)) continue;  // somebody removed it
     DARUMA_TRY(renamed);
-    DARUMA_TRY(storage_.sync_directory(directory_));
+    DARUMA_TRY(storage_.sync_directory(directory));
     DARUMA_TRY_ASSIGN(out.file, storage_.open(path, OpenMode::kReadWrite));
     out.bytes = taken.bytes;
     out.recycled = true;
@@ -67,58 +95,120 @@ Result<Segments::Prepared> Segments::prepare(std::uint64_t number, std::uint64_t
   return out;
 }
 
-void Segments::discard(std::uint64_t number) {
-  MutexLock lock(mutex_);
-  // Best effort: it holds nothing that was acknowledged, and the next start removes it.
-  const std::string path = directory_ + "/" + segment_name(number);
-  (void)storage_.remove(path + std::string(kTemporarySuffix));
+Status Segments::probe(std::size_t side, std::uint64_t bytes) {
+  // Under the name of a spare, so that a kill leaves nothing else.
+  const std::string path =
+      directories_[side] + "/" + std::string(kSparePrefix) + "probe" + std::string(kTemporarySuffix);
+  const Status status = [&]() -> Status {
+    const std::string sector(kSectorBytes, 'p');
+    std::string back(kSectorBytes, '\0');
+    DARUMA_TRY(make_directory(side));
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage_.open(path, OpenMode::kCreate));
+    DARUMA_TRY(file->allocate(bytes));
+    DARUMA_TRY(file->write(0, sector));
+    DARUMA_TRY(file->sync());
+    DARUMA_TRY_ASSIGN(const std::size_t got, file->read(0, back));
+    if (got < kSectorBytes || back != sector)
+      return Status(Code::kIoError, "reads back otherwise than it was written", {path, {}, {}});
+    return storage_.sync_directory(directories_[side]);
+  }();
   (void)storage_.remove(path);
+  return status;
 }
 
-Status Segments::publish(const LiveSegment& segment) {
+void Segments::discard(std::uint64_t number) {
+  MutexLock lock(mutex_);
+  std::erase_if(live_, [&](const LiveSegment& segment) { return segment.number == number; });
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(sides_, side)) continue;
+    // Best effort: it holds nothing that was acknowledged, and the next start removes it.
+    const std::string path = directories_[side] + "/" + segment_name(number);
+    (void)storage_.remove(path + std::string(kTemporarySuffix));
+    (void)storage_.remove(path);
+  }
+}
+
+Status Segments::publish(std::size_t side, const LiveSegment& segment) {
   MutexLock lock(mutex_);
   if (live_.size() == live_.capacity()) live_.reserve(2 * live_.size() + 8);  // once it has its name it must be known
-  DARUMA_TRY(publish_prepared(storage_, directory_, segment_name(segment.number)));
-  live_.push_back(segment);
+  DARUMA_TRY(publish_prepared(storage_, directories_[side], segment_name(segment.number)));
+  if (live_.empty() || live_.back().number != segment.number) {
+    live_.push_back(segment);
+    live_.back().sides = 0;
+  }
+  live_.back().sides |= side_bit(side);
   return {};
 }
 
-Status Segments::give_back(const LiveSegment& segment) {
-  const std::string path = directory_ + "/" + segment_name(segment.number);
-  if (spares_.size() < kMaxSpares && segment.bytes > kSegmentFramesAt && segment.bytes % kSectorBytes == 0) {
+Status Segments::give_back(std::size_t side, const LiveSegment& segment) {
+  const std::string& directory = directories_[side];
+  const std::string path = directory + "/" + segment_name(segment.number);
+  if (stands_in(sides_, side) && spares_[side].size() < kMaxSpares && segment.bytes > kSegmentFramesAt &&
+      segment.bytes % kSectorBytes == 0) {
     std::string name = std::string(kSparePrefix) + std::to_string(segment.number) + std::string(kTemporarySuffix);
-    const Status renamed = storage_.rename(path, directory_ + "/" + name);
+    const Status renamed = storage_.rename(path, directory + "/" + name);
     if (renamed.is(Code::kNotFound)) return {};  // somebody removed it, which gives it back too
     DARUMA_TRY(renamed);
-    spares_.push_back({std::move(name), segment.bytes});
+    spares_[side].push_back({std::move(name), segment.bytes});
     return {};
   }
   Status status = storage_.remove(path);
   return status.is(Code::kNotFound) ? Status() : status;
 }
 
+/// A segment stays in the list until it is gone from both directories.
+Status Segments::retire(const std::vector<std::uint64_t>& numbers) {
+  if (numbers.empty()) return {};
+  for (std::size_t side = kLogSides; side-- > 0;) {  // the copy first: what a crash leaves over is in wal/
+    Status status;
+    bool changed = false;
+    for (LiveSegment& segment : live_) {
+      if (!stands_in(segment.sides, side) || std::find(numbers.begin(), numbers.end(), segment.number) == numbers.end())
+        continue;
+      status = give_back(side, segment);
+      if (!status.ok()) break;  // later ones stay, so that no hole is left in the middle
+      segment.sides &= static_cast<LogSides>(~side_bit(side));
+      changed = true;
+    }
+    if (changed && status.ok()) status = storage_.sync_directory(directories_[side]);
+    trouble_[side] = status;
+  }
+  std::erase_if(live_, [](const LiveSegment& segment) { return segment.sides == 0; });
+  if (sides_ == kBothSides) return trouble_[0].ok() || trouble_[1].ok() ? Status() : trouble_[0];
+  return trouble_[0];
+}
+
 Status Segments::retire_below(std::uint64_t sequence) {
   MutexLock lock(mutex_);
-  bool changed = false;
   // A segment ends where the next begins; the newest never ends. Oldest first, so that a crash leaves no hole in the
   // middle.
-  while (live_.size() >= 2 && live_[1].start_sequence <= sequence) {
-    DARUMA_TRY(give_back(live_.front()));
-    live_.erase(live_.begin());
-    changed = true;
-  }
-  return changed ? storage_.sync_directory(directory_) : Status();
+  std::vector<std::uint64_t> numbers;
+  for (std::size_t i = 0; i + 1 < live_.size() && live_[i + 1].start_sequence <= sequence; ++i)
+    numbers.push_back(live_[i].number);
+  return retire(numbers);
 }
 
 Status Segments::retire_superseded() {
   MutexLock lock(mutex_);
-  bool changed = false;
-  while (live_.size() >= 2 && live_[live_.size() - 2].start_sequence >= live_.back().start_sequence) {
-    DARUMA_TRY(give_back(live_[live_.size() - 2]));
-    live_.erase(live_.end() - 2);
-    changed = true;
+  std::vector<std::uint64_t> numbers;
+  for (std::size_t i = live_.size(); i-- > 1 && live_[i - 1].start_sequence >= live_.back().start_sequence;)
+    numbers.push_back(live_[i - 1].number);
+  return retire(numbers);
+}
+
+Status Segments::trouble(std::size_t side) const {
+  MutexLock lock(mutex_);
+  return trouble_[side];
+}
+
+std::uint64_t Segments::once_through() const {
+  if (sides_ != kBothSides) return 0;
+  MutexLock lock(mutex_);
+  if (live_.empty() || live_.back().sides != kBothSides) return 0;
+  for (std::size_t i = live_.size() - 1; i-- > 0;) {
+    if (live_[i].sides != kBothSides) return live_[i + 1].start_sequence - 1;
   }
-  return changed ? storage_.sync_directory(directory_) : Status();
+  return 0;
 }
 
 std::size_t Segments::begun_after(std::uint64_t sequence) const {
@@ -130,7 +220,7 @@ std::size_t Segments::begun_after(std::uint64_t sequence) const {
 std::uint64_t Segments::live_bytes() const {
   MutexLock lock(mutex_);
   std::uint64_t bytes = 0;
-  for (const LiveSegment& segment : live_) bytes += segment.bytes;
+  for (const LiveSegment& segment : live_) bytes += segment.disk_bytes();
   return bytes;
 }
 

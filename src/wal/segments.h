@@ -1,38 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The names in wal/: which segments live, which are retired, and the few kept for reuse.
+// The names in wal/ and wal-copy/: which segments live, which are retired, and the few kept for reuse.
 //
-// What must stay true: a retired segment first loses its name in wal/ durably, only then may its bytes be overwritten.
-// A name that ends in .tmp (a spare, a segment not yet published) means nothing to recovery.
+// What must stay true: a retired segment first loses its name in its directory durably, only then may its bytes be
+// overwritten. A name that ends in .tmp (a spare, a segment not yet published) means nothing to recovery. What fails in
+// one directory keeps nothing from happening in the other.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "base/mutex.h"
 #include "io/storage.h"
+#include "wal/wal_format.h"
 
 namespace daruma {
 
 struct LiveSegment {
   std::uint64_t number = 0;
   std::uint64_t start_sequence = 0;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = 0;       ///< in each directory
+  LogSides sides = side_bit(0);  ///< the directories that have it
+
+  [[nodiscard]] std::uint64_t disk_bytes() const { return bytes * static_cast<unsigned>(std::popcount(sides)); }
 };
+
+/// Where a segment stands, below the directory of the store; wal/ first.
+std::vector<std::string> segment_files(std::uint64_t number, LogSides sides);
 
 /// Any thread.
 class Segments {
  public:
-  Segments(Storage& storage, std::string directory, std::vector<LiveSegment> live)
-      : storage_(storage), directory_(std::move(directory)), live_(std::move(live)) {
-    spares_.reserve(kMaxSpares);  // a file that has been renamed must not be forgotten because memory is short
-  }
+  /// `sides`: the directories in use. What stands in the other is given back in its time.
+  Segments(Storage& storage, const std::string& store_directory, LogSides sides, std::vector<LiveSegment> live);
 
+  [[nodiscard]] const std::string& directory(std::size_t side) const { return directories_[side]; }
+  /// Makes the directory, durably, where it is not there.
+  Status make_directory(std::size_t side);
   /// Takes over the spares an earlier run left and removes segments it never published.
-  Status tidy() EXCLUDES(mutex_);
+  Status tidy(std::size_t side) EXCLUDES(mutex_);
   /// Removes the rings of earlier starts.
-  Status remove_rings_but(const std::string& name) EXCLUDES(mutex_);
+  Status remove_rings_but(std::size_t side, const std::string& name) EXCLUDES(mutex_);
   struct Prepared {
     std::unique_ptr<File> file;
     std::uint64_t bytes = 0;
@@ -40,33 +51,45 @@ class Segments {
   };
   /// A file of at least `bytes` under the temporary name of segment `number`: a spare, or a new one with its space
   /// reserved.
-  Result<Prepared> prepare(std::uint64_t number, std::uint64_t bytes) EXCLUDES(mutex_);
-  /// Forgets a file that was prepared and could not be published, whichever name it has by now.
+  Result<Prepared> prepare(std::size_t side, std::uint64_t number, std::uint64_t bytes) EXCLUDES(mutex_);
+  /// Whether the directory takes a file of `bytes`, durably, and gives it back; none is left.
+  Status probe(std::size_t side, std::uint64_t bytes);
+  /// Forgets a segment that was prepared and could not be published everywhere, whichever names it has by now.
   void discard(std::uint64_t number) EXCLUDES(mutex_);
-  /// Gives segment `number` its name in wal/, durably.
-  Status publish(const LiveSegment& segment) EXCLUDES(mutex_);
+  /// Gives segment `number` its name in one directory, durably.
+  Status publish(std::size_t side, const LiveSegment& segment) EXCLUDES(mutex_);
+  /// Of several errors, that of a directory in use, and with two in use only what fails in both: see `trouble`.
   Status retire_below(std::uint64_t sequence) EXCLUDES(mutex_);
   /// Gives back what a start makes pointless: segments before the newest that begin no earlier than it does, so that
   /// all they held is in it anew, or was never acknowledged. Else a store that is killed again and again without a
   /// write in between would fill its disk.
   Status retire_superseded() EXCLUDES(mutex_);
+  /// Why segments could not be given back in this directory at the last attempt.
+  [[nodiscard]] Status trouble(std::size_t side) const EXCLUDES(mutex_);
+  /// With two directories in use, and the newest segment in both: through which sequence an older one stands in one of
+  /// them only; 0: none does.
+  [[nodiscard]] std::uint64_t once_through() const EXCLUDES(mutex_);
   /// How many segments begin after `sequence`.
   [[nodiscard]] std::size_t begun_after(std::uint64_t sequence) const EXCLUDES(mutex_);
   [[nodiscard]] std::vector<LiveSegment> live() const EXCLUDES(mutex_);
   [[nodiscard]] std::uint64_t live_bytes() const EXCLUDES(mutex_);
 
  private:
-  Status give_back(const LiveSegment& segment) REQUIRES(mutex_);
-  static constexpr std::size_t kMaxSpares = 2;
+  Status give_back(std::size_t side, const LiveSegment& segment) REQUIRES(mutex_);
+  Status retire(const std::vector<std::uint64_t>& numbers) REQUIRES(mutex_);
+  static constexpr std::size_t kMaxSpares = 2;  // in a directory
   struct Spare {
     std::string name;
     std::uint64_t bytes = 0;
   };
   Storage& storage_;
-  const std::string directory_;
+  const std::string store_directory_;
+  const std::array<std::string, kLogSides> directories_;
+  const LogSides sides_;
   mutable Mutex mutex_;  // held during the few calls that change names
   std::vector<LiveSegment> live_ GUARDED_BY(mutex_);
-  std::vector<Spare> spares_ GUARDED_BY(mutex_);
+  std::array<std::vector<Spare>, kLogSides> spares_ GUARDED_BY(mutex_);
+  std::array<Status, kLogSides> trouble_ GUARDED_BY(mutex_);
 };
 
 }  // namespace daruma

@@ -230,9 +230,9 @@ class RingReader {
 }  // namespace
 
 TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
-                   std::uint64_t nonce) {
+                   std::uint64_t nonce, std::size_t side) {
   TailScan scan;
-  const std::string path = directory + "/wal/" + tail_name(nonce);
+  const std::string path = directory + "/" + std::string(kLogDirectories[side]) + "/" + tail_name(nonce);
   const auto read = [&]() -> Status {
     DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
     DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());

@@ -14,6 +14,14 @@ namespace daruma {
 Result<std::unique_ptr<TailRing>> TailRing::create(Storage& storage, const std::string& path, const TailHeader& header,
                                                    Sequence durable) {
   DARUMA_ASSERT(header.capacity % kTailUnit == 0 && header.capacity >= kMinTailBytes);
+  DARUMA_TRY_ASSIGN(std::unique_ptr<Mapping> mapping, make_file(storage, path, header));
+  std::unique_ptr<TailRing> ring(new TailRing(std::move(mapping), header));
+  ring->begin(durable);
+  return ring;
+}
+
+Result<std::unique_ptr<Mapping>> TailRing::make_file(Storage& storage, const std::string& path,
+                                                     const TailHeader& header) {
   {
     DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kCreate));
     DARUMA_TRY(file->allocate(2 * tail_half_bytes(header.capacity)));
@@ -21,15 +29,32 @@ Result<std::unique_ptr<TailRing>> TailRing::create(Storage& storage, const std::
   DARUMA_TRY_ASSIGN(std::unique_ptr<Mapping> mapping, storage.map(path));
   if (mapping->bytes().size() < 2 * tail_half_bytes(header.capacity))
     return Status(Code::kIoError, "tail ring maps short", {path, {}, {}});
-  std::unique_ptr<TailRing> ring(new TailRing(std::move(mapping), header));
-  ring->write_slot(durable);
-  ring->write_slot(durable);
-  const std::string sector = encode_tail_header(header);
-  for (char* half : ring->halves_) {
-    store(half + kTailHeadAt, encode_tail_head(header, ring->head_));
+  return mapping;
+}
+
+void TailRing::add(std::unique_ptr<Mapping> mapping) {
+  halves_.push_back(mapping->bytes().data());
+  halves_.push_back(mapping->bytes().data() + tail_half_bytes(header_.capacity));
+  mappings_.push_back(std::move(mapping));
+}
+
+Status TailRing::copy_to(Storage& storage, const std::string& path) {
+  DARUMA_ASSERT(head_ == 0);
+  DARUMA_TRY_ASSIGN(std::unique_ptr<Mapping> mapping, make_file(storage, path, header_));
+  add(std::move(mapping));
+  begin(durable_);
+  return {};
+}
+
+void TailRing::begin(Sequence durable) {
+  durable_ = durable;
+  write_slot(durable);
+  write_slot(durable);
+  const std::string sector = encode_tail_header(header_);
+  for (char* half : halves_) {
+    store(half + kTailHeadAt, encode_tail_head(header_, head_));
     std::copy(sector.begin(), sector.end(), half);
   }
-  return ring;
 }
 
 void TailRing::write_slot(Sequence sequence) {

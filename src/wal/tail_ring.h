@@ -5,13 +5,15 @@
 //
 // What must stay true: an entry is overwritten only after the live slot, in the mapping, says that everything before
 // its successor is durable in the log; a reader therefore finds every event that is not yet durable. Both halves of the
-// file hold the same, the first stored first: nobody is told of an event before it stands in both. Positions are
+// file, and of the one in wal-copy/, hold the same, the first stored first: nobody is told of an event before it stands
+// in all of them. Positions are
 // logical and grow for ever; an entry lies at position modulo capacity and never wraps. The head word is stored after
 // the entry and before anyone is told of it, so an entry missing below the head is damage and one above it is nobody's.
 #pragma once
 
-#include <array>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "io/storage.h"
 #include "wal/tail_format.h"
@@ -25,6 +27,8 @@ class TailRing {
   /// Makes an empty ring at `path`; `durable` is the last sequence that the log already holds.
   static Result<std::unique_ptr<TailRing>> create(Storage& storage, const std::string& path, const TailHeader& header,
                                                   Sequence durable);
+  /// Keeps the same in a second file from now on. Before the first push.
+  Status copy_to(Storage& storage, const std::string& path);
 
   /// Bytes `payload` would take now, the pad at the end of the ring included.
   [[nodiscard]] std::uint64_t cost(std::uint64_t payload) const;
@@ -41,20 +45,22 @@ class TailRing {
   [[nodiscard]] std::uint64_t capacity() const { return header_.capacity; }
 
  private:
-  TailRing(std::unique_ptr<Mapping> mapping, const TailHeader& header)
-      : mapping_(std::move(mapping)),
-        header_(header),
-        halves_{mapping_->bytes().data(), mapping_->bytes().data() + tail_half_bytes(header.capacity)} {}
+  TailRing(std::unique_ptr<Mapping> mapping, const TailHeader& header) : header_(header) { add(std::move(mapping)); }
+  static Result<std::unique_ptr<Mapping>> make_file(Storage& storage, const std::string& path,
+                                                    const TailHeader& header);
+  void add(std::unique_ptr<Mapping> mapping);
+  void begin(Sequence durable);
   /// Data of a half.
   char* at(char* half, std::uint64_t position) const { return half + kTailDataAt + position % header_.capacity; }
   void write_slot(Sequence sequence);
 
-  std::unique_ptr<Mapping> mapping_;
+  std::vector<std::unique_ptr<Mapping>> mappings_;
   TailHeader header_;
-  const std::array<char*, 2> halves_;
+  std::vector<char*> halves_;  // two in each mapping
   std::uint64_t head_ = 0;
   std::uint64_t live_ = 0;
   std::uint64_t counter_ = 0;
+  Sequence durable_ = 0;  // when it was made
 };
 
 }  // namespace daruma

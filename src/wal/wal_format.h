@@ -7,6 +7,7 @@
 // decoded here is believed before its checksum holds.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -22,6 +23,17 @@ inline constexpr std::uint32_t kWalVersion = 1;
 inline constexpr std::uint32_t kWalKnownFeatures = 0;                ///< required features this code can read
 inline constexpr std::uint64_t kSegmentFramesAt = 2 * kSectorBytes;  ///< behind the header and its copy
 inline constexpr std::uint64_t kMaxSegmentBytes = std::uint64_t{1} << 40;
+
+/// Where a log stands, below the directory of the store: in the first, or in both.
+inline constexpr std::array<std::string_view, 2> kLogDirectories = {"wal", "wal-copy"};
+inline constexpr std::size_t kLogSides = kLogDirectories.size();
+/// A bit for each of them.
+using LogSides = std::uint8_t;
+inline constexpr LogSides kBothSides = 3;
+constexpr LogSides side_bit(std::size_t side) { return static_cast<LogSides>(1U << side); }
+constexpr bool stands_in(LogSides sides, std::size_t side) { return (sides & side_bit(side)) != 0; }
+/// Optional feature of a segment: it stands in both, and what was acknowledged is in both.
+inline constexpr std::uint32_t kSegmentCopied = 1;
 
 /// "0000000000000042.log"
 std::string segment_name(std::uint64_t number);
@@ -55,6 +67,8 @@ struct SegmentHeader {
   std::uint64_t boot = 0;          ///< boot_hash
   std::int64_t wall_ns = 0;
   std::uint64_t checksum = 0;  ///< of the copy at offset 0; the first frame's `previous`
+
+  [[nodiscard]] bool copied() const { return (optional_features & kSegmentCopied) != 0; }
 };
 
 /// The sector that stands at `position` (0 or kSectorBytes); sets header.checksum for position 0.

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/coding.h"
+#include "base/status_macros.h"
 #include "parity/parity_format.h"
 #include "wal/frame_heal.h"
 #include "wal/sector_reader.h"
@@ -33,17 +34,19 @@ namespace {
 /// Reads one segment, forward only: every step moves `offset_` on by a sector at least, or ends.
 class SegmentWalk {
  public:
-  SegmentWalk(SectorReader& sectors, SegmentScan& scan, const std::function<void(const FrameView&)>& on_frame,
-              Sequence enough)
-      : sectors_(sectors),
+  SegmentWalk(std::span<const std::unique_ptr<SectorReader>> files, SegmentScan& scan,
+              const std::function<void(const FrameView&)>& on_frame, Sequence enough)
+      : files_(files),
         scan_(scan),
         h_(*scan.header),
         on_frame_(on_frame),
         enough_(enough),
-        limit_(std::min(sectors.limit(), h_.capacity)),
         expected_(h_.start_sequence),
         previous_(h_.checksum),
-        sector_(kSectorBytes, '\0') {}
+        sector_(kSectorBytes, '\0'),
+        other_(kSectorBytes, '\0') {
+    for (const auto& file : files_) limit_ = std::max(limit_, limit_of(*file));
+  }
 
   void run() {
     scan_.last_good_sequence = h_.start_sequence - 1;
@@ -65,6 +68,7 @@ class SegmentWalk {
     scan_.stop_offset = offset_;
     return false;
   }
+  [[nodiscard]] std::uint64_t limit_of(const SectorReader& file) const { return std::min(file.limit(), h_.capacity); }
   [[nodiscard]] std::size_t anomalies() const { return scan_.gaps.size() + scan_.poisoned.size(); }
   bool names_this_use() const { return load<std::uint64_t>(sector_.data() + 16) == h_.incarnation; }
   /// A file that was cut short may lack the parity of its last frame.
@@ -72,10 +76,35 @@ class SegmentWalk {
     return f.frame_bytes <= h_.capacity - f.offset && f.layout().data_bytes() <= limit_ - f.offset;
   }
 
-  /// Names what stands at `at`; `frame` is set when it is a good header of this use.
+  /// Names what stands at `at`, which is left in `sector_`; `frame` is set when it is a good header of this use. Of
+  /// several files the one that has such a header; else one that can be read and claims least: what was acknowledged
+  /// stands in all, so a claim that another file does not share is damage, or was in flight.
   Stop classify(std::uint64_t at, std::optional<FrameHeader>& frame) {
-    frame.reset();
-    if (!sectors_.read(at, sector_)) return Stop::kReadError;
+    std::optional<Stop> best;
+    for (const auto& file : files_) {
+      if (at + kSectorBytes > limit_of(*file)) continue;
+      frame.reset();
+      if (best) sector_.swap(other_);
+      const Stop kind = classify(*file, at, frame);
+      if (frame) return kind;
+      if (!best || claims(kind) < claims(*best))
+        best = kind;
+      else
+        sector_.swap(other_);
+    }
+    return *best;  // `at` lies below the limit of one of them
+  }
+  static int claims(Stop kind) {
+    switch (kind) {
+      case Stop::kZeroes: return 0;
+      case Stop::kStaleFrame: return 1;
+      case Stop::kNoise: return 2;
+      case Stop::kReadError: return 4;
+      default: return 3;
+    }
+  }
+  Stop classify(SectorReader& file, std::uint64_t at, std::optional<FrameHeader>& frame) {
+    if (!file.read(at, sector_)) return Stop::kReadError;
     std::optional<FrameHeader> found = decode_frame_header(sector_, h_.store, at);
     if (found && found->incarnation != h_.incarnation) return Stop::kStaleFrame;
     if (found && room_for(*found)) {
@@ -90,14 +119,18 @@ class SegmentWalk {
     return all_zero(sector_) ? Stop::kZeroes : Stop::kNoise;  // most of a segment is zeros
   }
 
-  /// The header of a frame whose first sector is hurt, when the sector just read ends its data.
-  [[nodiscard]] std::optional<FrameHeader> frame_ending_at(std::uint64_t at, std::uint64_t bad) const {
-    std::optional<FrameHeader> found = decode_frame_trailer(sector_, h_.store);
-    if (!found || found->incarnation != h_.incarnation || found->offset < bad || !room_for(*found)) return std::nullopt;
-    const FrameLayout layout = found->layout();
-    const bool here = found->offset + layout.data_bytes() == at + kSectorBytes;
-    const bool mirror = layout.data_sectors == 1 && found->offset + kSectorBytes == at;
-    return here || mirror ? found : std::nullopt;
+  /// The header of a frame whose first sector is hurt, when the sector at `at` of some file ends its data.
+  [[nodiscard]] std::optional<FrameHeader> frame_ending_at(std::uint64_t at, std::uint64_t bad) {
+    for (const auto& file : files_) {
+      if (at + kSectorBytes > limit_of(*file) || !file->read(at, other_)) continue;
+      std::optional<FrameHeader> found = decode_frame_trailer(other_, h_.store);
+      if (!found || found->incarnation != h_.incarnation || found->offset < bad || !room_for(*found)) continue;
+      const FrameLayout layout = found->layout();
+      const bool here = found->offset + layout.data_bytes() == at + kSectorBytes;
+      const bool mirror = layout.data_sectors == 1 && found->offset + kSectorBytes == at;
+      if (here || mirror) return found;
+    }
+    return std::nullopt;
   }
 
   bool step() {
@@ -126,7 +159,7 @@ class SegmentWalk {
     for (std::uint64_t at = bad; at + kSectorBytes <= limit_; at += kSectorBytes) {
       std::optional<FrameHeader> frame;
       const Stop there = classify(at, frame);
-      if (!frame && there != Stop::kReadError) frame = frame_ending_at(at, bad);
+      if (!frame) frame = frame_ending_at(at, bad);
       if (frame && frame->first_sequence >= expected_) {
         if (frame->offset != bad || frame->first_sequence > expected_)
           scan_.gaps.push_back({kind, bad, frame->offset, expected_, frame->first_sequence - 1});
@@ -143,15 +176,58 @@ class SegmentWalk {
     return end(kind == Stop::kReadError && alone ? Stop::kZeroes : kind);
   }
 
-  bool take(const FrameHeader& f) {
-    std::string frame(f.frame_bytes, '\0');  // fits the segment: room_for
+  struct Reading {
+    std::string frame;
+    bool readable = false;
+    FrameState state = FrameState::kHurt;
+    std::uint64_t damaged_at = 0;  ///< in the frame
+  };
+  /// The frame as one file has it, or with `other` for the sectors that this one does not give.
+  Reading read_frame(SectorReader& file, SectorReader* other, const FrameHeader& f) {
+    Reading out;
+    out.frame.assign(f.frame_bytes, '\0');  // fits the segment: room_for
     const std::uint64_t end_of_it = f.offset + f.frame_bytes;
-    const bool readable = sectors_.read(f.offset, std::span(frame).first(std::min(end_of_it, limit_) - f.offset));
-    std::vector<std::uint64_t> missing = sectors_.unreadable_in(f.offset, end_of_it);
-    for (std::uint64_t at = limit_; at < end_of_it; at += kSectorBytes)
+    const std::uint64_t end_of_file = std::clamp(limit_of(file), f.offset, end_of_it);
+    out.readable = end_of_file > f.offset && file.read(f.offset, std::span(out.frame).first(end_of_file - f.offset));
+    std::vector<std::uint64_t> missing = file.unreadable_in(f.offset, end_of_it);
+    for (std::uint64_t at = end_of_file; at < end_of_it; at += kSectorBytes)
       missing.push_back((at - f.offset) / kSectorBytes);
-    HealedFrame healed{f, 0};
-    const FrameState state = heal_frame(h_.store, f, frame, missing, healed.damaged_at);
+    if (other != nullptr) {
+      std::erase_if(missing, [&](std::uint64_t i) {
+        const std::uint64_t at = f.offset + i * kSectorBytes;
+        return at + kSectorBytes <= limit_of(*other) &&
+               other->read(at, std::span(out.frame).subspan(i * kSectorBytes, kSectorBytes));
+      });
+    }
+    out.state = heal_frame(h_.store, f, out.frame, missing, out.damaged_at);
+    return out;
+  }
+
+  bool take(const FrameHeader& f) {
+    Reading best = read_frame(*files_[0], nullptr, f);
+    HealedFrame healed{f, best.damaged_at, 0, false};
+    if (best.state != FrameState::kWhole && files_.size() > 1) {
+      Reading copy = read_frame(*files_[1], nullptr, f);
+      if (copy.state == FrameState::kHurt && best.state == FrameState::kHurt) {
+        // Both are hurt, perhaps not at the same place.
+        Reading both = read_frame(*files_[0], files_[1].get(), f);
+        if (both.state == FrameState::kHurt) both.state = merge_frames(h_.store, f, both.frame, copy.frame);
+        copy = std::move(both);
+      }
+      const bool footprint_only = copy.state == FrameState::kHurt && footprint_verifies(h_.store, f, best.frame);
+      if (copy.state == FrameState::kWhole || (best.state == FrameState::kHurt && !footprint_only)) {
+        if (best.state == FrameState::kHurt)
+          healed.damaged_at = static_cast<std::uint64_t>(
+              std::mismatch(best.frame.begin(), best.frame.end(), copy.frame.begin()).first - best.frame.begin());
+        best = std::move(copy);
+        healed.from_copy = true;
+        if (best.state == FrameState::kWhole) best.state = FrameState::kHealed;
+      }
+    }
+    const std::string& frame = best.frame;
+    const FrameState state = best.state;
+    const bool readable = best.readable;
+    const std::uint64_t end_of_it = f.offset + f.frame_bytes;
     const bool footprint_ok = state != FrameState::kHurt || footprint_verifies(h_.store, f, frame);
     Result<std::string_view> raw = Status(Code::kCorruption, "payload does not verify");
     std::string room;
@@ -189,64 +265,96 @@ class SegmentWalk {
     return end(Stop::kSealed);
   }
 
-  SectorReader& sectors_;
+  std::span<const std::unique_ptr<SectorReader>> files_;
   SegmentScan& scan_;
   const SegmentHeader& h_;
   const std::function<void(const FrameView&)>& on_frame_;
   const Sequence enough_;
-  const std::uint64_t limit_;
+  std::uint64_t limit_ = 0;  // of the longest file
   std::uint64_t offset_ = kSegmentFramesAt;
   Sequence expected_;
   std::uint64_t previous_;
   std::optional<std::size_t> trailing_poison_;
-  std::string sector_;
+  std::string sector_, other_;
+};
+
+/// One file of a segment, opened, and what its two headers say.
+struct OpenedFile {
+  std::unique_ptr<File> file;
+  std::unique_ptr<SectorReader> sectors;
+  std::uint64_t bytes = 0;
+  Status status;
+  Stop stop = Stop::kReadError;
+  std::optional<SegmentHeader> header;
+  unsigned header_copies = 0;
+
+  void open(Storage& storage, const std::string& path, const std::optional<StoreId>& store) {
+    status = [&]() -> Status {
+      DARUMA_TRY_ASSIGN(file, open_to_read(storage, path));
+      DARUMA_TRY_ASSIGN(bytes, file->size());
+      sectors = std::make_unique<SectorReader>(*file, bytes);
+      return {};
+    }();
+    if (!status.ok()) return;
+    std::string sector(kSectorBytes, '\0');
+    status = Status(Code::kCorruption, "segment is too short to have a header", {path, {}, {}});
+    stop = Stop::kShortFile;
+    // A recycled file whose first sector was never written still verifies there, as the segment that it was.
+    const std::optional<std::uint64_t> number = parse_segment_name(path.substr(path.rfind('/') + 1));
+    for (std::uint64_t at = 0; at < kSegmentFramesAt && at + kSectorBytes <= sectors->limit(); at += kSectorBytes) {
+      const bool readable = sectors->read(at, sector);
+      Result<SegmentHeader> found = decode_segment_header(sector, at, store);
+      if (found.ok() && number && found->number != *number) {
+        found = Status(Code::kCorruption, "is segment " + std::to_string(found->number) + " under another name");
+      }
+      if (found.ok()) {
+        ++header_copies;
+        if (!header) header = *found;
+      } else if (!status.is(Code::kUnsupported)) {
+        status = Status(readable ? found.status().code() : Code::kIoError,
+                        readable ? found.status().message() : "segment header is unreadable", {path, at, {}},
+                        found.status().hint());
+        stop = readable ? Stop::kBadHeader : Stop::kReadError;
+      }
+    }
+    if (header) status = Status();
+  }
 };
 
 }  // namespace
 
-SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
+SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
                          const std::function<void(const FrameView&)>& on_frame, Sequence enough) {
   SegmentScan scan;
-  Result<std::unique_ptr<File>> file = open_to_read(storage, path);
-  if (!file.ok()) {
-    scan.status = file.status();
-    scan.stop = Stop::kReadError;
-    return scan;
-  }
-  const Result<std::uint64_t> size = (*file)->size();
-  if (!size.ok()) {
-    scan.status = size.status();
-    scan.stop = Stop::kReadError;
-    return scan;
-  }
-  scan.file_bytes = scan.bytes_read = *size;
-  SectorReader sectors(**file, *size);
-  std::string sector(kSectorBytes, '\0');
-  scan.status = Status(Code::kCorruption, "segment is too short to have a header", {path, {}, {}});
-  scan.stop = Stop::kShortFile;
-  // A recycled file whose first sector was never written still verifies there, as the segment that it was.
-  const std::optional<std::uint64_t> number = parse_segment_name(path.substr(path.rfind('/') + 1));
-  for (std::uint64_t at = 0; at < kSegmentFramesAt && at + kSectorBytes <= sectors.limit(); at += kSectorBytes) {
-    const bool readable = sectors.read(at, sector);
-    Result<SegmentHeader> header = decode_segment_header(sector, at, store);
-    if (header.ok() && number && header->number != *number) {
-      header = Status(Code::kCorruption, "is segment " + std::to_string(header->number) + " under another name");
+  std::vector<OpenedFile> files(paths.size());
+  std::vector<std::unique_ptr<SectorReader>> sectors;
+  scan.stop = Stop::kReadError;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    files[i].open(storage, paths[i], store);
+    if (is_of_the_process(files[i].status)) {
+      scan.status = files[i].status;
+      return scan;
     }
-    if (header.ok()) {
-      ++scan.header_copies;
-      if (!scan.header) scan.header = *header;
-    } else if (!scan.status.is(Code::kUnsupported)) {
-      scan.status = Status(readable ? header.status().code() : Code::kIoError,
-                           readable ? header.status().message() : "segment header is unreadable", {path, at, {}},
-                           header.status().hint());
-      scan.stop = readable ? Stop::kBadHeader : Stop::kReadError;
+    // The first that has a header says which use of the file this is.
+    if (scan.header && files[i].header && files[i].header->incarnation != scan.header->incarnation) continue;
+    if (!scan.header) scan.header = files[i].header;
+    if (i == 0 || scan.status.is(Code::kNotFound) || files[i].status.is(Code::kUnsupported)) {
+      scan.status = files[i].status;
+      scan.stop = files[i].stop;
     }
+    if (!files[i].sectors) continue;
+    scan.header_copies = std::max(scan.header_copies, files[i].header_copies);
+    scan.file_bytes = scan.bytes_read = std::max(scan.file_bytes, files[i].bytes);
+    scan.files.push_back({i, files[i].header_copies});
+    sectors.push_back(std::move(files[i].sectors));
   }
   if (scan.header) {
     scan.status = Status();
     SegmentWalk(sectors, scan, on_frame, enough).run();
   }
-  scan.unreadable.assign(sectors.unreadable().begin(), sectors.unreadable().end());
+  for (const auto& file : sectors) {
+    scan.unreadable.insert(scan.unreadable.end(), file->unreadable().begin(), file->unreadable().end());
+  }
   return scan;
 }
 

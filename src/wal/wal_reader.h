@@ -54,10 +54,12 @@ struct PoisonedFrame {
   bool unreadable = false;             ///< the device refuses part of it
 };
 
-/// A frame that was damaged and, from its parity, is whole again.
+/// A frame that was damaged and is whole again.
 struct HealedFrame {
   FrameHeader header;
   std::uint64_t damaged_at = 0;  ///< offset in the file where the damage begins, as far as it is known
+  std::size_t file = 0;          ///< the damaged one in SegmentScan::files
+  bool from_copy = false;        ///< another file has it whole; else its parity did it
 };
 
 /// Bytes without a usable header, between good frames.
@@ -82,7 +84,12 @@ struct FrameEvidence {
 struct SegmentScan {
   Status status;  ///< why nothing could be read: no header, another store, from the future, I/O
   std::optional<SegmentHeader> header;
-  unsigned header_copies = 0;  ///< of 2, that verify
+  unsigned header_copies = 0;  ///< of 2, that verify, in the file that has most
+  struct FileScan {
+    std::size_t path = 0;  ///< as given
+    unsigned header_copies = 0;
+  };
+  std::vector<FileScan> files;  ///< that were read
   std::uint64_t file_bytes = 0;
   std::uint64_t bytes_read = 0;
   std::uint64_t frames = 0, events = 0;  ///< delivered
@@ -103,11 +110,20 @@ struct SegmentScan {
   std::vector<std::uint64_t> unreadable;          ///< offsets of sectors that the device refuses
 };
 
-/// Reads the segment at `path`, calling `on_frame` for every good frame in order. `store`: when known, others are
-/// refused. `enough`, when not 0: where the successor begins; once everything below was read without an anomaly, what
-/// stands behind is not looked at.
-SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
+/// The files of one segment: the same bytes, as far as anything was acknowledged. What one of them cannot give is taken
+/// from the other: of each frame the first file that has it whole, or healed; and where one has nothing to give but
+/// damage, the other says what stands there.
+using SegmentFiles = std::vector<std::string>;
+
+/// Reads the segment that stands in `paths`, calling `on_frame` for every good frame in order. `store`: when known,
+/// others are refused. `enough`, when not 0: where the successor begins; once everything below was read without an
+/// anomaly, what stands behind is not looked at.
+SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
                          const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0);
+inline SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
+                                const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0) {
+  return read_segment(storage, SegmentFiles{path}, store, on_frame, enough);
+}
 
 struct TailScan {
   Status status;            ///< why there is no ring to read; the rest is then empty
@@ -124,8 +140,9 @@ struct TailScan {
   std::unique_ptr<char[]> data;
 };
 
-/// Reads the ring with `nonce`, which the newest segment's header gives, of the store in `directory`.
+/// Reads the ring with `nonce`, which the newest segment's header gives, of the store in `directory`; `side`: of
+/// kLogDirectories.
 TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
-                   std::uint64_t nonce);
+                   std::uint64_t nonce, std::size_t side = 0);
 
 }  // namespace daruma

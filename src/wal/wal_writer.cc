@@ -37,6 +37,7 @@ Status check_options(const WalOptions& o) {
   if (o.window_bytes == 0 || o.max_frame_bytes == 0 || o.max_frame_bytes > kMaxEventBytes || o.max_in_flight == 0) {
     return Status(Code::kInvalidArgument, "window_bytes, max_frame_bytes and max_in_flight must not be 0");
   }
+  if (o.copies == 0 || o.copies > kLogSides) return Status(Code::kInvalidArgument, "copies is 1 or 2");
   return {};
 }
 
@@ -47,17 +48,19 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
     : storage_(std::move(storage)),
       options_(options),
       store_(start.store),
-      directory_(start.directory + "/wal"),
+      copy_refused_(!start.copy_refused.ok()),
+      sides_(options.copies == 2 && start.copy_refused.ok() ? kBothSides : side_bit(0)),
       boot_(boot_hash(storage_->boot_id())),
       clock_(clock),
-      segments_(*storage_, directory_, start.older_segments),
+      segments_(*storage_, start.directory, sides_, start.older_segments),
       random_(random.next()),
       tail_nonce_(random_.next() | 1),
       next_number_(start.next_segment),
       predecessor_(start.predecessor),
-      queue_(storage_->make_frame_queue(options.max_in_flight + 1)) {  // and a seal
+      queue_(storage_->make_frame_queue((options.max_in_flight + 1) * options.copies)) {  // and a seal
   in_flight_.reserve(options.max_in_flight);
-  completed_.reserve(options.max_in_flight + 1);
+  completed_.reserve((options.max_in_flight + std::size_t{1}) * options.copies);
+  if (options.copies == 2) left_out_[1] = start.copy_refused;
 }
 
 // Nothing is written or synced: a destroyed writer leaves what a killed one does. The queue goes first, since the
@@ -77,16 +80,17 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
     }
   }
   std::unique_ptr<WalWriter> writer(new WalWriter(std::move(storage), options, start, clock, random));
-  DARUMA_TRY(writer->storage_->make_directory(writer->directory_));
-  DARUMA_TRY(writer->storage_->sync_directory(start.directory));
-  DARUMA_TRY(writer->segments_.tidy());
-  const TailHeader tail{writer->store_, writer->tail_nonce_, options.ring_bytes, writer->boot_};
-  const std::string ring_name = tail_name(tail.nonce);
-  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring,
-                    TailRing::create(*writer->storage_, writer->directory_ + "/" + ring_name, tail, last));
+  DARUMA_TRY(writer->prepare_directories());
+  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
   // Older rings may hold what nothing else does until this moment.
-  DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (side == 1 && !start.copy_refused.ok()) continue;
+    Status removed = writer->segments_.remove_rings_but(side, tail_name(writer->tail_nonce_));
+    if (is_of_the_process(removed) || (side == 0 && options.copies == 1)) DARUMA_TRY(removed);
+    MutexLock lock(writer->mutex_);
+    if (!removed.is(Code::kNotFound) && writer->untidy_[side].ok()) writer->untidy_[side] = std::move(removed);
+  }
   DARUMA_TRY(writer->segments_.retire_superseded());
   {
     MutexLock lock(writer->mutex_);
@@ -97,6 +101,56 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
     writer->appended_seen_.store(last, std::memory_order_release);
   }
   return writer;
+}
+
+/// One directory of two is enough to go on.
+Status WalWriter::prepare_directories() {
+  LogSides ready = 0;
+  Status first;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    const auto prepare = [&]() -> Status {
+      if (!stands_in(sides_, side))
+        return copy_refused_ ? Status() : segments_.tidy(side);  // what an earlier start left
+      DARUMA_TRY(segments_.make_directory(side));
+      return segments_.tidy(side);
+    };
+    Status status = prepare();
+    if (is_of_the_process(status)) return status;
+    if (!stands_in(sides_, side)) continue;
+    if (status.ok()) {
+      ready |= side_bit(side);
+      continue;
+    }
+    if (first.ok()) first = status;
+    MutexLock lock(mutex_);
+    left_out_[side] = std::move(status);
+  }
+  return ready != 0 ? Status() : first;
+}
+
+Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable) {
+  const TailHeader header{store_, tail_nonce_, options_.ring_bytes, boot_};
+  std::unique_ptr<TailRing> ring;
+  Status first;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(sides_, side)) continue;
+    const std::string path = segments_.directory(side) + "/" + tail_name(tail_nonce_);
+    Status status;
+    if (ring) {
+      status = ring->copy_to(*storage_, path);
+    } else {
+      Result<std::unique_ptr<TailRing>> made = TailRing::create(*storage_, path, header, durable);
+      status = made.status();
+      if (made.ok()) ring = std::move(*made);
+    }
+    if (is_of_the_process(status)) return status;
+    if (status.ok()) continue;
+    if (first.ok()) first = status;
+    MutexLock lock(mutex_);
+    untidy_[side] = std::move(status);
+  }
+  if (!ring) return first;
+  return ring;
 }
 
 // --- appending and waiting
@@ -129,7 +183,7 @@ Status WalWriter::stalled() const {
   return {Code::kUnavailable,
           "the device of the log has not answered for " +
               std::to_string(kStallSlices * (FrameQueue::kSliceNs / 1'000'000'000)) + " seconds",
-          {.file = directory_},
+          {.file = segments_.directory(0)},
           "what was written may still become durable; the log goes on when the device answers"};
 }
 
@@ -178,14 +232,13 @@ Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) 
     });
     if (broken_.ok() && failed.ok()) continue;
     if (!in_flight_.empty()) {  // a frame that has it cannot be called back, and its writer need not wait for ever
-      std::shared_ptr<const std::string> copy;
+      Pending& newest = pending_.back();
       const Status copied = or_out_of_memory([&]() -> Status {
-        copy = std::make_shared<const std::string>(event);
+        newest.copy = std::make_shared<const std::string>(event);
         return {};
       });
       if (!copied.ok()) continue;
-      pending_.back().copy = std::move(copy);
-      pending_.back().record.event = *pending_.back().copy;
+      newest.record.event = *newest.copy;
       break;
     }
     pending_.pop_back();
@@ -231,13 +284,10 @@ Status WalWriter::step_idle() {
   DARUMA_TRY(lead([this]() -> Status {
     if (told_ >= framed_) return {};
     stalled_ = false;
-    Status status = or_out_of_memory([this]() -> Status {
+    return settle(or_out_of_memory([this]() -> Status {
       DARUMA_TRY(drain());
       return write_empty(kFrameMark, 0);
-    });
-    if (status.ok() || stalled_ || (status.is(Code::kOutOfMemory) && intact())) return status;
-    fail_over(status);
-    return {};
+    }));
   }));
   return broken_.ok() ? Status() : unavailable();
 }
@@ -252,6 +302,39 @@ Status WalWriter::try_repair() {
     return {};
   }));
   return broken_.ok() ? Status() : unavailable();
+}
+
+Status WalWriter::try_copies() {
+  LogSides missing = 0;
+  {
+    MutexLock lock(mutex_);
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (stands_in(sides_, side) && !left_out_[side].ok()) missing |= side_bit(side);
+    }
+  }
+  if (missing == 0) return {};
+  // Without leading: a device that hangs keeps nobody waiting.
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (stands_in(missing, side)) DARUMA_TRY(segments_.probe(side, options_.segment_bytes));
+  }
+  MutexLock lock(mutex_);
+  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  if (!broken_.ok()) return unavailable();
+  return lead([this]() -> Status {
+    stalled_ = false;
+    return segment_.sides == sides_ ? Status() : settle(or_out_of_memory([this] { return rotate(0); }));
+  });
+}
+
+Status WalWriter::copy_trouble() const {
+  MutexLock lock(mutex_);
+  if (options_.copies < 2) return {};
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    for (const Status& status : {left_out_[side], untidy_[side], segments_.trouble(side)}) {
+      if (!status.ok()) return status;
+    }
+  }
+  return {};
 }
 
 std::uint64_t WalWriter::pending_bytes() const {
@@ -292,6 +375,11 @@ Status WalWriter::round(bool wait) {
   Status failure = or_out_of_memory([this] { return fill(); });
   if (failure.is(Code::kOutOfMemory) && intact() && !in_flight_.empty()) failure = Status();  // what is out goes on
   if (failure.ok()) failure = or_out_of_memory([&] { return reap(wait); });
+  return settle(std::move(failure));
+}
+
+/// What failed in the segment is gone on with in a new one; what merely could not be done is told.
+Status WalWriter::settle(Status failure) {
   if (failure.ok() || stalled_ || (failure.is(Code::kOutOfMemory) && intact())) return failure;
   fail_over(failure);
   return {};
@@ -311,8 +399,8 @@ Status WalWriter::fill() {
 }
 
 bool WalWriter::intact() const {
-  return segment_.file &&
-         std::none_of(in_flight_.begin(), in_flight_.end(), [](const InFlight& f) { return f.done && !f.status.ok(); });
+  return segment_.sides != 0 &&
+         std::none_of(in_flight_.begin(), in_flight_.end(), [](const InFlight& f) { return f.failed != 0; });
 }
 
 Status WalWriter::write_batch(std::span<const WalRecord> batch) {
@@ -363,15 +451,23 @@ void WalWriter::submit(const FrameBody& body) {
   flight.header_checksum = segment_.previous;
   flight.tag = next_tag_++;
   flight.last_sequence = body.last_sequence;
-  const FrameWrite write{segment_.file.get(), segment_.offset - flight.frame.size(), flight.frame.view(), flight.tag};
+  flight.out = segment_.sides;
   in_flight_bytes_ += flight.frame.size();
   DARUMA_ASSERT(in_flight_.empty() || in_flight_bytes_ <= options_.window_bytes);
   DARUMA_ASSERT(in_flight_.size() < in_flight_.capacity());
   in_flight_.push_back(std::move(flight));
-  queue_->submit(write);
+  const InFlight& newest = in_flight_.back();
+  submit(segment_, newest.frame, newest.tag);
   MutexLock lock(mutex_);
   ++stats_.frames;
-  stats_.frame_bytes += write.data.size();
+  stats_.frame_bytes += newest.frame.size();
+}
+
+void WalWriter::submit(const Segment& segment, const AlignedBuffer& frame, std::uint64_t tag) {
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(segment.sides, side)) continue;
+    queue_->submit({segment.files[side].get(), segment.offset - frame.size(), frame.view(), tag * kLogSides + side});
+  }
 }
 
 /// Needs no memory: what has completed is never forgotten.
@@ -379,22 +475,26 @@ bool WalWriter::collect(bool wait) {
   completed_.clear();
   queue_->reap(wait, completed_);
   for (FrameCompletion& completion : completed_) {
-    if (completion.tag == seal_tag_) {
-      seal_tag_ = 0;
-      sealed_.file.reset();
+    const std::uint64_t tag = completion.tag / kLogSides;
+    const std::size_t side = completion.tag % kLogSides;
+    const auto back = static_cast<LogSides>(~side_bit(side));
+    if (tag == seal_tag_) {
+      seal_out_ &= back;
+      sealed_.files[side].reset();
       if (completion.status.ok()) continue;
       MutexLock lock(mutex_);
       ++stats_.failures;
       continue;
     }
-    const auto at =
-        std::find_if(in_flight_.begin(), in_flight_.end(), [&](const InFlight& f) { return f.tag == completion.tag; });
-    DARUMA_ASSERT(at != in_flight_.end() && !at->done);
-    at->done = true;
+    const auto at = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const InFlight& f) { return f.tag == tag; });
+    DARUMA_ASSERT(at != in_flight_.end() && stands_in(at->out, side));
+    at->out &= back;
+    if (completion.status.ok()) continue;
+    at->failed |= side_bit(side);
     at->status = std::move(completion.status);
   }
   bool moved = false;
-  while (!in_flight_.empty() && in_flight_.front().done && in_flight_.front().status.ok()) {
+  while (!in_flight_.empty() && in_flight_.front().out == 0 && in_flight_.front().failed == 0) {
     const InFlight& oldest = in_flight_.front();
     in_flight_bytes_ -= oldest.frame.size();
     segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum};
@@ -423,15 +523,14 @@ Status WalWriter::reap(bool wait) {
     return stalled();
   }
   for (const InFlight& flight : in_flight_) {
-    if (flight.done && !flight.status.ok())
-      return flight.status;  // also when older ones are still out: no more into this file
+    if (flight.failed != 0) return flight.status;  // also when older ones are still out: no more into this file
   }
   return {};
 }
 
 Status WalWriter::drain() {
   while (!in_flight_.empty()) DARUMA_TRY(reap(true));
-  while (seal_tag_ != 0) {
+  while (seal_out_ != 0) {
     if (!wait_for_device()) return stalled();
   }
   return {};
@@ -458,19 +557,56 @@ void WalWriter::advance(Sequence durable) {
 // --- segments
 // ----------------------------------------------------------------------------------------------------------------
 
-Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room) {
+/// With one directory failing, the segment stands in the other; `left_out` is not tried at all.
+Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room,
+                               LogSides left_out) {
   const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
   std::uint64_t bytes = kSegmentFramesAt + room + kEmptyFrameBytes;
   for (const FrameBody& body : bodies) bytes += body.frame_bytes();
   bytes = std::max(bytes, options_.segment_bytes);
+  for (LogSides sides = sides_ & static_cast<LogSides>(~left_out);;) {
+    LogSides failed = 0;
+    Status status = try_segment(start, bodies, bytes, sides, failed);
+    sides &= static_cast<LogSides>(~failed);
+    if (status.ok() || failed == 0 || sides == 0) return status;
+  }
+}
+
+/// Does `work` for each directory until it fails in one, which is likeliest where it did before.
+template <typename Work>
+Status WalWriter::each_side(LogSides sides, LogSides& failed, const Work& work) {
+  std::size_t begin = 0;
+  {
+    MutexLock lock(mutex_);
+    if (!left_out_[1].ok()) begin = 1;
+  }
+  for (std::size_t i = 0; i < kLogSides; ++i) {
+    const std::size_t side = (begin + i) % kLogSides;
+    if (!stands_in(sides, side)) continue;
+    Status status = work(side);
+    if (status.ok()) continue;
+    if (is_of_the_process(status)) return status;  // says nothing of the directory
+    failed = side_bit(side);
+    MutexLock lock(mutex_);
+    left_out_[side] = status;
+    return status;
+  }
+  return {};
+}
+
+/// A segment in all of `sides`, or in none that counts: with the number and what is acknowledged it says so for good.
+Status WalWriter::try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,
+                              LogSides& failed) {
   const std::uint64_t number = next_number_++;  // never the same twice: a failed attempt may have left its name behind
   Segment segment;
+  segment.sides = sides;
   Status status = or_out_of_memory([&]() -> Status {
-    DARUMA_TRY(fill_segment(number, start, bodies, bytes, segment));
-    return segments_.publish({number, start, segment.header.capacity});
+    DARUMA_TRY(fill_segment(number, start, bodies, bytes, segment, failed));
+    const LiveSegment live{number, start, segment.header.capacity};
+    return each_side(sides, failed, [&](std::size_t side) { return segments_.publish(side, live); });
   });
   if (!status.ok()) {
-    segment.file.reset();
+    for (std::unique_ptr<File>& file : segment.files) file.reset();
     (void)or_out_of_memory([&]() -> Status {
       segments_.discard(number);  // or a device that fails again and again would be filled with attempts
       return {};
@@ -479,46 +615,66 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
   }
   // Under its name, for whoever reads an error. Published is published: where that fails, the file is the same.
   (void)or_out_of_memory([&]() -> Status {
-    Result<std::unique_ptr<File>> named = storage_->open(directory_ + "/" + segment_name(number), OpenMode::kReadWrite);
-    if (named.ok()) segment.file = std::move(*named);
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (!stands_in(sides, side)) continue;
+      Result<std::unique_ptr<File>> named =
+          storage_->open(segments_.directory(side) + "/" + segment_name(number), OpenMode::kReadWrite);
+      if (named.ok()) segment.files[side] = std::move(*named);
+    }
     return {};
   });
   segment_ = std::move(segment);
   told_ = segment_.header.prepared_sequence;
   MutexLock lock(mutex_);
-  stats_.syncs += 2;
+  stats_.copies = 0;
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(sides, side)) continue;
+    left_out_[side] = Status();
+    ++stats_.copies;
+  }
+  stats_.syncs += std::uint64_t{2} * stats_.copies;
   return {};
 }
 
 Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies,
-                               std::uint64_t bytes, Segment& segment) {
-  DARUMA_TRY_ASSIGN(Segments::Prepared prepared, segments_.prepare(number, bytes));
-  segment.file = std::move(prepared.file);
+                               std::uint64_t bytes, Segment& segment, LogSides& failed) {
   SegmentHeader& h = segment.header;
+  std::uint64_t recycled = 0;
+  h.capacity = kMaxSegmentBytes;
+  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) -> Status {
+    DARUMA_TRY_ASSIGN(Segments::Prepared prepared, segments_.prepare(side, number, bytes));
+    segment.files[side] = std::move(prepared.file);
+    h.capacity = std::min(h.capacity, prepared.bytes);
+    recycled += prepared.recycled ? 1 : 0;
+    return {};
+  }));
+  h.optional_features = segment.sides == kBothSides ? kSegmentCopied : 0;
   h.store = store_;
   h.number = number;
   h.incarnation = random_.next();
   h.start_sequence = start;
   h.prepared_sequence = bodies.empty() ? start - 1 : bodies.back().last_sequence;
   h.predecessor = predecessor_;
-  h.capacity = prepared.bytes;
   h.window_bytes = options_.window_bytes;
   h.tail_nonce = tail_nonce_;
   h.boot = boot_;
   h.wall_ns = clock_.wall_ns();
+  const auto write = [&](std::uint64_t at, std::string_view data) {
+    return each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->write(at, data); });
+  };
   for (std::uint64_t position : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
-    DARUMA_TRY(segment.file->write(position, encode_segment_header(h, position)));
+    DARUMA_TRY(write(position, encode_segment_header(h, position)));
   }
   segment.offset = kSegmentFramesAt;
   segment.previous = h.checksum;
   for (const FrameBody& body : bodies) {
     const std::uint64_t at = segment.offset;
-    DARUMA_TRY(segment.file->write(at, frame_at_end(segment, body, start - 1, 0).view()));
+    DARUMA_TRY(write(at, frame_at_end(segment, body, start - 1, 0).view()));
   }
-  DARUMA_TRY(segment.file->sync());
+  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
   segment.acknowledged = {number, h.prepared_sequence, segment.previous};
   MutexLock lock(mutex_);
-  stats_.recycled += prepared.recycled ? 1 : 0;
+  stats_.recycled += recycled;
   stats_.frames += bodies.size();
   return {};
 }
@@ -532,6 +688,7 @@ Status WalWriter::rotate(std::uint64_t room) {
     segment_.acknowledged = full.acknowledged;
     return status;
   }
+  segment_.on_trial = full.sides != sides_;
   {
     MutexLock lock(mutex_);
     ++stats_.rotations;
@@ -544,8 +701,9 @@ Status WalWriter::rotate(std::uint64_t room) {
   });
   if (!made.ok()) return {};
   seal_tag_ = next_tag_++;
-  queue_->submit({sealed_.file.get(), sealed_.offset - seal_.size(), seal_.view(), seal_tag_});
-  while (seal_tag_ != 0 && wait_for_device()) {}
+  seal_out_ = sealed_.sides;
+  submit(sealed_, seal_, seal_tag_);
+  while (seal_out_ != 0 && wait_for_device()) {}
   stalled_ = false;  // it is waited for before the next one
   return {};
 }
@@ -555,7 +713,7 @@ void WalWriter::fail_over(const Status& cause) {
     MutexLock lock(mutex_);
     ++stats_.failures;
   }
-  const Status status = or_out_of_memory([this] { return move_to_new_segment(); });
+  const Status status = or_out_of_memory([&] { return move_to_new_segment(cause); });
   const Status why = status.ok() ? Status() : or_out_of_memory([&]() -> Status {
     return {cause.code(), cause.message() + "; then: " + status.to_string(), cause.where()};
   });
@@ -563,23 +721,32 @@ void WalWriter::fail_over(const Status& cause) {
   broken_ = why;
 }
 
-Status WalWriter::move_to_new_segment() {
+Status WalWriter::move_to_new_segment(const Status& cause) {
   // Everything must land before its buffer goes, and what did land in order still counts.
   while (queue_->in_flight() > 0) {
     if (!wait_for_device()) return stalled();
   }
   collect(false);
+  LogSides failed = 0;
+  for (const InFlight& flight : in_flight_) failed |= flight.failed;
   in_flight_.clear();
   in_flight_bytes_ = 0;
   predecessor_ = segment_.acknowledged;
   std::vector<WalRecord> records;
   Sequence durable = 0;
+  // A directory is tried again at once, and once.
+  const bool one_of_two = segment_.sides == kBothSides && failed != kBothSides;
+  const LogSides left_out = segment_.on_trial && one_of_two ? failed : LogSides{0};
   {
     MutexLock lock(mutex_);
     durable = framed_ = durable_;
     records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (stands_in(left_out, side)) left_out_[side] = cause;
+    }
   }
-  DARUMA_TRY(open_segment(durable + 1, records, 0));
+  DARUMA_TRY(open_segment(durable + 1, records, 0, left_out));
+  segment_.on_trial = failed != 0;
   if (!records.empty()) framed_ = records.back().sequence;
   advance(framed_);
   return {};

@@ -19,6 +19,7 @@
 // belongs to the *leader*, the one thread that has set `leading_`; it lets go of `mutex_` during I/O.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
@@ -43,6 +44,7 @@ struct WalOptions {
   std::uint64_t window_bytes = 1 << 20;       ///< most bytes in flight, so most that a torn tail can be
   std::uint64_t max_frame_bytes = 256 << 10;  ///< of events in one frame; a bigger event gets its own
   unsigned max_in_flight = 8;
+  unsigned copies = 1;  ///< 2: the same in wal-copy/, acknowledged when both are durable
 };
 
 struct WalCreate {
@@ -54,7 +56,8 @@ struct WalCreate {
   /// What recovery replays but cannot prove durable: start_sequence and on, without holes. Durable before `create`
   /// returns.
   std::span<const WalRecord> persist;
-  std::vector<LiveSegment> older_segments;  ///< still in wal/, for retire_below; rising
+  std::vector<LiveSegment> older_segments;  ///< still there, for retire_below; rising
+  Status copy_refused{};                    ///< why wal-copy/ is not ours to touch
 };
 
 struct WalStats {
@@ -62,6 +65,7 @@ struct WalStats {
   std::uint64_t syncs = 0;  ///< of segments and directories; frames are durable writes of their own
   std::uint64_t rotations = 0, failures = 0, recycled = 0;
   std::uint64_t ring_used = 0;
+  unsigned copies = 1;  ///< directories that the newest segment stands in
 };
 
 /// Any thread, except where a call says otherwise. Destroying it writes nothing.
@@ -93,6 +97,8 @@ class WalWriter {
   bool poll() EXCLUDES(mutex_);
   /// After kUnavailable: tries again to get a segment and move everything unacknowledged there. ok when the log is up.
   Status try_repair() EXCLUDES(mutex_);
+  /// When one of two directories is left out and takes writes again: begins a segment in both. One thread at a time.
+  Status try_copies() EXCLUDES(mutex_);
 
   [[nodiscard]] Sequence durable_sequence() const { return durable_seen_.load(std::memory_order_acquire); }
   [[nodiscard]] Sequence appended_sequence() const { return appended_seen_.load(std::memory_order_acquire); }
@@ -100,6 +106,8 @@ class WalWriter {
   [[nodiscard]] std::uint64_t pending_bytes() const EXCLUDES(mutex_);
   /// Why the log is down; ok when it is not.
   [[nodiscard]] Status broken() const EXCLUDES(mutex_);
+  /// With two directories: why one has no copy, or keeps what should be gone from it; ok when all is well.
+  [[nodiscard]] Status copy_trouble() const EXCLUDES(mutex_);
 
   /// Called by whichever thread drives the log, with rising values, before those waiting for them wake. It may not call
   /// back into the writer except for the atomic readers. Set it before the first append.
@@ -109,13 +117,17 @@ class WalWriter {
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
   [[nodiscard]] std::uint64_t live_bytes() const { return segments_.live_bytes(); }
+  /// See Segments::once_through.
+  [[nodiscard]] Sequence once_through() const { return segments_.once_through(); }
   /// How many segments begin after `sequence`.
   [[nodiscard]] std::size_t segments_begun_after(Sequence sequence) const { return segments_.begun_after(sequence); }
   [[nodiscard]] WalStats stats() const EXCLUDES(mutex_);
 
  private:
   struct Segment {
-    std::unique_ptr<File> file;
+    std::array<std::unique_ptr<File>, kLogSides> files;
+    LogSides sides = 0;  ///< where it stands, for good: a frame is acknowledged when it is durable in all. 0: nowhere
+    bool on_trial = false;  ///< begun because a directory failed; one that fails again is left out
     SegmentHeader header;
     std::uint64_t offset = 0;    ///< where the next frame goes
     std::uint64_t previous = 0;  ///< checksum of the header before it
@@ -128,22 +140,32 @@ class WalWriter {
   };
   struct InFlight {
     AlignedBuffer frame;
-    std::uint64_t tag = 0;
+    std::uint64_t tag = 0;  ///< of the write in a directory: twice this, and the number of that
     Sequence last_sequence = 0;
     Sequence watermark = 0;  ///< that it tells
     std::uint64_t header_checksum = 0;
-    bool done = false;
-    Status status;
+    LogSides out = 0;  ///< not yet back from there
+    LogSides failed = 0;
+    Status status;  ///< of one that failed
   };
 
   WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options, const WalCreate& start, Clock& clock,
             Random& random);
 
   // --- leader only: `leading_` is set, mutex_ is not held ---
-  Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room) EXCLUDES(mutex_);
+  Status prepare_directories() EXCLUDES(mutex_);
+  Result<std::unique_ptr<TailRing>> make_ring(Sequence durable) EXCLUDES(mutex_);
+  Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room, LogSides left_out = 0)
+      EXCLUDES(mutex_);
+  Status try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,
+                     LogSides& failed) EXCLUDES(mutex_);
   Status fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes,
-                      Segment& segment) EXCLUDES(mutex_);
+                      Segment& segment, LogSides& failed) EXCLUDES(mutex_);
+  template <typename Work>
+  Status each_side(LogSides sides, LogSides& failed, const Work& work) EXCLUDES(mutex_);
   void submit(const FrameBody& body) EXCLUDES(mutex_);
+  /// The frame that ends at `segment.offset`, to each of its files.
+  void submit(const Segment& segment, const AlignedBuffer& frame, std::uint64_t tag);
   Status write_batch(std::span<const WalRecord> batch) EXCLUDES(mutex_);
   Status write_empty(std::uint16_t flags, std::uint64_t next_segment) EXCLUDES(mutex_);
   Status make_room(std::uint64_t bytes) EXCLUDES(mutex_);
@@ -154,7 +176,8 @@ class WalWriter {
   Status reap(bool wait) EXCLUDES(mutex_);
   Status drain() EXCLUDES(mutex_);
   void fail_over(const Status& cause) EXCLUDES(mutex_);
-  Status move_to_new_segment() EXCLUDES(mutex_);
+  Status move_to_new_segment(const Status& cause) EXCLUDES(mutex_);
+  Status settle(Status failure) EXCLUDES(mutex_);
   void advance(Sequence durable) EXCLUDES(mutex_);
   Status round(bool wait) EXCLUDES(mutex_);
   Status fill() EXCLUDES(mutex_);
@@ -173,7 +196,8 @@ class WalWriter {
   const std::shared_ptr<Storage> storage_;
   const WalOptions options_;
   const StoreId store_;
-  const std::string directory_;  ///< wal/
+  const bool copy_refused_;
+  const LogSides sides_;  ///< the directories to write
   const std::uint64_t boot_;
   static constexpr unsigned kStallSlices = 10;  ///< of FrameQueue::kSliceNs, without a word from the device
   Clock& clock_;
@@ -192,7 +216,8 @@ class WalWriter {
   bool stalled_ = false;                    ///< the device did not answer in this round
   Segment sealed_;                          ///< the one before, until its seal has landed
   AlignedBuffer seal_;
-  std::uint64_t seal_tag_ = 0;  ///< 0: no seal in flight
+  std::uint64_t seal_tag_ = 0;
+  LogSides seal_out_ = 0;  ///< not yet back from there
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t next_tag_ = 1;
   Sequence framed_ = 0;  ///< last sequence put into a frame
@@ -206,6 +231,8 @@ class WalWriter {
   Sequence durable_ GUARDED_BY(mutex_) = 0;
   Sequence appended_ GUARDED_BY(mutex_) = 0;
   Status broken_ GUARDED_BY(mutex_);
+  std::array<Status, kLogSides> left_out_ GUARDED_BY(mutex_);  ///< why the newest segment does not stand there
+  std::array<Status, kLogSides> untidy_ GUARDED_BY(mutex_);    ///< of the start: no ring there, or an old one left
   WalStats stats_ GUARDED_BY(mutex_);
   std::atomic<Sequence> durable_seen_{0};
   std::atomic<Sequence> appended_seen_{0};

@@ -172,7 +172,7 @@ Result<StoreFiles> StoreFiles::open(Context& context, Locking locking) {
   files.storage_ = make_posix_storage();
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, files.storage_->list(files.directory_));
   const bool any = std::any_of(names.begin(), names.end(), [](const DirectoryEntry& entry) {
-    return entry.name == "wal" || entry.name == "runs" || entry.name == "snapshots";
+    return entry.name == "wal" || entry.name == "wal-copy" || entry.name == "runs" || entry.name == "snapshots";
   });
   if (!any) {
     return context.fail(kExitUsage, {Code::kNotFound,
@@ -286,36 +286,44 @@ std::vector<Problem> StoreFiles::manifest_problems() const {
 }
 
 std::vector<SegmentFile> StoreFiles::segments(std::vector<Problem>& problems) const {
-  std::vector<SegmentFile> found;
-  for (const DirectoryEntry& entry : list("wal", problems)) {
-    const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
-    if (!number) continue;
-    SegmentFile segment{.number = *number, .name = entry.name, .bytes = entry.bytes};
-    const std::string file = "wal/" + entry.name;
-    auto opened = storage_->open(path(file), OpenMode::kRead);
-    if (opened.status().is(Code::kNotFound)) continue;
-    for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
-      Status bad = opened.status();
-      if (bad.ok()) {
-        std::string sector(kSectorBytes, '\0');
-        auto got = (*opened)->read(at, sector);
-        auto header = got.ok() && *got == kSectorBytes ? decode_segment_header(sector, at, store_)
-                      : got.ok()
-                          ? Result<SegmentHeader>(Status(Code::kCorruption, "the file is too short for a header"))
-                          : Result<SegmentHeader>(got.status());
-        if (header.ok() && header->number != *number)
-          bad = Status(Code::kCorruption, fmt::format("holds segment {}", header->number));
-        else if (!header.ok())
-          bad = header.status();
-        else if (!segment.header)
-          segment.header = *header;
+  std::map<std::uint64_t, SegmentFile> by_number;
+  for (const std::string_view room : kLogDirectories) {
+    for (const DirectoryEntry& entry : list(room, problems)) {
+      const std::optional<std::uint64_t> number = parse_segment_name(entry.name);
+      if (!number) continue;
+      const std::string file = fmt::format("{}/{}", room, entry.name);
+      auto opened = storage_->open(path(file), OpenMode::kRead);
+      if (opened.status().is(Code::kNotFound)) continue;
+      SegmentFile& segment = by_number[*number];
+      segment.number = *number;
+      segment.files.push_back(file);
+      segment.bytes = std::max(segment.bytes, entry.bytes);
+      for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
+        Status bad = opened.status();
+        if (bad.ok()) {
+          std::string sector(kSectorBytes, '\0');
+          auto got = (*opened)->read(at, sector);
+          auto header = got.ok() && *got == kSectorBytes ? decode_segment_header(sector, at, store_)
+                        : got.ok()
+                            ? Result<SegmentHeader>(Status(Code::kCorruption, "the file is too short for a header"))
+                            : Result<SegmentHeader>(got.status());
+          if (header.ok() && header->number != *number)
+            bad = Status(Code::kCorruption, fmt::format("holds segment {}", header->number));
+          else if (!header.ok())
+            bad = header.status();
+          else if (!segment.header)
+            segment.header = *header;
+        }
+        if (bad.ok()) continue;
+        Problem p = problem("segment_header", file, bad);
+        p.offset = at;
+        p.bytes = kSectorBytes;
+        segment.problems.push_back(std::move(p));
       }
-      if (bad.ok()) continue;
-      Problem p = problem("segment_header", file, bad);
-      p.offset = at;
-      p.bytes = kSectorBytes;
-      segment.problems.push_back(std::move(p));
     }
+  }
+  std::vector<SegmentFile> found;
+  for (auto& [number, segment] : by_number) {
     problems.insert(problems.end(), segment.problems.begin(), segment.problems.end());
     found.push_back(std::move(segment));
   }

@@ -60,12 +60,13 @@ enum class Locking : std::uint8_t {
 
 struct SegmentFile {
   std::uint64_t number = 0;
-  std::string name{};
+  std::vector<std::string> files{};  ///< below the store: in wal/, in wal-copy/, or in both
   std::uint64_t bytes = 0;
   std::optional<SegmentHeader> header{};  ///< from the copy that verifies
-  std::vector<Problem> problems{};        ///< of the two copies of the header
+  std::vector<Problem> problems{};        ///< of the copies of the header
   Sequence next_start = 0;                ///< first event of the segments behind; 0: the last
-  bool needed = true;                     ///< a start reads it: not all of it is in the newest snapshot
+  [[nodiscard]] const std::string& file() const { return files.front(); }
+  bool needed = true;  ///< a start reads it: not all of it is in the newest snapshot
 };
 
 struct RunFile {

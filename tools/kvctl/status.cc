@@ -17,6 +17,9 @@ namespace {
 /// What the ring's live slot says is durable in the log; 0: not known.
 Sequence ring_durable(const StoreFiles& files, std::uint64_t nonce) {
   auto file = files.storage().open(files.path("wal/" + tail_name(nonce)), OpenMode::kRead);
+  if (!file.ok())
+    file =
+        files.storage().open(files.path(fmt::format("{}/{}", kLogDirectories[1], tail_name(nonce))), OpenMode::kRead);
   if (!file.ok()) return 0;
   std::string sectors(kTailDataAt, '\0');
   const auto got = (*file)->read(0, sectors);
@@ -35,6 +38,8 @@ Sequence ring_durable(const StoreFiles& files, std::uint64_t nonce) {
 struct LogState {
   std::uint64_t segments = 0;
   std::uint64_t bytes = 0;
+  std::uint64_t twice = 0;           ///< of the segments, that stand in wal-copy/ too
+  std::uint64_t missing_copies = 0;  ///< that should, and are in one directory only
   std::uint64_t replay_segments = 0;
   std::uint64_t replay_bytes = 0;  ///< at most: the last segment has all its room from the start
   Sequence durable = 0;            ///< at least
@@ -46,6 +51,8 @@ LogState log_state(const StoreFiles& files, const std::vector<SegmentFile>& segm
   for (const SegmentFile& segment : segments) {
     ++log.segments;
     log.bytes += segment.bytes;
+    if (segment.files.size() > 1) ++log.twice;
+    if (segment.header && segment.header->copied() && segment.files.size() == 1 && segment.needed) ++log.missing_copies;
     if (segment.header) {
       log.durable = std::max({log.durable, segment.header->start_sequence - 1, segment.header->prepared_sequence});
       if (&segment == &segments.back())
@@ -106,9 +113,15 @@ Result<Outcome> status(Context& context) {
   json["sequence_at_least"] = log.durable;
   json["log"] = {{"segments", log.segments},
                  {"bytes", log.bytes},
+                 {"segments_twice", log.twice},
+                 {"missing_copies", log.missing_copies},
                  {"replay_segments", log.replay_segments},
                  {"replay_bytes_at_most", log.replay_bytes},
                  {"replay_events_at_least", log.durable - files.snapshot_sequence()}};
+  if (log.twice + log.missing_copies > 0) {
+    lines.emplace_back("log copy", fmt::format("{} segments stand in wal-copy too, {} that should stand twice do not",
+                                               log.twice, log.missing_copies));
+  }
   lines.emplace_back("log",
                      fmt::format("{} segments, {}; a start replays at most {}, at least {} events, to sequence {}",
                                  log.segments, bytes_text(log.bytes), bytes_text(log.replay_bytes),

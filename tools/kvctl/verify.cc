@@ -30,9 +30,12 @@ void others(const StoreFiles& files, std::vector<std::string>& strangers, std::v
       (entry.name.ends_with(kTemporarySuffix) ? leftovers : strangers).push_back(file);
     }
   };
-  sort("wal", [](const std::string& n) {
-    return parse_segment_name(n) || parse_tail_name(n) || (n.starts_with("spare-") && n.ends_with(kTemporarySuffix));
-  });
+  for (const std::string_view room : kLogDirectories) {
+    sort(room, [&](const std::string& n) {
+      return parse_segment_name(n) || parse_tail_name(n) ||
+             (n.starts_with("spare-") && n.ends_with(kTemporarySuffix)) || (room == kLogDirectories[1] && n == "lock");
+    });
+  }
   sort(kRunDirectory, [](const std::string& n) { return run_number(n).has_value(); });
   sort(kManifestDirectory, [](const std::string& n) { return manifest_number(n).has_value(); });
   sort("quarantine",

@@ -41,16 +41,22 @@ Result<Outcome> list(Context& context) {
   const std::vector<SegmentFile> segments = files.segments(problems);
   for (const SegmentFile& segment : segments) {
     const bool last = &segment == &segments.back();
-    const std::string standing = !segment.header   ? "no header"
-                                 : !segment.needed ? "in the snapshot"
-                                 : last            ? "newest"
-                                                   : "to replay";
+    std::string standing = !segment.header   ? "no header"
+                           : !segment.needed ? "in the snapshot"
+                           : last            ? "newest"
+                                             : "to replay";
     Json entry = Json::object();
     entry["number"] = segment.number;
-    entry["file"] = "wal/" + segment.name;
+    entry["file"] = segment.file();
+    entry["files"] = segment.files;
     entry["file_bytes"] = segment.bytes;
     entry["standing"] = standing;
-    if (segment.header) entry.update(header_json(*segment.header));
+    if (segment.header) {
+      entry.update(header_json(*segment.header));
+      entry["copied"] = segment.header->copied();
+      if (segment.header->copied()) standing += segment.files.size() > 1 ? ", twice" : ", one copy missing";
+      if (!segment.header->copied() && segment.file().starts_with(kLogDirectories[1])) standing += ", in wal-copy only";
+    }
     outcome.json["segments"].push_back(std::move(entry));
     if (segment.header) {
       rows.push_back({std::to_string(segment.number), std::to_string(segment.header->start_sequence),
@@ -63,16 +69,18 @@ Result<Outcome> list(Context& context) {
   if (rows.size() > 1) outcome.text = table_text(context, rows, {0, 1, 2});
   outcome.json["others"] = Json::array();
   std::vector<Problem> told;  // the room's problem is in `problems` already
-  for (const DirectoryEntry& entry : files.list("wal", told)) {
-    if (parse_segment_name(entry.name)) continue;
-    const std::string_view kind = parse_tail_name(entry.name)              ? "tail ring"
-                                  : entry.name.ends_with(kTemporarySuffix) ? "spare"
-                                                                           : "stranger";
-    Json other = {{"kind", kind}, {"file_bytes", entry.bytes}};
-    Context::put_bytes(other, "file", "wal/" + entry.name, std::nullopt);
-    outcome.json["others"].push_back(std::move(other));
-    outcome.text +=
-        fmt::format("{:<10} {}  {}\n", kind, encode(Encoding::kEscaped, entry.name), bytes_text(entry.bytes));
+  for (const std::string_view room : kLogDirectories) {
+    for (const DirectoryEntry& entry : files.list(room, told)) {
+      if (parse_segment_name(entry.name) || (room == kLogDirectories[1] && entry.name == "lock")) continue;
+      const std::string_view kind = parse_tail_name(entry.name)              ? "tail ring"
+                                    : entry.name.ends_with(kTemporarySuffix) ? "spare"
+                                                                             : "stranger";
+      Json other = {{"kind", kind}, {"file_bytes", entry.bytes}};
+      Context::put_bytes(other, "file", fmt::format("{}/{}", room, entry.name), std::nullopt);
+      outcome.json["others"].push_back(std::move(other));
+      outcome.text += fmt::format("{:<10} {}  {}{}\n", kind, encode(Encoding::kEscaped, entry.name),
+                                  bytes_text(entry.bytes), room == kLogDirectories[1] ? "  in wal-copy" : "");
+    }
   }
   tell_problems(context, problems, outcome);
   outcome.error = corruption(problems, files.directory());
@@ -280,17 +288,18 @@ Result<Outcome> dump(Context& context, const DumpOptions& options) {
     if (!wanted || !status.ok() || printer.full()) continue;
     if (segment.next_start != 0 && segment.next_start <= options.from) continue;
     if (segment.header && segment.header->start_sequence > options.to) continue;
-    const std::string file = "wal/" + segment.name;
-    const SegmentScan scan =
-        read_segment(files.storage(), files.path(file), files.store(), [&](const FrameView& frame) {
-          printer.frame(file, frame.header);
-          if (!frame.header.has_events()) return;
-          for_each_record(frame.header, frame.payload, [&](const WalRecord& record) {
-            printer.event(file, frame.header.offset, record,
-                          segment.next_start != 0 && record.sequence >= segment.next_start);
-            last = std::max(last, record.sequence);
-          });
-        });
+    const std::string& file = segment.file();
+    SegmentFiles paths;
+    for (const std::string& each : segment.files) paths.push_back(files.path(each));
+    const SegmentScan scan = read_segment(files.storage(), paths, files.store(), [&](const FrameView& frame) {
+      printer.frame(file, frame.header);
+      if (!frame.header.has_events()) return;
+      for_each_record(frame.header, frame.payload, [&](const WalRecord& record) {
+        printer.event(file, frame.header.offset, record,
+                      segment.next_start != 0 && record.sequence >= segment.next_start);
+        last = std::max(last, record.sequence);
+      });
+    });
     for (Problem& problem : facts(file, segment, scan)) {
       printer.anomaly(problem);
       problems.push_back(std::move(problem));
@@ -300,9 +309,18 @@ Result<Outcome> dump(Context& context, const DumpOptions& options) {
   // What the ring holds beyond the log.
   if (status.ok() && options.segments.empty() && !segments.empty() && segments.back().header) {
     const std::uint64_t nonce = segments.back().header->tail_nonce;
-    const TailScan ring = read_tail(files.storage(), files.directory(), files.store(), nonce);
+    std::size_t side = 0;
+    TailScan ring = read_tail(files.storage(), files.directory(), files.store(), nonce);
+    if (!ring.status.ok() || !ring.whole) {
+      TailScan copy = read_tail(files.storage(), files.directory(), files.store(), nonce, 1);
+      if (copy.status.ok() && (copy.whole || !ring.status.ok())) {
+        ring = std::move(copy);
+        side = 1;
+      }
+    }
     for (const WalRecord& record : ring.entries) {
-      if (record.sequence > last) printer.event("wal/" + tail_name(nonce), std::nullopt, record, false);
+      if (record.sequence > last)
+        printer.event(fmt::format("{}/{}", kLogDirectories[side], tail_name(nonce)), std::nullopt, record, false);
     }
     status = printer.status();
   }
@@ -365,10 +383,10 @@ std::optional<Problem> judged(const RecoveryFinding& finding) {
   return p;
 }
 
-void verify_ring(const StoreFiles& files, const SegmentHeader& newest, bool same_boot, std::vector<Problem>& problems,
-                 VerifiedBytes& verified) {
-  const std::string file = "wal/" + tail_name(newest.tail_nonce);
-  const TailScan ring = read_tail(files.storage(), files.directory(), files.store(), newest.tail_nonce);
+void verify_ring(const StoreFiles& files, const SegmentHeader& newest, std::size_t side, bool same_boot,
+                 std::vector<Problem>& problems, VerifiedBytes& verified) {
+  const std::string file = fmt::format("{}/{}", kLogDirectories[side], tail_name(newest.tail_nonce));
+  const TailScan ring = read_tail(files.storage(), files.directory(), files.store(), newest.tail_nonce, side);
   ++verified.files;
   if (ring.status.ok()) verified.bytes += 2 * tail_half_bytes(ring.header.capacity);
   // A ring lives in memory: after the machine stopped, whatever stands in its file is normal. So is an end that the
@@ -401,6 +419,11 @@ Result<LogReplay> replay_to_judge(const StoreFiles& files, bool stop_at_loss, Pr
   for (const Generation& g : files.catalogue().generations) {
     if (g.manifest) input.snapshot_durable = std::max(input.snapshot_durable, g.manifest->durable_sequence);
   }
+  std::vector<Sequence> kept;
+  for (const Generation& g : files.catalogue().generations) {
+    if (g.manifest) kept.push_back(g.manifest->sequence);
+  }
+  if (kept.size() >= kGenerationsKept) input.log_needed_from = kept[kGenerationsKept - 1] + 1;
   input.known = &files.damage();
   std::vector<Problem> ignored;
   const std::vector<DirectoryEntry> reports = files.list("recoveries", ignored);
@@ -423,8 +446,13 @@ Status verify_log(const StoreFiles& files, const std::vector<SegmentFile>& segme
     known.emplace(finding.file, finding.offset);
     if (std::optional<Problem> p = judged(finding)) problems.push_back(std::move(*p));
   }
+  std::vector<std::pair<const SegmentFile*, std::string>> each;  // both files of a segment, one by one
   for (const SegmentFile& segment : segments) {
-    const std::string file = "wal/" + segment.name;
+    for (const std::string& file : segment.files) each.emplace_back(&segment, file);
+  }
+  for (const auto& [of, file_name] : each) {
+    const SegmentFile& segment = *of;
+    const std::string& file = file_name;
     progress.rename("verifying " + file);
     Sequence last = segment.header ? segment.header->start_sequence - 1 : 0;
     const SegmentScan scan =
@@ -470,7 +498,9 @@ Status verify_log(const StoreFiles& files, const std::vector<SegmentFile>& segme
                                                 segment.next_start - 1)});
     }
   }
-  if (segments.back().header) verify_ring(files, *segments.back().header, replay.same_boot, problems, verified);
+  if (!segments.back().header) return {};
+  for (std::size_t side = 0; side < (segments.back().header->copied() ? kLogSides : 1); ++side)
+    verify_ring(files, *segments.back().header, side, replay.same_boot, problems, verified);
   return {};
 }
 
