@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a start leaves alone.
+// What a start leaves alone, what it falls back on, and what it sees to.
 #include "engine/engine.h"
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
+
+#include "snapshot/catalogue.h"
 
 namespace daruma {
 namespace {
@@ -41,6 +43,130 @@ TEST(EngineStart, ReadsBehindTheEndOfTheNewestSegmentOnly) {
   }
   EXPECT_EQ(report.events_replayed, 10U);
   EXPECT_LT(report.bytes_read, 2 * small().segment_bytes);
+}
+
+// Both copies of the newest manifest: the generation before it is kept whole, its runs and the log behind it.
+TEST(EngineStart, ANewestGenerationThatIsHurtCostsALongerReplay) {
+  World world;
+  std::map<std::string, std::string> model;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    for (int round = 0; round < 4; ++round) {
+      for (int i = 0; i < 100; ++i) {  // more than one segment
+        std::string value(6000, '\0');
+        Random random(static_cast<std::uint64_t>(round * 100 + i));
+        for (char& c : value) c = static_cast<char>(random.next());
+        const std::string key = std::to_string((round + 1) * i);
+        ASSERT_TRUE(store.put(k, key, value).ok());
+        model[key] = value;
+      }
+      ASSERT_TRUE(store.checkpoint().ok());
+      if (round == 2) { ASSERT_TRUE(store.compact(k).ok()); }
+    }
+    ASSERT_TRUE(store.put(k, "last", "1").ok());
+    model["last"] = "1";
+  }
+  world.disk->kill();
+  const auto snapshots = contents(*world.disk, "store/snapshots");
+  ASSERT_EQ(snapshots.size(), 2U);
+  const auto& [newest, bytes] = *std::prev(snapshots.end());
+  ASSERT_TRUE(world.disk->overwrite(newest, 0, std::string(bytes.size(), '\x5a')).ok());
+  for (int starts = 0; starts < 2; ++starts) {
+    RecoveryReport report;
+    Store store = world.must_open(&report);
+    if (starts == 0) {
+      EXPECT_GT(report.events_replayed, 100U);
+      ASSERT_EQ(report.findings.size(), 1U);
+      EXPECT_EQ(report.findings[0].case_name, "rejected_manifest");
+      EXPECT_EQ(report.findings[0].action, "use_older_generation");
+      EXPECT_NE(report.findings[0].quarantine_id, "");
+    } else {
+      EXPECT_TRUE(report.findings.empty()) << report.to_text();
+    }
+    EXPECT_TRUE(report.clean());
+    EXPECT_TRUE(store.damage().empty());
+    const Keyspace k = *store.keyspace("k");
+    for (const auto& [key, value] : model) ASSERT_EQ(*store.get(k, key), value);
+  }
+}
+
+// A start that has a loss to tell keeps what may be the last evidence; but runs of a job that was cut off must not be
+// there any more when a later job replaces what they were made from, or the runs alone would tell both.
+TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
+  for (const bool compaction : {false, true}) {
+    SCOPED_TRACE(compaction ? "compaction" : "checkpoint");
+    World world;
+    world.compaction.level0_trigger = 100;
+    {
+      std::unique_ptr<SimStorage> cut_off;
+      Store store = world.must_open();
+      const Keyspace k = *store.create_keyspace("k");
+      ASSERT_TRUE(store.put(*store.create_keyspace("other"), "x", "1").ok());
+      ASSERT_TRUE(store.checkpoint().ok());
+      for (const char* key : {"a", "b"}) ASSERT_TRUE(store.put(k, key, "1").ok());
+      if (compaction) { ASSERT_TRUE(store.checkpoint().ok()); }
+      world.disk->on_operation([&](std::uint64_t, std::string_view what) {
+        if (!cut_off && what.find("store/snapshots/") != std::string_view::npos) cut_off = world.disk->clone(1);
+      });
+      ASSERT_TRUE((compaction ? store.compact(k) : store.checkpoint()).ok());
+      ASSERT_TRUE(cut_off);
+      world.disk = std::move(cut_off);
+    }
+    world.disk->kill();
+    const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
+    for (const PlacedRun& run : catalogue.newest()->runs) {
+      if (run.info.keyspace == 2) { ASSERT_TRUE(world.disk->remove("store/runs/" + run_name(run.info.number)).ok()); }
+    }
+    {
+      RecoveryReport report;
+      Store store = world.must_open(&report);
+      ASSERT_FALSE(report.clean());
+      for (int i = 0; i < 4; ++i) ASSERT_TRUE(Engine::of(store).step().ok());
+      for (const DamageInfo& damage : store.damage()) ASSERT_TRUE(store.accept_damage(damage.id).ok());
+      const Keyspace k = *store.keyspace("k");
+      ASSERT_TRUE(store.erase(k, "a").ok());
+      ASSERT_TRUE(store.compact(k).ok());
+      ASSERT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+      EXPECT_TRUE(store.get(k, "a").status().is(Code::kNotFound));
+    }
+    world.disk->kill();
+    for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots"))
+      ASSERT_TRUE(world.disk->remove(path).ok());
+    const Store store = world.must_open();
+    EXPECT_TRUE(store.get(*store.keyspace("k"), "a").status().is(Code::kNotFound));
+    EXPECT_EQ(*store.get(*store.keyspace("k"), "b"), "1");
+  }
+}
+
+// No byte of a log is patched: what healed as it was read is soon not needed any more.
+TEST(EngineStart, ALogThatHealedIsCheckpointedAndNotToldAgain) {
+  World world;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    ASSERT_TRUE(store.put(k, "a", "a value that is easily found").ok());
+  }
+  world.disk->kill();
+  for (const auto& [path, bytes] : contents(*world.disk, "store/wal")) {
+    const std::size_t at = bytes.find("easily");
+    if (path.ends_with(".log") && at != std::string::npos) { ASSERT_TRUE(world.disk->flip_bit(path, at, 3).ok()); }
+  }
+  RecoveryReport report;
+  {
+    Store store = world.must_open(&report);
+    ASSERT_EQ(report.findings.size(), 1U) << report.to_text();
+    EXPECT_EQ(report.findings[0].case_name, "frame_healed");
+    ASSERT_EQ(store.stats().checkpoints, 0U);
+    ASSERT_TRUE(Engine::of(store).step().ok());
+    EXPECT_EQ(store.stats().checkpoints, 1U);
+    ASSERT_TRUE(Engine::of(store).step().ok());
+    EXPECT_EQ(store.stats().checkpoints, 1U) << "one is enough";
+  }
+  world.disk->kill();
+  const Store store = world.must_open(&report);
+  EXPECT_TRUE(report.findings.empty()) << report.to_text();
+  EXPECT_EQ(*store.get(*store.keyspace("k"), "a"), "a value that is easily found");
 }
 
 }  // namespace

@@ -170,3 +170,59 @@ mutant(damage_map_not_asked_by_reads engine/read.cc engine_damage_test
   [[if (state.damage && !state.damage->empty()) {]] [[if (false) {]])
 mutant(range_erases_of_other_keyspaces engine/write.cc engine_batch_test
   [[if (is_range(later) && later.keyspace == operations[i].keyspace &&]] [[if (is_range(later) &&]])
+
+# --- healing
+mutant(bad_block_is_not_healed run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*
+  [[  return healed_block(c, i, ref.status());]] [[  return lost_block(c, i, ref.status());]])
+mutant(healed_block_leaves_its_file_hurt run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*
+  [[  note({RunFault::kData, why, c.damaged_keys(i), true});
+  hurt_.store(true, std::memory_order_relaxed);]] [[  note({RunFault::kData, why, c.damaged_keys(i), true});]])
+mutant(heals_from_the_page_cache run/run_bytes.cc run_heal_test:RunHeal.HealsPastThePageCache
+  [[file_.read_direct(sector * kSectorBytes, into)]] [[file_.read(sector * kSectorBytes, into)]])
+mutant(healed_log_makes_no_checkpoint_due engine/checkpoint.cc engine_start_test:EngineStart.ALog*
+  [[memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||]] [[memtables_full() ||]])
+mutant(healed_log_is_not_passed_on engine/open_log.cc engine_start_test:EngineStart.ALog*
+  [[  log_hurt_.store(log.log_hurt, std::memory_order_relaxed);
+]] [[]])
+
+# --- generations
+mutant(older_generation_is_not_tried snapshot/catalogue.cc engine_start_test:EngineStart.ANewest*
+  [[    if (generation.manifest) return &*generation.manifest;
+]] [[    return generation.manifest ? &*generation.manifest : nullptr;
+]])
+mutant(log_of_the_older_generation_is_released snapshot/retention.cc engine_start_test:EngineStart.ANewest*
+  [[plan.keep_log_from = std::min(plan.keep_log_from, manifest->sequence + 1);]]
+  [[plan.keep_log_from = input.kept.front()->sequence + 1;]])
+mutant(runs_of_the_older_generation_are_removed snapshot/retention.cc engine_start_test:EngineStart.ANewest*
+  [[    for (const PlacedRun& run : manifest->runs) needed.insert(run.info.number);]]
+  [[    for (const PlacedRun& run : input.kept.front()->runs) needed.insert(run.info.number);]])
+
+# --- rebuilding
+mutant(rebuilt_from_a_log_that_lacks_an_event engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[      if (!whole) continue;
+]] [[]])
+mutant(rebuilt_outside_its_seat engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  identity.job_id = info.job_id;]] [[  identity.job_id = identity.number;]])
+mutant(rebuilt_run_supersedes_nothing engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  std::vector<RunInfo> replaced{info};]] [[  std::vector<RunInfo> replaced;]])
+mutant(outputs_are_not_read_back engine/jobs.cc engine_generations_test:EngineRebuild.*
+  [[  DARUMA_TRY(verified.status());
+]] [[]])
+mutant(given_up_without_evidence engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  if (!job.given_up.empty()) DARUMA_TRY(keep_evidence(job));
+]] [[]])
+mutant(given_up_keys_are_not_in_the_manifest engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  damage.encode(next.damage);
+]] [[]])
+mutant(given_up_keys_are_not_in_the_run engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  builder->set_lost(std::move(lost));
+]] [[]])
+mutant(gaps_end_with_a_compaction engine/compact.cc engine_generations_test:EngineRebuild.*
+  [[    builder->set_lost(take_gaps_below(job.lost, last ? nullptr : &end));
+]] [[]])
+
+# --- compaction
+mutant(tombstones_are_kept_for_ever engine/compact.cc engine_test:Engine.ACompaction*
+  [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = true;]])
+mutant(tombstones_are_dropped_beside_damage engine/compact.cc engine_generations_test:EngineRebuild.*
+  [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = false;]])
