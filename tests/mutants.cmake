@@ -31,7 +31,7 @@ mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_
   [[  DARUMA_TRY(writer->segments_.remove_rings_but(ring_name));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
 ]])
-mutant(segment_retired_too_early wal/segments.cc engine_crash_test
+mutant(segment_retired_too_early wal/segments.cc wal_writer_test
   [[live_[1].start_sequence <= sequence]] [[live_[0].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
   [[if (spare && !lives && spares_.size()]] [[if (spare && spares_.size()]])
