@@ -47,95 +47,120 @@ TEST(EngineStart, ReadsBehindTheEndOfTheNewestSegmentOnly) {
 
 // Both copies of the newest manifest: the generation before it is kept whole, its runs and the log behind it.
 TEST(EngineStart, ANewestGenerationThatIsHurtCostsALongerReplay) {
-  World world;
-  std::map<std::string, std::string> model;
-  {
-    Store store = world.must_open();
-    const Keyspace k = *store.create_keyspace("k");
-    for (int round = 0; round < 4; ++round) {
-      for (int i = 0; i < 100; ++i) {  // more than one segment
-        std::string value(6000, '\0');
-        Random random(static_cast<std::uint64_t>(round * 100 + i));
-        for (char& c : value) c = static_cast<char>(random.next());
-        const std::string key = std::to_string((round + 1) * i);
-        ASSERT_TRUE(store.put(k, key, value).ok());
-        model[key] = value;
+  for (const bool by_compaction : {false, true}) {
+    SCOPED_TRACE(by_compaction ? "of a compaction" : "of a checkpoint");
+    World world;
+    std::map<std::string, std::string> model;
+    {
+      Store store = world.must_open();
+      const Keyspace k = *store.create_keyspace("k");
+      for (int round = 0; round < 4; ++round) {
+        Random random(static_cast<std::uint64_t>(round));
+        for (int i = 0; i < 100; ++i) {  // more than one segment
+          std::string& value = model[std::to_string((round + 1) * i)];
+          value.resize(6000);
+          for (char& c : value) c = static_cast<char>(random.next());
+          ASSERT_TRUE(store.put(k, std::to_string((round + 1) * i), value).ok());
+        }
+        ASSERT_TRUE(store.checkpoint().ok());
       }
-      ASSERT_TRUE(store.checkpoint().ok());
-      if (round == 2) { ASSERT_TRUE(store.compact(k).ok()); }
+      if (by_compaction) { ASSERT_TRUE(store.compact(k).ok()); }
+      ASSERT_TRUE(store.put(k, "last", model["last"] = "1").ok());
     }
-    ASSERT_TRUE(store.put(k, "last", "1").ok());
-    model["last"] = "1";
-  }
-  world.disk->kill();
-  const auto snapshots = contents(*world.disk, "store/snapshots");
-  ASSERT_EQ(snapshots.size(), 2U);
-  const auto& [newest, bytes] = *std::prev(snapshots.end());
-  ASSERT_TRUE(world.disk->overwrite(newest, 0, std::string(bytes.size(), '\x5a')).ok());
-  for (int starts = 0; starts < 2; ++starts) {
-    RecoveryReport report;
-    Store store = world.must_open(&report);
-    if (starts == 0) {
-      EXPECT_GT(report.events_replayed, 100U);
-      ASSERT_EQ(report.findings.size(), 1U);
-      EXPECT_EQ(report.findings[0].case_name, "rejected_manifest");
-      EXPECT_EQ(report.findings[0].action, "use_older_generation");
-      EXPECT_NE(report.findings[0].quarantine_id, "");
-    } else {
-      EXPECT_TRUE(report.findings.empty()) << report.to_text();
+    world.disk->kill();
+    const auto snapshots = contents(*world.disk, "store/snapshots");
+    ASSERT_EQ(snapshots.size(), 2U);
+    const auto& [newest, bytes] = *std::prev(snapshots.end());
+    ASSERT_TRUE(world.disk->overwrite(newest, 0, std::string(bytes.size(), '\x5a')).ok());
+    for (const bool first : {true, false}) {
+      RecoveryReport report;
+      Store store = world.must_open(&report);
+      if (first) {
+        EXPECT_EQ(report.events_replayed > 100, !by_compaction);
+        ASSERT_EQ(report.findings.size(), 1U) << report.to_text();
+        EXPECT_EQ(report.findings[0].case_name, "rejected_manifest");
+        EXPECT_EQ(report.findings[0].action, "use_older_generation");
+      } else {
+        EXPECT_TRUE(report.findings.empty()) << report.to_text();
+      }
+      EXPECT_TRUE(report.clean());
+      EXPECT_TRUE(store.damage().empty());
+      const Keyspace k = *store.keyspace("k");
+      for (const auto& [key, value] : model) ASSERT_EQ(*store.get(k, key), value);
     }
-    EXPECT_TRUE(report.clean());
-    EXPECT_TRUE(store.damage().empty());
-    const Keyspace k = *store.keyspace("k");
-    for (const auto& [key, value] : model) ASSERT_EQ(*store.get(k, key), value);
   }
 }
 
+struct CutOff {
+  std::unique_ptr<SimStorage> disk;  // as a kill between the runs of a job and its manifest leaves it
+  std::string other;                 // a run that has nothing to do with it
+};
+
+CutOff cut_off(bool compaction) {
+  World world;
+  world.compaction.level0_trigger = 100;
+  CutOff cut;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  const Keyspace other = *store.create_keyspace("other");
+  EXPECT_TRUE(store.put(other, "x", "1").ok());
+  EXPECT_TRUE(store.checkpoint().ok());
+  for (const PlacedRun& run : read_catalogue(*world.disk, "store", std::nullopt)->newest()->runs) {
+    if (run.info.keyspace == other.id()) cut.other = "store/runs/" + run_name(run.info.number);
+  }
+  for (const char* key : {"a", "b"}) EXPECT_TRUE(store.put(k, key, "1").ok());
+  if (compaction) { EXPECT_TRUE(store.checkpoint().ok()); }
+  world.disk->on_operation([&](std::uint64_t, std::string_view what) {
+    if (!cut.disk && what.find("store/snapshots/") != std::string_view::npos) cut.disk = world.disk->clone(1);
+  });
+  EXPECT_TRUE((compaction ? store.compact(k) : store.checkpoint()).ok());
+  cut.disk->kill();
+  return cut;
+}
+
 // A start that has a loss to tell keeps what may be the last evidence; but runs of a job that was cut off must not be
-// there any more when a later job replaces what they were made from, or the runs alone would tell both.
+// there any more when a later job replaces what they were made from, or the runs alone would tell both. One after the
+// other, each look into snapshots/ fails once, and with it what the start would have done then.
 TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
   for (const bool compaction : {false, true}) {
-    SCOPED_TRACE(compaction ? "compaction" : "checkpoint");
-    World world;
-    world.compaction.level0_trigger = 100;
-    {
-      std::unique_ptr<SimStorage> cut_off;
-      Store store = world.must_open();
-      const Keyspace k = *store.create_keyspace("k");
-      ASSERT_TRUE(store.put(*store.create_keyspace("other"), "x", "1").ok());
-      ASSERT_TRUE(store.checkpoint().ok());
-      for (const char* key : {"a", "b"}) ASSERT_TRUE(store.put(k, key, "1").ok());
-      if (compaction) { ASSERT_TRUE(store.checkpoint().ok()); }
-      world.disk->on_operation([&](std::uint64_t, std::string_view what) {
-        if (!cut_off && what.find("store/snapshots/") != std::string_view::npos) cut_off = world.disk->clone(1);
-      });
-      ASSERT_TRUE((compaction ? store.compact(k) : store.checkpoint()).ok());
-      ASSERT_TRUE(cut_off);
-      world.disk = std::move(cut_off);
+    bool fired = true;
+    for (unsigned skip = 0; fired; ++skip) {
+      SCOPED_TRACE((compaction ? "compaction, " : "checkpoint, ") + std::to_string(skip));
+      CutOff cut = cut_off(compaction);
+      World world;
+      world.compaction.level0_trigger = 100;
+      world.seed = 100;
+      world.disk = std::move(cut.disk);
+      ASSERT_TRUE(world.disk->remove(cut.other).ok());
+      world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "store/snapshots", .skip = skip, .times = 1});
+      {
+        Result<Store::Opened> opened = world.open();
+        fired = world.disk->faults_fired() > 0;
+        if (!opened.ok()) continue;
+        const RecoveryReport& report = opened->report;
+        ASSERT_FALSE(report.clean());
+        const auto aside = std::find_if(report.findings.begin(), report.findings.end(),
+                                        [](const RecoveryFinding& f) { return f.case_name == "unnamed_run"; });
+        ASSERT_NE(aside, report.findings.end());
+        EXPECT_NE(aside->quarantine_id, "");
+        world.disk->clear_faults();
+        const Store& store = opened->store;
+        const Keyspace k = *store.keyspace("k");
+        ASSERT_TRUE(opened->store.erase(k, "a").ok());
+        ASSERT_TRUE(opened->store.checkpoint().ok());
+        for (int i = 0; i < 4; ++i) ASSERT_TRUE(Engine::of(store).step().ok());
+        for (const DamageInfo& damage : store.damage()) ASSERT_TRUE(opened->store.accept_damage(damage.id).ok());
+        ASSERT_TRUE(opened->store.compact(k).ok());
+        ASSERT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+        EXPECT_TRUE(store.get(k, "a").status().is(Code::kNotFound));
+      }
+      world.disk->kill();
+      for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots"))
+        ASSERT_TRUE(world.disk->remove(path).ok());
+      const Store store = world.must_open();
+      EXPECT_TRUE(store.get(*store.keyspace("k"), "a").status().is(Code::kNotFound));
+      EXPECT_EQ(*store.get(*store.keyspace("k"), "b"), "1");
     }
-    world.disk->kill();
-    const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
-    for (const PlacedRun& run : catalogue.newest()->runs) {
-      if (run.info.keyspace == 2) { ASSERT_TRUE(world.disk->remove("store/runs/" + run_name(run.info.number)).ok()); }
-    }
-    {
-      RecoveryReport report;
-      Store store = world.must_open(&report);
-      ASSERT_FALSE(report.clean());
-      for (int i = 0; i < 4; ++i) ASSERT_TRUE(Engine::of(store).step().ok());
-      for (const DamageInfo& damage : store.damage()) ASSERT_TRUE(store.accept_damage(damage.id).ok());
-      const Keyspace k = *store.keyspace("k");
-      ASSERT_TRUE(store.erase(k, "a").ok());
-      ASSERT_TRUE(store.compact(k).ok());
-      ASSERT_EQ(store.keyspace_stats(k)->tombstones, 0U);
-      EXPECT_TRUE(store.get(k, "a").status().is(Code::kNotFound));
-    }
-    world.disk->kill();
-    for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots"))
-      ASSERT_TRUE(world.disk->remove(path).ok());
-    const Store store = world.must_open();
-    EXPECT_TRUE(store.get(*store.keyspace("k"), "a").status().is(Code::kNotFound));
-    EXPECT_EQ(*store.get(*store.keyspace("k"), "b"), "1");
   }
 }
 

@@ -204,7 +204,8 @@ mutant(rebuilt_from_a_log_that_lacks_an_event engine/rebuild.cc engine_generatio
 mutant(rebuilt_outside_its_seat engine/rebuild.cc engine_generations_test:EngineRebuild.*
   [[  identity.job_id = info.job_id;]] [[  identity.job_id = identity.number;]])
 mutant(rebuilt_run_supersedes_nothing engine/rebuild.cc engine_generations_test:EngineRebuild.*
-  [[  std::vector<RunInfo> replaced{info};]] [[  std::vector<RunInfo> replaced;]])
+  [[  job.supersedes = supersedes_for({info}, on_disk);
+]] [[]])
 mutant(outputs_are_not_read_back engine/jobs.cc engine_generations_test:EngineRebuild.*
   [[  DARUMA_TRY(verified.status());
 ]] [[]])
@@ -226,3 +227,14 @@ mutant(tombstones_are_kept_for_ever engine/compact.cc engine_test:Engine.ACompac
   [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = true;]])
 mutant(tombstones_are_dropped_beside_damage engine/compact.cc engine_generations_test:EngineRebuild.*
   [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = false;]])
+
+# --- what a cut-off job left
+mutant(unnamed_runs_stay_after_a_loss engine/open_tidy.cc engine_start_test:EngineStart.WhatACutOff*
+  [[start.report.clean() || !start.no_generation ? tidy_unnamed(start) : Status();]]
+  [[start.report.clean() ? tidy_unnamed(start) : Status();]])
+mutant(unnamed_runs_go_without_a_trace engine/open_log.cc engine_start_test:EngineStart.WhatACutOff*
+  [[  if (!start.report.clean() && !start.no_generation) set_unnamed_aside(start);
+]] [[]])
+mutant(jobs_start_before_all_is_tidy engine/jobs.cc engine_start_test:EngineStart.WhatACutOff*
+  [[  if (untidy_) DARUMA_TRY(release());
+]] [[]])

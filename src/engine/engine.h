@@ -113,9 +113,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void set_unnamed_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status tidy_cut_off(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status tidy_unnamed(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc
@@ -253,6 +256,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt
   std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
   std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
+  bool untidy_ GUARDED_BY(checkpoint_mutex_) = false;  // runs of the life before that no generation names, likewise
   std::function<void()> install_ GUARDED_BY(checkpoint_mutex_);  // of the newest generation, when not yet in use
   std::atomic<bool> unclean_{false};  // files are left that should be gone: of failed jobs, or that nothing needs
   std::uint64_t next_manifest_ GUARDED_BY(checkpoint_mutex_) = 1;
