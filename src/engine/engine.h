@@ -107,9 +107,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
   bool serve_without_log(Start& start, const Status& why);
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status state_from_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status describe_runs(Start& start, std::vector<RunInfo>& described, std::vector<std::uint64_t>& undescribed);
+  static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
-  static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
