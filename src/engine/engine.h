@@ -120,7 +120,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy_cut_off(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
-  Status tidy_unnamed(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void find_unnamed(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc

@@ -96,8 +96,7 @@ Status Engine::clean_up() {
   return {};
 }
 
-/// What earlier jobs left to do, also those of the life before: bringing into use what is published, removing what is
-/// not.
+/// What earlier jobs left to do, also in the life before: bringing into use what is published, removing what is not.
 Status Engine::settle() {
   DARUMA_TRY(finish_install());
   if (untidy_) DARUMA_TRY(release());

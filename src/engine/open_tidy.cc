@@ -20,8 +20,10 @@ constexpr std::uint64_t kReportsKept = 32;
 /// lost something the runs alone, which would come back, and are in quarantine by now; where no manifest was left they
 /// stay, since what they lack may be all that tells of the loss.
 Status Engine::tidy(Start& start) {
+  if (!start.report.clean() && start.no_generation) return {};
+  find_unnamed(start);
   if (start.report.clean()) DARUMA_TRY(tidy_cut_off(start));
-  return start.report.clean() || !start.no_generation ? tidy_unnamed(start) : Status();
+  return untidy_ ? release() : Status();
 }
 
 Status Engine::tidy_cut_off(const Start& start) {
@@ -50,7 +52,7 @@ Status Engine::tidy_cut_off(const Start& start) {
   return removed ? storage_->sync_directory(runs) : Status();
 }
 
-Status Engine::tidy_unnamed(const Start& start) {
+void Engine::find_unnamed(const Start& start) {
   for (const Manifest& generation : generations_) {
     for (const PlacedRun& placed : generation.runs) on_disk_.emplace(placed.info.number, placed.info);
   }
@@ -65,7 +67,6 @@ Status Engine::tidy_unnamed(const Start& start) {
     info.number = *number;
     on_disk_.emplace(*number, description.ok() ? description->info : info);
   }
-  return untidy_ ? release() : Status();
 }
 
 /// The flight recorder. It cannot stop a start: without space the report is in the caller's hands only.
