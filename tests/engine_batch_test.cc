@@ -54,5 +54,23 @@ TEST(EngineBatch, OperationsApplyInOrderHoweverManyThereAre) {
   }
 }
 
+TEST(EngineBatch, ARangeErasesEarlierPutsOfItsBatchAndKeyspaceOnly) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace a = *store.create_keyspace("a");
+  const Keyspace b = *store.create_keyspace("b");
+  Batch batch;
+  batch.put(a, "k", "1");
+  batch.put(b, "k", "2");
+  batch.put(a, "z", "3");
+  batch.erase_range(a, "a", "m");
+  batch.put(a, "l", "4");
+  ASSERT_TRUE(store.write(batch).ok());
+  EXPECT_TRUE(store.get(a, "k").status().is(Code::kNotFound));
+  EXPECT_EQ(*store.get(b, "k"), "2");
+  EXPECT_EQ(*store.get(a, "z"), "3");
+  EXPECT_EQ(*store.get(a, "l"), "4");
+}
+
 }  // namespace
 }  // namespace daruma

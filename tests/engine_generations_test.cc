@@ -15,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "parity/parity_format.h"
+#include "recovery/quarantine.h"
 #include "run/run_reader.h"
 #include "snapshot/catalogue.h"
 
@@ -105,7 +106,7 @@ std::unique_ptr<Life> live(Shape shape) {
   EXPECT_GE(catalogue.generations.size(), 2U);
   for (const PlacedRun& run : catalogue.newest()->runs) {
     const auto& older = catalogue.generations[1].manifest->runs;
-    if (run.info.file_bytes > 200'000) life->large = run.info.number;
+    if (run.info.file_bytes > 100'000) life->large = run.info.number;
     if (std::none_of(older.begin(), older.end(), [&](const PlacedRun& o) { return o.info.number == run.info.number; }))
       life->rebuildable.insert(run.info.number);
   }
@@ -209,6 +210,11 @@ Answers ask(const Store& store, const Life& life) {
   return answers;
 }
 
+void forget_manifests(SimStorage& disk) {
+  const std::vector<DirectoryEntry> names = *disk.list("store/snapshots");
+  for (const DirectoryEntry& entry : names) EXPECT_TRUE(disk.remove("store/snapshots/" + entry.name).ok());
+}
+
 /// Background work until there is none.
 void settle(Store& store) {
   for (int i = 0; i < 6; ++i) (void)Engine::of(store).step();
@@ -225,10 +231,6 @@ class EngineGenerations : public testing::TestWithParam<Shape> {
     world.compaction = life_->world.compaction;
     world.seed = 1000;
     return world;
-  }
-  void forget_manifests(SimStorage& disk) {
-    const std::vector<DirectoryEntry> names = *disk.list("store/snapshots");
-    for (const DirectoryEntry& entry : names) EXPECT_TRUE(disk.remove("store/snapshots/" + entry.name).ok());
   }
 };
 
@@ -339,6 +341,167 @@ TEST_P(EngineGenerations, KilledAtEveryOperationOfTheRebuild) {
   }
   std::printf("%llu crashes\n", static_cast<unsigned long long>(crashes));
   EXPECT_GT(crashes, 20U);
+}
+
+// --- one rule of the rebuild at a time ---
+
+TEST(EngineRebuild, ALogThatLacksAnEventIsNoSource) {
+  const std::unique_ptr<Life> life = live(Shape::kFlush);
+  SimStorage& disk = *life->world.disk;
+  ASSERT_EQ(life->rebuildable.size(), 1U);
+  const std::string lacking = life->model.at(key(30)).substr(0, 100);
+  unsigned copies = 0;
+  for (const auto& [path, bytes] : contents(disk, "store/wal")) {
+    if (!path.ends_with(".log")) continue;
+    for (std::size_t at = 0; (at = bytes.find(lacking, at)) != std::string::npos; ++at, ++copies)
+      ASSERT_TRUE(disk.flip_bit(path, at, 0).ok());
+  }
+  ASSERT_GT(copies, 0U);
+  hurt(*life, disk, *life->rebuildable.begin(), Way::kGone);
+  Store store = life->world.must_open();
+  settle(store);
+  const Answers after = ask(store, *life);
+  EXPECT_EQ(after.wrong, "");
+  EXPECT_TRUE(after.lost.contains(key(30)));
+}
+
+// Two runs of one flush, of which one is rebuilt: without manifests the other must not look like the rest of a job that
+// was cut off.
+TEST(EngineRebuild, TakesTheSeatOfTheLostRunInItsJob) {
+  World world;
+  world.compaction.level0_trigger = 100;
+  std::set<std::uint64_t> before;
+  {
+    Store store = world.must_open();
+    const Keyspace one = *store.create_keyspace("one");
+    const Keyspace two = *store.create_keyspace("two");
+    ASSERT_TRUE(store.checkpoint().ok());
+    before = runs_of(*world.disk);
+    ASSERT_TRUE(store.put(one, "a", "1").ok());
+    ASSERT_TRUE(store.put(two, "b", "2").ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  std::set<std::uint64_t> flushed = runs_of(*world.disk);
+  for (const std::uint64_t number : before) flushed.erase(number);
+  ASSERT_EQ(flushed.size(), 2U);
+  ASSERT_TRUE(world.disk->remove("store/runs/" + run_name(*flushed.begin())).ok());
+  const auto expect_all_right = [](const Store& store) {
+    EXPECT_EQ(*store.get(*store.keyspace("one"), "a"), "1");
+    EXPECT_EQ(*store.get(*store.keyspace("two"), "b"), "2");
+    EXPECT_TRUE(store.damage().empty());
+  };
+  {
+    Store store = world.must_open();
+    settle(store);
+    expect_all_right(store);
+  }
+  world.disk->kill();
+  forget_manifests(*world.disk);
+  expect_all_right(world.must_open());
+}
+
+// While both files are there, two have one seat in the job, and the newer one counts.
+TEST(EngineRebuild, SupersedesTheDamagedRun) {
+  const std::unique_ptr<Life> life = live(Shape::kBoth);
+  SimStorage& disk = *life->world.disk;
+  hurt(*life, disk, life->large, Way::kBlock);
+  const std::string path = "store/runs/" + run_name(life->large);
+  const std::string damaged = *read_whole(disk, path, 64 << 20);
+  std::set<std::string> lost;
+  {
+    Store store = life->world.must_open();
+    (void)ask(store, *life);
+    settle(store);
+    lost = ask(store, *life).lost;
+    ASSERT_LT(lost.size(), life->keys.size() / 2);
+  }
+  disk.kill();
+  ASSERT_EQ(*read_whole(disk, path, 64 << 20), damaged) << "an older generation names it";
+  forget_manifests(disk);
+  const Answers after = ask(life->world.must_open(), *life);
+  EXPECT_EQ(after.wrong, "");
+  EXPECT_EQ(after.lost, lost);
+}
+
+// In quarantine, in the damage map and in the run itself, also once that is compacted; and what is erased then stays
+// known to be gone.
+TEST(EngineRebuild, WhatIsGivenUpIsKeptAndTold) {
+  const std::unique_ptr<Life> life = live(Shape::kBoth);
+  SimStorage& disk = *life->world.disk;
+  hurt(*life, disk, life->large, Way::kBlock);
+  const std::string file = "runs/" + run_name(life->large);
+  const std::string damaged = *read_whole(disk, "store/" + file, 64 << 20);
+  std::set<std::string> lost;
+  {
+    Store store = life->world.must_open();
+    (void)ask(store, *life);
+    settle(store);
+    lost = ask(store, *life).lost;
+    ASSERT_GT(lost.size(), 1U);
+    ASSERT_EQ(store.damage().size(), 1U);
+    const Quarantine quarantine(disk, "store/quarantine", life->store);
+    const std::vector<QuarantineEntry> all = quarantine.list();
+    EXPECT_FALSE(all.empty());
+    for (const QuarantineEntry& kept : all) {
+      EXPECT_EQ(kept.file, file);
+      EXPECT_EQ(*quarantine.read(kept.id), damaged.substr(kept.offset, kept.bytes));
+    }
+  }
+  const auto expect_the_same = [&](const Store& store) {
+    const Answers answers = ask(store, *life);
+    EXPECT_EQ(answers.wrong, "");
+    EXPECT_EQ(answers.lost, lost);
+  };
+  disk.kill();
+  {
+    Store store = life->world.must_open();
+    expect_the_same(store);
+    const Keyspace k = *store.keyspace("k");
+    ASSERT_TRUE(store.erase(k, *lost.begin()).ok());
+    life->model.erase(*lost.begin());
+    lost.erase(lost.begin());
+    expect_the_same(store);
+    ASSERT_TRUE(store.compact(k).ok());
+    expect_the_same(store);
+  }
+  disk.kill();
+  forget_manifests(disk);
+  expect_the_same(life->world.must_open());
+}
+
+TEST(EngineRebuild, IsReadBackBeforeAManifestNamesIt) {
+  struct Heard : EventListener {
+    std::vector<HealInfo> heals;
+    void on_heal(const HealInfo& info) override { heals.push_back(info); }
+  };
+  const std::unique_ptr<Life> life = live(Shape::kFlush);
+  SimStorage& disk = *life->world.disk;
+  hurt(*life, disk, *life->rebuildable.begin(), Way::kGone);
+  Options options = small();
+  const auto heard = std::make_shared<Heard>();
+  options.listener = heard;
+  Store store = life->world.open(options)->store;
+  const std::set<std::uint64_t> before = runs_of(disk);
+  bool spoilt = false;
+  disk.on_operation([&](std::uint64_t, std::string_view what) {  // what is written is not what stands there
+    if (spoilt || !what.starts_with("rename") || what.find("store/runs/") == std::string_view::npos) return;
+    const std::vector<DirectoryEntry> names = *disk.list("store/runs");
+    for (const DirectoryEntry& entry : names) {
+      if (!entry.name.ends_with(kTemporarySuffix)) continue;
+      spoilt = true;
+      EXPECT_TRUE(disk.overwrite("store/runs/" + entry.name, 0, noise(entry.bytes, 4)).ok());
+    }
+  });
+  (void)Engine::of(store).step();
+  ASSERT_TRUE(spoilt);
+  ASSERT_EQ(heard->heals.size(), 1U);
+  EXPECT_FALSE(heard->heals[0].status.ok());
+  EXPECT_EQ(runs_of(disk), before);
+  settle(store);
+  const Answers after = ask(store, *life);
+  EXPECT_EQ(after.wrong, "");
+  EXPECT_TRUE(after.lost.empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, EngineGenerations, testing::ValuesIn(kShapes));

@@ -76,6 +76,24 @@ TEST_F(EngineHeal, OneFaultFree_AnyOneSectorOfAnyRun) {
   for (const HealInfo& info : heard_->heals) EXPECT_TRUE(info.status.ok()) << info.status.to_string();
 }
 
+TEST_F(EngineHeal, ABadBlockMetByAGetIsServedHealedAndTold) {
+  const auto runs = contents(*world_.disk, "store/runs");
+  const auto& [path, bytes] = *std::prev(runs.end());
+  Store store = open();
+  const Keyspace keyspace = *store.keyspace("k");
+  ASSERT_TRUE(store.get(keyspace, "no such key").status().is(Code::kNotFound));
+  ASSERT_TRUE(world_.disk->overwrite(path, kSectorBytes, std::string(kSectorBytes, '\x5a')).ok());
+  for (const auto& [other, written] : model_) ASSERT_EQ(*store.get(keyspace, other), written);
+  EXPECT_NE(*read_whole(*world_.disk, path, 64 << 20), bytes) << "reads change nothing";
+  ASSERT_TRUE(Engine::of(store).step().ok());
+  EXPECT_EQ(store.stats().healed_runs, 1U);
+  ASSERT_EQ(heard_->heals.size(), 1U);
+  EXPECT_TRUE(heard_->heals[0].status.ok()) << heard_->heals[0].status.to_string();
+  EXPECT_FALSE(heard_->heals[0].rebuilt);
+  EXPECT_EQ("store/" + heard_->heals[0].file, path);
+  EXPECT_EQ(*read_whole(*world_.disk, path, 64 << 20), bytes);
+}
+
 TEST_F(EngineHeal, BeyondParityIsReportedOnceAndTheRestServes) {
   const std::map<std::string, std::string> before = contents(*world_.disk, "store/runs");
   const auto& [path, bytes] = *std::prev(before.end());

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a start leaves alone.
+// What a start leaves alone, what it falls back on, and what it sees to.
 #include "engine/engine.h"
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
+
+#include "snapshot/catalogue.h"
 
 namespace daruma {
 namespace {
@@ -41,6 +43,159 @@ TEST(EngineStart, ReadsBehindTheEndOfTheNewestSegmentOnly) {
   }
   EXPECT_EQ(report.events_replayed, 10U);
   EXPECT_LT(report.bytes_read, 2 * small().segment_bytes);
+}
+
+// Both copies of the newest manifest: the generation before it is kept whole, its runs and the log behind it.
+TEST(EngineStart, ANewestGenerationThatIsHurtCostsALongerReplay) {
+  for (const bool by_compaction : {false, true}) {
+    SCOPED_TRACE(by_compaction ? "of a compaction" : "of a checkpoint");
+    World world;
+    std::map<std::string, std::string> model;
+    {
+      Store store = world.must_open();
+      const Keyspace k = *store.create_keyspace("k");
+      for (int round = 0; round < 4; ++round) {
+        Random random(static_cast<std::uint64_t>(round));
+        for (int i = 0; i < 100; ++i) {  // more than one segment
+          std::string& value = model[std::to_string((round + 1) * i)];
+          value.resize(6000);
+          for (char& c : value) c = static_cast<char>(random.next());
+          ASSERT_TRUE(store.put(k, std::to_string((round + 1) * i), value).ok());
+        }
+        ASSERT_TRUE(store.checkpoint().ok());
+      }
+      if (by_compaction) { ASSERT_TRUE(store.compact(k).ok()); }
+      ASSERT_TRUE(store.put(k, "last", model["last"] = "1").ok());
+    }
+    world.disk->kill();
+    const auto snapshots = contents(*world.disk, "store/snapshots");
+    ASSERT_EQ(snapshots.size(), 2U);
+    const auto& [newest, bytes] = *std::prev(snapshots.end());
+    ASSERT_TRUE(world.disk->overwrite(newest, 0, std::string(bytes.size(), '\x5a')).ok());
+    for (const bool first : {true, false}) {
+      RecoveryReport report;
+      Store store = world.must_open(&report);
+      if (first) {
+        EXPECT_EQ(report.events_replayed > 100, !by_compaction);
+        ASSERT_EQ(report.findings.size(), 1U) << report.to_text();
+        EXPECT_EQ(report.findings[0].case_name, "rejected_manifest");
+        EXPECT_EQ(report.findings[0].action, "use_older_generation");
+      } else {
+        EXPECT_TRUE(report.findings.empty()) << report.to_text();
+      }
+      EXPECT_TRUE(report.clean());
+      EXPECT_TRUE(store.damage().empty());
+      const Keyspace k = *store.keyspace("k");
+      for (const auto& [key, value] : model) ASSERT_EQ(*store.get(k, key), value);
+    }
+  }
+}
+
+struct CutOff {
+  std::unique_ptr<SimStorage> disk;  // as a kill between the runs of a job and its manifest leaves it
+  std::string other;                 // a run that has nothing to do with it
+};
+
+CutOff cut_off(bool compaction) {
+  World world;
+  world.compaction.level0_trigger = 100;
+  CutOff cut;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  const Keyspace other = *store.create_keyspace("other");
+  EXPECT_TRUE(store.put(other, "x", "1").ok());
+  EXPECT_TRUE(store.checkpoint().ok());
+  for (const PlacedRun& run : read_catalogue(*world.disk, "store", std::nullopt)->newest()->runs) {
+    if (run.info.keyspace == other.id()) cut.other = "store/runs/" + run_name(run.info.number);
+  }
+  for (const char* key : {"a", "b"}) EXPECT_TRUE(store.put(k, key, "1").ok());
+  if (compaction) { EXPECT_TRUE(store.checkpoint().ok()); }
+  world.disk->on_operation([&](std::uint64_t, std::string_view what) {
+    if (!cut.disk && what.find("store/snapshots/") != std::string_view::npos) cut.disk = world.disk->clone(1);
+  });
+  EXPECT_TRUE((compaction ? store.compact(k) : store.checkpoint()).ok());
+  cut.disk->kill();
+  return cut;
+}
+
+// A start that has a loss to tell keeps what may be the last evidence; but runs of a job that was cut off must not be
+// there any more when a later job replaces what they were made from, or the runs alone would tell both. Nor may a job
+// begin while they could not be removed, here because nobody gets to see what is in snapshots/.
+TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
+  for (const bool compaction : {false, true}) {
+    for (const bool tidies : {true, false}) {
+      SCOPED_TRACE(std::string(compaction ? "compaction" : "checkpoint") + (tidies ? "" : ", not tidied"));
+      CutOff cut = cut_off(compaction);
+      World world;
+      world.compaction.level0_trigger = 100;
+      world.seed = 100;
+      world.disk = std::move(cut.disk);
+      ASSERT_TRUE(world.disk->remove(cut.other).ok());
+      const auto hide_manifests = [&](std::uint64_t, std::string_view what) {  // once after each publish
+        if (what == "sync_directory store/wal" || what == "sync_directory store/snapshots")
+          world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "store/snapshots", .times = 1});
+      };
+      if (!tidies) world.disk->on_operation(hide_manifests);
+      {
+        RecoveryReport report;
+        Store store = world.must_open(&report);
+        ASSERT_FALSE(report.clean());
+        ASSERT_EQ(store.stats().background.ok(), tidies);
+        const auto aside = std::find_if(report.findings.begin(), report.findings.end(),
+                                        [](const RecoveryFinding& f) { return f.case_name == "unnamed_run"; });
+        ASSERT_NE(aside, report.findings.end());
+        EXPECT_NE(aside->quarantine_id, "");
+        world.disk->on_operation({});
+        world.disk->clear_faults();
+        for (const DamageInfo& damage : store.damage()) ASSERT_TRUE(store.accept_damage(damage.id).ok());
+        if (!tidies) world.disk->on_operation(hide_manifests);
+        const Keyspace k = *store.keyspace("k");
+        ASSERT_TRUE(store.erase(k, "a").ok());
+        EXPECT_EQ(store.checkpoint().ok(), tidies);
+        EXPECT_EQ(store.compact(k).ok(), tidies);
+        ASSERT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+        EXPECT_TRUE(store.get(k, "a").status().is(Code::kNotFound));
+      }
+      world.disk->on_operation({});
+      world.disk->kill();
+      world.disk->clear_faults();
+      for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots"))
+        ASSERT_TRUE(world.disk->remove(path).ok());
+      const Store store = world.must_open();
+      EXPECT_TRUE(store.get(*store.keyspace("k"), "a").status().is(Code::kNotFound));
+      EXPECT_EQ(*store.get(*store.keyspace("k"), "b"), "1");
+    }
+  }
+}
+
+// No byte of a log is patched: what healed as it was read is soon not needed any more.
+TEST(EngineStart, ALogThatHealedIsCheckpointedAndNotToldAgain) {
+  World world;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    ASSERT_TRUE(store.put(k, "a", "a value that is easily found").ok());
+  }
+  world.disk->kill();
+  for (const auto& [path, bytes] : contents(*world.disk, "store/wal")) {
+    const std::size_t at = bytes.find("easily");
+    if (path.ends_with(".log") && at != std::string::npos) { ASSERT_TRUE(world.disk->flip_bit(path, at, 3).ok()); }
+  }
+  RecoveryReport report;
+  {
+    Store store = world.must_open(&report);
+    ASSERT_EQ(report.findings.size(), 1U) << report.to_text();
+    EXPECT_EQ(report.findings[0].case_name, "frame_healed");
+    ASSERT_EQ(store.stats().checkpoints, 0U);
+    ASSERT_TRUE(Engine::of(store).step().ok());
+    EXPECT_EQ(store.stats().checkpoints, 1U);
+    ASSERT_TRUE(Engine::of(store).step().ok());
+    EXPECT_EQ(store.stats().checkpoints, 1U) << "one is enough";
+  }
+  world.disk->kill();
+  const Store store = world.must_open(&report);
+  EXPECT_TRUE(report.findings.empty()) << report.to_text();
+  EXPECT_EQ(*store.get(*store.keyspace("k"), "a"), "a value that is easily found");
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include "snapshot/catalogue.h"
+
 namespace daruma {
 namespace {
 
@@ -198,6 +200,22 @@ TEST(Engine, MergesLevelsAndForgetsWhatWasErased) {
   world.disk->kill();
   store = world.must_open();
   expect_equal(store, k, {});
+}
+
+TEST(Engine, ACompactionToTheBottomLeavesNoTombstone) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  for (const char* key : {"a", "b", "c"}) ASSERT_TRUE(store.put(k, key, "1").ok());
+  ASSERT_TRUE(store.checkpoint().ok());
+  ASSERT_TRUE(store.erase(k, "a").ok());
+  ASSERT_TRUE(store.erase(k, "never there").ok());
+  ASSERT_TRUE(store.erase_range(k, "b", "b~").ok());
+  ASSERT_TRUE(store.compact(k).ok());
+  EXPECT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+  EXPECT_EQ(store.keyspace_stats(k)->entries, 1U);
+  const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
+  for (const PlacedRun& run : catalogue.newest()->runs) EXPECT_EQ(run.info.erases, 0U);
 }
 
 TEST(Engine, ReadOnlyServesTheSameAndChangesNoByte) {

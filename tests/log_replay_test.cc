@@ -125,6 +125,13 @@ TEST_F(LogReplayTest, OneHurtSectorCostsNothingAndIsTold) {
   EXPECT_TRUE(log.log_hurt);
   EXPECT_TRUE(log.lost.empty());
   EXPECT_TRUE(log.set_aside.empty());
+  segment.bytes[frames[1] + 200] ^= 1;
+  write_segment();
+  EXPECT_TRUE(replay().log_hurt) << "the header alone";
+  segment.bytes[frames[1] + 200] ^= 1;
+  segment.bytes[kSectorBytes + 5] ^= 1;
+  write_segment();
+  EXPECT_TRUE(replay().log_hurt) << "the frame alone";
 }
 
 TEST_F(LogReplayTest, AHurtFrameIsLostByItsFootprint) {

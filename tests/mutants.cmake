@@ -31,7 +31,7 @@ mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_
   [[  DARUMA_TRY(writer->segments_.remove_rings_but(0, tail_name(writer->tail_nonce_)));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
 ]])
-mutant(segment_retired_too_early wal/segments.cc engine_crash_test
+mutant(segment_retired_too_early wal/segments.cc wal_writer_test
   [[live_[i + 1].start_sequence <= sequence]] [[live_[i].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
   [[if (spare && !lives &&]] [[if (spare &&]])
@@ -75,9 +75,9 @@ mutant(no_second_header wal/frame_format.cc wal_reader_test
   [[  std::memcpy(frame.data() + layout.trailer_at(), h.data(), h.size());
 ]] [[]])
 mutant(payload_not_verified wal/frame_format.cc wal_reader_test
-  [[         header.payload_checksum;]] [[         header.payload_checksum || true;]])
+  [[return checksum_holds(header.payload_checksum,]] [[return true || checksum_holds(header.payload_checksum,]])
 mutant(footprint_not_verified wal/frame_format.cc wal_reader_test
-  [[         header.footprint_checksum;]] [[         header.footprint_checksum || true;]])
+  [[return checksum_holds(header.footprint_checksum,]] [[return true || checksum_holds(header.footprint_checksum,]])
 mutant(healed_frame_believed_unverified wal/frame_heal.cc wal_reader_test
   [[        if (verifies()) {]] [[        if (true) {]])
 mutant(burst_heals_off_by_one_sector wal/frame_heal.cc wal_reader_test
@@ -202,3 +202,70 @@ mutant(damage_map_not_asked_by_reads engine/read.cc engine_damage_test
   [[if (state.damage && !state.damage->empty()) {]] [[if (false) {]])
 mutant(range_erases_of_other_keyspaces engine/write.cc engine_batch_test
   [[if (is_range(later) && later.keyspace == operations[i].keyspace &&]] [[if (is_range(later) &&]])
+
+# --- healing
+mutant(bad_block_is_not_healed run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*
+  [[  return healed_block(c, i, ref.status());]] [[  return lost_block(c, i, ref.status());]])
+mutant(healed_block_leaves_its_file_hurt run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*
+  [[  note({RunFault::kData, why, c.damaged_keys(i), true});
+  hurt_.store(true, std::memory_order_relaxed);]] [[  note({RunFault::kData, why, c.damaged_keys(i), true});]])
+mutant(heals_from_the_page_cache run/run_bytes.cc run_heal_test:RunHeal.HealsPastThePageCache
+  [[file_.read_direct(sector * kSectorBytes, into)]] [[file_.read(sector * kSectorBytes, into)]])
+mutant(healed_log_makes_no_checkpoint_due engine/checkpoint.cc engine_start_test:EngineStart.ALog*
+  [[memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||]] [[memtables_full() ||]])
+mutant(healed_log_is_not_passed_on engine/open_log.cc engine_start_test:EngineStart.ALog*
+  [[  log_hurt_.store(log.log_hurt, std::memory_order_relaxed);
+]] [[]])
+
+# --- generations
+mutant(older_generation_is_not_tried snapshot/catalogue.cc engine_start_test:EngineStart.ANewest*
+  [[    if (generation.manifest) return &*generation.manifest;
+]] [[    return generation.manifest ? &*generation.manifest : nullptr;
+]])
+mutant(log_of_the_older_generation_is_released snapshot/retention.cc engine_start_test:EngineStart.ANewest*
+  [[plan.keep_log_from = std::min(plan.keep_log_from, manifest->sequence + 1);]]
+  [[plan.keep_log_from = input.kept.front()->sequence + 1;]])
+mutant(runs_of_the_older_generation_are_removed snapshot/retention.cc engine_start_test:EngineStart.ANewest*
+  [[    for (const PlacedRun& run : manifest->runs) needed.insert(run.info.number);]]
+  [[    for (const PlacedRun& run : input.kept.front()->runs) needed.insert(run.info.number);]])
+
+# --- rebuilding
+mutant(rebuilt_from_a_log_that_lacks_an_event engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[      if (!whole) continue;
+]] [[]])
+mutant(rebuilt_outside_its_seat engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  identity.job_id = info.job_id;]] [[  identity.job_id = identity.number;]])
+mutant(rebuilt_run_supersedes_nothing engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  job.supersedes = supersedes_for({info}, on_disk);
+]] [[]])
+mutant(outputs_are_not_read_back engine/jobs.cc engine_generations_test:EngineRebuild.*
+  [[  DARUMA_TRY(verified.status());
+]] [[]])
+mutant(given_up_without_evidence engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  if (!job.given_up.empty()) DARUMA_TRY(keep_evidence(job));
+]] [[]])
+mutant(given_up_keys_are_not_in_the_manifest engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  damage.encode(next.damage);
+]] [[]])
+mutant(given_up_keys_are_not_in_the_run engine/rebuild.cc engine_generations_test:EngineRebuild.*
+  [[  builder->set_lost(std::move(lost));
+]] [[]])
+mutant(gaps_end_with_a_compaction engine/compact.cc engine_generations_test:EngineRebuild.*
+  [[    builder->set_lost(take_gaps_below(job.lost, last ? nullptr : &end));
+]] [[]])
+
+# --- compaction
+mutant(tombstones_are_kept_for_ever engine/compact.cc engine_test:Engine.ACompaction*
+  [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = true;]])
+mutant(tombstones_are_dropped_beside_damage engine/compact.cc engine_generations_test:EngineRebuild.*
+  [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = false;]])
+
+# --- what a cut-off job left
+mutant(unnamed_runs_stay_after_a_loss engine/open_tidy.cc engine_start_test:EngineStart.WhatACutOff*
+  [[  if (!start.report.clean() && start.no_generation) return {};]] [[  if (!start.report.clean()) return {};]])
+mutant(unnamed_runs_go_without_a_trace engine/open_log.cc engine_start_test:EngineStart.WhatACutOff*
+  [[  if (!start.report.clean() && !start.no_generation) set_unnamed_aside(start);
+]] [[]])
+mutant(jobs_start_before_all_is_tidy engine/jobs.cc engine_start_test:EngineStart.WhatACutOff*
+  [[  if (untidy_) DARUMA_TRY(release());
+]] [[]])

@@ -281,6 +281,8 @@ TEST(Assess, WhatTheSnapshotHoldsCostsTheHistoryOnly) {
   Assessment a = assess(f);
   EXPECT_EQ(a.row->name, "history_stretch_hurt");
   EXPECT_EQ(a.settled_through, 120u);
+  f.first = 120;
+  EXPECT_EQ(assess(f).row->name, "history_stretch_hurt") << "the last that it holds";
   f.first = 121;
   EXPECT_EQ(assess(f).row->verdict, Verdict::kTorn);
 }

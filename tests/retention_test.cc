@@ -102,6 +102,50 @@ TEST(Retention, AMarkerStaysUntilEverythingItSaysIsSaidElsewhere) {
   EXPECT_EQ(markers_to_drop({{marker, 6}, {compacted(4, {}), 1}}, {4, 5}), Numbers{}) << "an older job proves nothing";
 }
 
+RunInfo flushed(std::uint64_t number, Sequence after, Sequence through) {
+  RunInfo info = compacted(number, {}, 0);
+  info.prev_sequence = after;
+  info.min_sequence = after + 1;
+  info.max_sequence = info.checkpoint_sequence = through;
+  return info;
+}
+
+Numbers numbers(const RebuiltState& state) {
+  Numbers all;
+  for (const PlacedRun& run : state.runs) all.push_back(run.info.number);
+  return all;
+}
+
+TEST(RunsAlone, AJobThatWasCutOffHasNotHappened) {
+  RunInfo first = compacted(3, {1, 2});
+  RunInfo last = compacted(4, {1, 2});
+  first.largest_key = "m";
+  last.smallest_key = "n";
+  first.job_last = false;
+  last.job_id = 3;
+  last.job_index = 1;
+  const std::vector<RunInfo> inputs{flushed(1, 0, 5), flushed(2, 5, 10)};
+  const auto with = [&](std::vector<RunInfo> more) {
+    more.insert(more.begin(), inputs.begin(), inputs.end());
+    return rebuild_from_runs(more);
+  };
+  EXPECT_EQ(numbers(with({first, last})), (Numbers{3, 4}));
+  EXPECT_EQ(numbers(with({first})), (Numbers{1, 2}));
+  EXPECT_EQ(numbers(with({last})), (Numbers{1, 2}));
+  EXPECT_EQ(with({last}).dropped.size(), 1U);
+  // A later one of this keyspace tells that it had: what is missing is what that one replaced.
+  const RunInfo later = compacted(5, {4}, 2);
+  EXPECT_EQ(numbers(with({first, later})), (Numbers{3, 5}));
+}
+
+TEST(RunsAlone, ACheckpointThatLeftNoRunIsAGap) {
+  const std::vector<RunInfo> runs{flushed(1, 0, 10), flushed(3, 20, 30)};
+  const RebuiltState state = rebuild_from_runs(runs);
+  EXPECT_EQ(state.sequence, 30U);
+  EXPECT_EQ(state.gaps, (std::vector<std::pair<Sequence, Sequence>>{{10, 20}}));
+  EXPECT_TRUE(rebuild_from_runs({flushed(1, 0, 10), flushed(2, 10, 20), flushed(3, 20, 30)}).gaps.empty());
+}
+
 /// A life of flushes and compactions on a disk that loses power: whatever subset of the removals survives, the runs
 /// alone give the newest generation's state again.
 TEST(Retention, NothingSupersededComesBackWhateverAPowerCutKeeps) {

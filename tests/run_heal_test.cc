@@ -5,6 +5,7 @@
 
 #include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
 #include "io/sim_storage.h"
+#include "run/run_bytes.h"
 #include "run/run_heal.h"
 #include "run/run_reader.h"
 
@@ -119,6 +120,34 @@ TEST_F(RunHeal, ReadsHealAndSaySo) {
   ASSERT_EQ(reader->findings().size(), 1U);
   EXPECT_TRUE(reader->findings()[0].healed);
   EXPECT_EQ(reader->findings()[0].status.where().offset, kSectorBytes);
+}
+
+/// A file whose pages in the cache are all bad; the device is not.
+struct BadCache final : File {
+  explicit BadCache(std::unique_ptr<File> device) : file(std::move(device)) {}
+  Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+    Result<std::size_t> got = file->read(offset, out);
+    std::fill(out.begin(), out.end(), '\x5a');
+    return got;
+  }
+  Result<std::size_t> read_direct(std::uint64_t offset, std::span<char> out) override {
+    return file->read_direct(offset, out);
+  }
+  Status write(std::uint64_t offset, std::string_view data) override { return file->write(offset, data); }
+  Status sync() override { return file->sync(); }
+  Result<std::uint64_t> size() override { return file->size(); }
+  Status allocate(std::uint64_t bytes) override { return file->allocate(bytes); }
+  [[nodiscard]] const std::string& path() const override { return file->path(); }
+  std::unique_ptr<File> file;
+};
+
+TEST_F(RunHeal, HealsPastThePageCache) {
+  build(small_model(), {.block_bytes = 300, .compress = true});
+  BadCache file(*disk_.open(path_, OpenMode::kRead));
+  RunBytes bytes(file, original_.size(), RunPlace{kTestStore, 7}.parity(), RunBytes::From::kParity);
+  const Result<std::string_view> view = bytes.view(0, bytes.body_bytes());
+  ASSERT_TRUE(view.ok()) << view.status().to_string();
+  EXPECT_EQ(*view, original_.substr(0, bytes.body_bytes()));
 }
 
 TEST_F(RunHeal, WhatParityCannotGiveBackIsLeftAsItIs) {

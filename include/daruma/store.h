@@ -198,7 +198,9 @@ class DARUMA_API Store {
   /// Waits until every event up to `through` (default: all so far) survives power loss.
   Status sync(Sequence through = kMaxSequence);
 
-  /// kNotFound when the key is not there; kDataLoss when the answer may lie in a damaged range.
+  /// kNotFound when the key is not there; kDataLoss when the answer may lie in a damaged range that `damage()` names;
+  /// kCorruption when this very read met damage beyond parity: the background rebuilds it, or names it there. kIoError
+  /// when the device refuses what holds it.
   Result<std::string> get(Keyspace keyspace, std::string_view key) const;
   Result<std::string> get(Keyspace keyspace, std::string_view key, const View& view) const;
   /// As `get`, without the copy.

@@ -200,6 +200,7 @@ Status Engine::release() {
     more = !plan.remove_runs.empty() && !plan.wait_runs.empty();
     if (!more && generations_.size() >= kGenerationsKept) DARUMA_TRY(wal_->retire_below(plan.keep_log_from));
   }
+  untidy_ = false;
   if (unsettled_runs_.empty() && unsettled_manifests_.empty()) unclean_.store(false, std::memory_order_relaxed);
   return {};
 }

@@ -152,8 +152,9 @@ Status Engine::run_compaction(Compaction& job) {
       for (const auto& [number, info] : on_disk_) on_disk.insert(number);
       job.supersedes = supersedes_for(inputs, on_disk);
       job.base = generations_.front().sequence;
-      job.keep_tombstones = !generations_.front().damage.empty();
-      carry_gaps(inputs, damage_now().get(), job.lost);
+      const std::shared_ptr<const DamageMap> damage = damage_now();
+      job.keep_tombstones = damage && !damage->empty();
+      carry_gaps(inputs, damage.get(), job.lost);
     }
     Status merged = or_out_of_memory([&]() REQUIRES(compaction_mutex_) { return merge_runs(job); });
     MutexLock lock(checkpoint_mutex_);
@@ -163,7 +164,7 @@ Status Engine::run_compaction(Compaction& job) {
     }
     return give_up(job.outputs, std::move(merged));
   };
-  job.info.status = or_out_of_memory(work);
+  job.info.status = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return work(); });
   job.info.duration_ns = clock_.monotonic_ns() - began;
   if (job.info.status.ok()) {
     compactions_.fetch_add(1, std::memory_order_relaxed);

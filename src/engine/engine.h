@@ -108,15 +108,20 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
   bool serve_without_log(Start& start, const Status& why);
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status state_from_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status describe_runs(Start& start, std::vector<RunInfo>& described, std::vector<std::uint64_t>& undescribed);
+  static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
-  static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void set_unnamed_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status tidy_cut_off(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void find_unnamed(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc
@@ -263,6 +268,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt
   std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
   std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
+  bool untidy_ GUARDED_BY(checkpoint_mutex_) = false;  // runs of the life before that no generation names, likewise
   std::function<void()> install_ GUARDED_BY(checkpoint_mutex_);  // of the newest generation, when not yet in use
   std::atomic<bool> unclean_{false};  // files are left that should be gone: of failed jobs, or that nothing needs
   std::uint64_t next_manifest_ GUARDED_BY(checkpoint_mutex_) = 1;

@@ -96,9 +96,10 @@ Status Engine::clean_up() {
   return {};
 }
 
-/// What earlier jobs left to do: bringing into use what is published, removing what is not.
+/// What earlier jobs left to do, also in the life before: bringing into use what is published, removing what is not.
 Status Engine::settle() {
   DARUMA_TRY(finish_install());
+  if (untidy_) DARUMA_TRY(release());
   const auto remove = [&](const std::string& path) -> Status {
     for (const std::string& name : {path, path + std::string(kTemporarySuffix)}) {
       if (Status status = storage_->remove(name); !status.ok() && !status.is(Code::kNotFound)) return status;

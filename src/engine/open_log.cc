@@ -9,6 +9,7 @@
 
 #include "base/status_macros.h"
 #include "engine/start.h"
+#include "run/run_format.h"
 #include "snapshot/retention.h"
 
 namespace daruma {
@@ -117,6 +118,7 @@ Status Engine::set_aside(Start& start) {
     entry.verdict = "corrupt";
     start.log.set_aside.push_back({std::move(entry), std::nullopt});
   }
+  if (!start.report.clean() && !start.no_generation) set_unnamed_aside(start);
   Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
   for (SetAside& aside : start.log.set_aside) {
     start.pass_bytes += aside.contents ? aside.contents->size() : aside.entry.bytes;
@@ -143,6 +145,31 @@ Status Engine::set_aside(Start& start) {
     }
   }
   return {};
+}
+
+/// Runs that no generation names go before the next job (catalogue.h, rule 2), and may hold what was lost.
+void Engine::set_unnamed_aside(Start& start) {
+  std::set<std::uint64_t> named;
+  for (const Manifest& generation : generations_) {
+    for (const PlacedRun& placed : generation.runs) named.insert(placed.info.number);
+  }
+  for (const DirectoryEntry& run : start.run_files) {
+    const std::optional<std::uint64_t> number = run_number(run.name);
+    if (!number || run.is_directory || named.contains(*number)) continue;
+    RecoveryFinding finding;
+    finding.case_name = "unnamed_run";
+    finding.file = std::string(kRunDirectory) + "/" + run.name;
+    finding.bytes = run.bytes;
+    finding.verdict = "stale";
+    finding.action = "set_aside";
+    QuarantineEntry entry;
+    entry.case_name = finding.case_name;
+    entry.file = finding.file;
+    entry.bytes = finding.bytes;
+    entry.verdict = finding.verdict;
+    start.report.findings.push_back(std::move(finding));
+    start.log.set_aside.push_back({std::move(entry), std::nullopt});
+  }
 }
 
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.

@@ -3,8 +3,7 @@
 // The passes "choose snapshot" and "open runs": which runs hold the state, and what keyspaces are called. They read
 // only.
 //
-// What must stay true: a run that cannot be used blocks the keys that it may have held, and is never passed over; with
-// every manifest lost the runs tell the state themselves, and nothing comes back that a later run replaced.
+// What must stay true: a run that cannot be used blocks the keys that it may have held, and is never passed over.
 #include <algorithm>
 
 #include "base/status_macros.h"
@@ -25,12 +24,6 @@ Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::s
       (!is_of_the_process(entries.status()) && stands_as_file(storage, parent, name)))
     return std::vector<DirectoryEntry>();
   return entries;
-}
-
-Sequence highest_checkpoint(const std::vector<RunInfo>& runs) {
-  Sequence highest = 0;
-  for (const RunInfo& run : runs) highest = std::max(highest, run.checkpoint_sequence);
-  return highest;
 }
 
 }  // namespace
@@ -66,103 +59,12 @@ Status Engine::choose_snapshot(Start& start) {
     start.report.snapshot = manifest_name(newest->number);
     if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
   }
-  // Runs on disk: their numbers are taken, and without any manifest they are the state.
   DARUMA_TRY_ASSIGN(start.run_files, list_if_there(*storage_, directory_, kRunDirectory));
-  std::uint64_t next_file = next_file_;
-  std::vector<RunInfo> described;
-  std::vector<std::uint64_t> undescribed;
-  for (const DirectoryEntry& entry : start.run_files) {
-    const std::optional<std::uint64_t> numbered = run_number(entry.name);
-    if (!numbered) continue;
-    const std::uint64_t number = *numbered;
-    next_file = std::max(next_file, number + 1);
-    if (entry.is_directory || entry.name != run_name(number) || catalogue.newest()) continue;
-    start.found_anything = true;
-    const auto store = catalogue.store;
-    Result<RunDescription> description =
-        describe_run(*storage_, directory_ + "/" + std::string(kRunDirectory) + "/" + entry.name, store, number);
-    if (is_of_the_process(description.status())) return description.status();
-    if (description.status().is(Code::kIoError)) start.unreadable = description.status();
-    if (!description.ok()) {
-      RecoveryFinding finding;
-      finding.case_name = "undescribed_run";
-      finding.file = "runs/" + entry.name;
-      finding.bytes = entry.bytes;
-      finding.verdict = "corrupt";
-      finding.detail = description.status().to_string();
-      start.report.findings.push_back(std::move(finding));
-      start.report.lost.bytes += entry.bytes;
-      undescribed.push_back(number);
-      continue;
-    }
-    if (!catalogue.store) catalogue.store = description->store;
-    described.push_back(description->info);
+  for (const DirectoryEntry& entry : start.run_files) {  // a number is taken, whatever has it
+    if (const std::optional<std::uint64_t> number = run_number(entry.name))
+      next_file_ = std::max<std::uint64_t>(next_file_, *number + 1);
   }
-  const auto superseded = [&](std::uint64_t number) {
-    return std::any_of(described.begin(), described.end(), [&](const RunInfo& info) {
-      return std::find(info.supersedes.begin(), info.supersedes.end(), number) != info.supersedes.end();
-    });
-  };
-  for (const std::uint64_t number : undescribed) {
-    if (superseded(number)) continue;
-    DamageEntry entry;
-    entry.sequence_lo = 1;
-    entry.sequence_hi = std::max<Sequence>(1, highest_checkpoint(described));
-    entry.cause = "undescribed_run";
-    entry.file = "runs/" + run_name(number);
-    start.damage.add(std::move(entry));
-    ++start.report.lost.stretches;
-  }
-  if (!catalogue.newest() && !described.empty()) {
-    store_id_ = *catalogue.store;
-    RebuiltState rebuilt = rebuild_from_runs(described);
-    start.runs = std::move(rebuilt.runs);
-    snapshot_sequence_ = rebuilt.sequence;
-    next_file = std::max(next_file, rebuilt.next_file_number);
-    RecoveryFinding finding;
-    finding.case_name = "manifest_rebuilt";
-    finding.file = "snapshots";
-    finding.verdict = "healed";
-    finding.action = "rebuilt_from_runs";
-    start.report.findings.push_back(std::move(finding));
-    // What did not complete is safe to leave out only while all that it replaces is there.
-    for (const DroppedRun& dropped : rebuilt.dropped) {
-      const auto info = std::find_if(described.begin(), described.end(),
-                                     [&](const RunInfo& run) { return run.number == dropped.number; });
-      if (superseded(dropped.number) || info == described.end()) continue;
-      const bool replaced_all_there =
-          std::all_of(info->supersedes.begin(), info->supersedes.end(), [&](std::uint64_t old) {
-            return std::any_of(described.begin(), described.end(),
-                               [&](const RunInfo& run) { return run.number == old; });
-          });
-      if (!replaced_all_there && !is_marker(*info)) lose_keyspace(start, *info, dropped.reason);
-    }
-    for (const PlacedRun& placed : start.runs) {
-      for (const LostKeys& gap : placed.info.lost) {
-        DamageEntry entry;
-        entry.keyspace = placed.info.keyspace;
-        entry.keys = DamageEntry::Keys::kRange;
-        entry.begin = gap.begin;
-        entry.end = gap.end;
-        entry.sequence_lo = gap.first;
-        entry.sequence_hi = gap.last;
-        entry.cause = "run_blocks_lost";
-        entry.file = "runs/" + run_name(placed.info.number);
-        start.damage.add(std::move(entry));
-      }
-    }
-    for (const auto& [after, through] : rebuilt.gaps) {
-      ++start.report.lost.stretches;
-      start.report.lost.events += through - after;
-      DamageEntry entry;
-      entry.sequence_lo = after + 1;
-      entry.sequence_hi = through;
-      entry.cause = "flush_lost";
-      entry.file = "runs";
-      start.damage.add(std::move(entry));
-    }
-  }
-  next_file_ = next_file;
+  if (!catalogue.newest()) DARUMA_TRY(state_from_runs(start));
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_, "recoveries"));
   start.had_log = !start.runs.empty() || std::any_of(reports.begin(), reports.end(), [](const DirectoryEntry& entry) {
     return entry.name.ends_with(".json");  // written when a start had made its first log file
@@ -195,15 +97,6 @@ void Engine::lose_run(Start& start, const RunInfo& info, const char* case_name, 
   ++start.report.lost.stretches;
   start.report.lost.events += info.entries;
   start.report.lost.bytes += info.file_bytes;
-}
-
-void Engine::lose_keyspace(Start& start, const RunInfo& info, const std::string& why) {
-  RunInfo everything = info;
-  everything.smallest_key.clear();
-  everything.largest_key = last_key_before("");
-  everything.min_sequence = 1;
-  everything.max_sequence = info.checkpoint_sequence;
-  lose_run(start, everything, "compaction_lost", Status(Code::kDataLoss, why));
 }
 
 Status Engine::open_runs(Start& start) {

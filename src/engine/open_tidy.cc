@@ -16,10 +16,17 @@ constexpr std::uint64_t kReportsKept = 32;
 
 }  // namespace
 
-/// Removes what means nothing: files of jobs that a crash cut off, generations that were replaced. Only after a start
-/// that lost nothing: else a run that no generation names may be the last evidence.
+/// Removes what means nothing: files of jobs that a crash cut off, generations that were replaced. After a start that
+/// lost something the runs alone, which would come back, and are in quarantine by now; where no manifest was left they
+/// stay, since what they lack may be all that tells of the loss.
 Status Engine::tidy(Start& start) {
-  if (!start.report.clean()) return {};
+  if (!start.report.clean() && start.no_generation) return {};
+  find_unnamed(start);
+  if (start.report.clean()) DARUMA_TRY(tidy_cut_off(start));
+  return untidy_ ? release() : Status();
+}
+
+Status Engine::tidy_cut_off(const Start& start) {
   const std::string snapshots = directory_ + "/" + std::string(kManifestDirectory);
   bool removed = false;
   const auto remove = [&](const std::string& path) {
@@ -36,28 +43,30 @@ Status Engine::tidy(Start& start) {
     DARUMA_TRY(remove(path.append("/").append(name)));
   }
   if (removed) DARUMA_TRY(storage_->sync_directory(snapshots));
+  const std::string runs = directory_ + "/" + std::string(kRunDirectory);
+  removed = false;
+  for (const DirectoryEntry& entry : start.run_files) {
+    if (!run_number(entry.name) && entry.name.ends_with(kTemporarySuffix))  // others are not ours
+      DARUMA_TRY(remove(runs + "/" + entry.name));
+  }
+  return removed ? storage_->sync_directory(runs) : Status();
+}
 
+void Engine::find_unnamed(const Start& start) {
   for (const Manifest& generation : generations_) {
     for (const PlacedRun& placed : generation.runs) on_disk_.emplace(placed.info.number, placed.info);
   }
-  const std::string runs = directory_ + "/" + std::string(kRunDirectory);
-  removed = false;
-  bool unnamed = generations_.size() > kGenerationsKept;
+  untidy_ = generations_.size() > kGenerationsKept;
   for (const DirectoryEntry& entry : start.run_files) {
     const std::optional<std::uint64_t> number = run_number(entry.name);
-    if (!number) {
-      if (!entry.name.ends_with(kTemporarySuffix)) continue;  // not ours
-      DARUMA_TRY(remove(runs + "/" + entry.name));
-    } else if (!entry.is_directory && !on_disk_.contains(*number)) {
-      unnamed = true;
-      Result<RunDescription> description = describe_run(*storage_, runs + "/" + entry.name, store_id_, *number);
-      RunInfo info;
-      info.number = *number;
-      on_disk_.emplace(*number, description.ok() ? description->info : info);
-    }
+    if (!number || entry.is_directory || on_disk_.contains(*number)) continue;
+    untidy_ = true;
+    const std::string path = directory_ + "/" + std::string(kRunDirectory) + "/" + entry.name;
+    Result<RunDescription> description = describe_run(*storage_, path, store_id_, *number);
+    RunInfo info;
+    info.number = *number;
+    on_disk_.emplace(*number, description.ok() ? description->info : info);
   }
-  if (removed) DARUMA_TRY(storage_->sync_directory(runs));
-  return unnamed ? release() : Status();
 }
 
 /// The flight recorder. It cannot stop a start: without space the report is in the caller's hands only.

@@ -108,21 +108,9 @@ Status Engine::rebuild(Rebuild& job) {
 /// Tries the kept generations, newest first, until one has all that is lost.
 Status Engine::find_sources(Rebuild& job) {
   const RunInfo& info = job.placed.info;
-  const std::string directory = directory_ + "/" + std::string(kRunDirectory);
   std::set<std::uint64_t> on_disk;
   for (const auto& [number, known] : on_disk_) on_disk.insert(number);
-  // What an earlier try left when it was killed: in the same seat, named by no manifest.
-  std::vector<RunInfo> replaced{info};
-  DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, storage_->list(directory));
-  for (const DirectoryEntry& entry : names) {
-    const std::optional<std::uint64_t> number = run_number(entry.name);
-    if (!number || on_disk.contains(*number) || entry.is_directory) continue;
-    Result<RunDescription> mate = describe_run(*storage_, directory + "/" + entry.name, store_id_, *number);
-    if (!mate.ok() || !same_seat(mate->info, info)) continue;
-    replaced.push_back(mate->info);
-    on_disk_[*number] = mate->info;
-  }
-  job.supersedes = supersedes_for(replaced, on_disk);
+  job.supersedes = supersedes_for({info}, on_disk);
   if (job.loss.keys.empty()) return {};
 
   const Sequence log_after = generations_.back().sequence;

@@ -9,9 +9,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
 #include <limits>
 #include <system_error>
+#include <thread>
 
 #include "base/bytes.h"
 #include "base/status_macros.h"
@@ -43,8 +43,7 @@ int open_path(const char* path, int flags) {
     if (errno == EINTR) continue;
     if ((errno != EMFILE && errno != ENFILE) || !again) return -errno;
     again = false;
-    constexpr timespec kMoment{.tv_sec = 0, .tv_nsec = 1'000'000};
-    ::nanosleep(&kMoment, nullptr);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 

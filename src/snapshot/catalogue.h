@@ -9,8 +9,8 @@
 //      checkpoint sequence and the one before (`prev_sequence`), a compaction the sequence of the snapshot that it
 //      started from.
 //   2. A job starts only after the one before it of its kind (flushes; compactions of one keyspace) is settled: its
-//   snapshot is
-//      published, or its leftovers are removed and the removal is synced. Job ids grow.
+//      snapshot is published, or its leftovers are removed and the removal is synced; so are those of the life before.
+//      Job ids grow.
 //   3. Removing follows retention.h: nothing superseded outlives all that supersedes it.
 //   4. A run that was damaged beyond parity is replaced by one that takes its seat: same job, index, level and
 //   coverage, and it supersedes the damaged one. While both are there, the job has one output twice.

@@ -124,6 +124,21 @@ Plan plan_of(const StoreFiles& files, const LogReplay& log, const RecoveryReport
         plan.add("remove", fmt::format("{}/{}", kRunDirectory, entry.name), "a job that was cut off");
     }
   }
+  if (files.catalogue().newest() != nullptr) {
+    std::set<std::uint64_t> named;
+    for (const Generation& g : files.catalogue().generations) {
+      for (const PlacedRun& run : g.manifest ? g.manifest->runs : std::vector<PlacedRun>())
+        named.insert(run.info.number);
+    }
+    for (const DirectoryEntry& entry : files.list(kRunDirectory, ignored)) {
+      const std::optional<std::uint64_t> number = run_number(entry.name);
+      if (!number || entry.is_directory || named.contains(*number)) continue;
+      const std::string file = fmt::format("{}/{}", kRunDirectory, entry.name);
+      if (!report.clean()) plan.add("set aside", fmt::format("{}:0+{}", file, entry.bytes), "unnamed_run");
+      plan.sets_aside = plan.sets_aside || !report.clean();
+      plan.add("remove", file, "no generation names it");
+    }
+  }
   const std::vector<ReportFile> reports = files.reports(ignored);
   plan.add("write", fmt::format("recoveries/{:016}.json", reports.empty() ? 1 : reports.back().number + 1),
            "the report");
