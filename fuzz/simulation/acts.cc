@@ -8,6 +8,7 @@ namespace daruma::simulation {
 namespace {
 
 constexpr std::size_t kKeyspacesMax = 4;
+constexpr std::uint64_t kWaitDaysNs = 8ULL * 24 * 3600 * 1'000'000'000;
 
 template <typename Map>
 auto& any_of_map(Map& map, Random& random) {
@@ -42,8 +43,11 @@ void Simulation::act(const Act& act) {
     case Act::Kind::kSync:
     case Act::Kind::kStep:
     case Act::Kind::kCheckpoint:
-    case Act::Kind::kCompact: return work(act.kind, random);
-    case Act::Kind::kWait: return clock_.advance(static_cast<std::int64_t>(random.below(1'000'000'000)));
+    case Act::Kind::kCompact:
+    case Act::Kind::kScrub: return work(act.kind, random);
+    // Long enough for the next file of a scrub, now and then.
+    case Act::Kind::kWait:
+      return clock_.advance(static_cast<std::int64_t>(random.below(random.one_in(3) ? kWaitDaysNs : 1'000'000'000)));
     case Act::Kind::kAccept: return accept_all();
     case Act::Kind::kFault: return inject(act.salt);
     case Act::Kind::kMend: return mend();
@@ -67,7 +71,7 @@ Changes Simulation::draw_changes(Random& random, bool large) {
     const std::uint64_t what = random.below(12);
     if (what == 0) {
       change.kind = Change::Kind::kEraseRange;
-      if (!random.one_in(6)) change.end = universe[random.below(universe.size())];
+      if (!random.one_in(20)) change.end = universe[random.below(universe.size())];
     } else if (what < 3) {
       change.kind = Change::Kind::kErase;
     } else {
@@ -104,7 +108,7 @@ void Simulation::record(const Status& status, const Changes& changes, Durability
   const Sequence sequence = store_->stats().sequence;
   if (disk_->crashed()) return model_.asked_for(changes);
   if (serves_only_) {
-    if (status.ok() || sequence != model_.newest())
+    if (status.ok() || sequence != served_last_)
       throw Violation{"never-wrong", "a store that serves reads only took a write"};
     return;
   }
@@ -121,7 +125,7 @@ void Simulation::record(const Status& status, const Changes& changes, Durability
 }
 
 void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
-  const auto& there = model_.now().keyspaces;
+  const auto& there = now().keyspaces;
   Change change;
   change.key = "n" + std::to_string(random.below(8));
   const bool taken =
@@ -156,6 +160,7 @@ void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
 void Simulation::work(Act::Kind kind, Random& random) {
   if (serves_only_) return;
   Status status;
+  std::uint64_t lost = 0;
   switch (kind) {
     case Act::Kind::kSync: status = store_->sync(); break;
     case Act::Kind::kStep:
@@ -163,6 +168,12 @@ void Simulation::work(Act::Kind kind, Random& random) {
       if (random.one_in(4)) wounds_.remember(*disk_);
       break;
     case Act::Kind::kCheckpoint: status = store_->checkpoint(); break;
+    case Act::Kind::kScrub: {
+      const Result<ScrubResult> scrubbed = store_->scrub();
+      status = scrubbed.status();
+      lost = scrubbed.ok() ? scrubbed->lost : 0;
+      break;
+    }
     default:
       if (keyspaces_.empty()) return;
       status = store_->compact(any_of_map(keyspaces_, random).second);
@@ -171,8 +182,9 @@ void Simulation::work(Act::Kind kind, Random& random) {
   note(name(kind), ": ", status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
   if (disk_->crashed()) return;
   count_full(status);
+  if (lost > 0 && !in_doubt()) throw Violation{"one-fault-free", "a scrub tells of a loss where none can be"};
   if (status.ok()) {
-    if (kind != Act::Kind::kStep) model_.acknowledged(model_.newest(), Durability::kPower);
+    if (kind != Act::Kind::kStep && kind != Act::Kind::kScrub) model_.acknowledged(model_.newest(), Durability::kPower);
     return;
   }
   if (!troubled_ && !wounds_.any() && !hurt())

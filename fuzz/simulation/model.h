@@ -59,10 +59,14 @@ class Model {
   [[nodiscard]] Contents at(Sequence through) const;
   /// Calls with the state after each event from lowest() on.
   void each_legal(const std::function<void(const Contents&)>& visit) const;
-  /// A start that can write served this: it is durable.
-  void settle(Contents found, Sequence last);
+  /// A start that can write served this: it is durable. `as_the_line_says`: the event that it is the state after.
+  void settle(Contents found, Sequence last, std::optional<Sequence> as_the_line_says);
   /// Found in place of what the line says, where damage or a person's decision allow it.
   void correct(Contents found);
+  /// Whether the states after `through`, and after all later events, are known, settled ones included.
+  [[nodiscard]] bool remembers(Sequence through) const { return through >= known_from_; }
+  /// Calls with these states until one is taken; the event that it is after.
+  std::optional<Sequence> first_since(Sequence through, const std::function<bool(const Contents&)>& take) const;
 
  private:
   Contents base_;  // the line begins here
@@ -74,6 +78,9 @@ class Model {
   Sequence before_last_ack_ = 0;      // acknowledged for power before the last one that was
   Sequence lowest_ = 0;
   bool unproven_ = false;
+  Contents known_base_;  // the state after known_from_
+  Sequence known_from_ = 0;
+  std::vector<Event> known_;  // settled since
 };
 
 }  // namespace daruma::simulation

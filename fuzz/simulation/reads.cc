@@ -12,7 +12,8 @@ std::string named(std::uint32_t keyspace, std::string_view key) {
 }  // namespace
 
 void Simulation::check_excused(const Status& status, const std::string& where) const {
-  const bool tells = status.is(Code::kDataLoss) || status.is(Code::kCorruption) || status.is(Code::kIoError);
+  const bool tells = status.is(Code::kDataLoss) || status.is(Code::kCorruption) || status.is(Code::kIoError) ||
+                     (status.is(Code::kUnavailable) && fault_is(FaultKind::kNoDescriptors));
   if (!tells || !in_doubt()) {
     throw Violation{wounds_.any() ? "one-fault-free" : "never-wrong",
                     where + " cannot be read for no good reason: " + status.to_string()};
@@ -91,7 +92,7 @@ void Simulation::read(Act::Kind kind, Random& random) {
     return;
   }
   if (kind == Act::Kind::kMakeView) {
-    if (views_.size() < 4) views_.push_back({store_->view(), model_.now(), hurt()});
+    if (views_.size() < 4) views_.push_back({store_->view(), now(), hurt()});
     return;
   }
   const HeldView* held = nullptr;
@@ -99,8 +100,9 @@ void Simulation::read(Act::Kind kind, Random& random) {
     if (views_.empty()) return;
     held = &views_[random.below(views_.size())];
     if (held->doubted) return;
+    ++totals_.view_reads;
   }
-  const Contents& expected = held ? held->contents : model_.now();
+  const Contents& expected = held ? held->contents : now();
   if (expected.keyspaces.empty()) return;
   const std::uint32_t id =
       std::next(expected.keyspaces.begin(), static_cast<std::ptrdiff_t>(random.below(expected.keyspaces.size())))

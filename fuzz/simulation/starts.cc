@@ -43,21 +43,24 @@ void Simulation::start(const Life& life) {
     die(death.kind, death.survive_percent);
     wounds_.look_again(*disk_);
   }
+  const RecoveryPolicy policy = life.point_in_time ? RecoveryPolicy::kPointInTime : RecoveryPolicy::kServe;
   if (life.start_fault) {
     inject(life.start_fault->salt);
-    if (start_once(std::nullopt)) return;
+    if (start_once(std::nullopt, policy)) return;
     clear_faults();  // it said why it could not; without that reason it must
   }
-  if (!start_once(std::nullopt)) throw Violation{"always-opens", "a start that nothing hinders failed"};
+  if (!start_once(std::nullopt, policy)) throw Violation{"always-opens", "a start that nothing hinders failed"};
 }
 
 /// False when it did not get as far as serving.
-bool Simulation::start_once(const std::optional<Death>& death) {
+bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy policy) {
   fired_before_ = disk_->faults_fired();
   if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
-  Result<Store::Opened> opened = open(RecoveryPolicy::kServe, false);
+  Result<Store::Opened> opened = open(policy, false);
   disk_->disarm();
-  log_read_failed_ = log_read_failed_ || (fault_ == 0 && fault_fired());
+  log_read_failed_ =
+      log_read_failed_ || ((fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired());
+  const bool lacking = fault_is(FaultKind::kNoDescriptors) || fault_is(FaultKind::kStall);
   const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
   count_full(opened.status());
   if (opened.ok() && opened->report.read_only) count_full(Status(Code::kReadOnly, ""));
@@ -70,13 +73,14 @@ bool Simulation::start_once(const std::optional<Death>& death) {
   dead_in_a_row_ = 0;
   if (!opened.ok()) {
     note("start: ", opened.status().to_string());
-    const bool excused = disturbed && (opened.status().is(Code::kIoError) || opened.status().is(Code::kNoSpace));
+    const bool excused = disturbed && (opened.status().is(Code::kIoError) || opened.status().is(Code::kNoSpace) ||
+                                       (lacking && opened.status().is(Code::kUnavailable)));
     if (!excused) throw Violation{"always-opens", opened.status().to_string()};
     return false;
   }
   serves_only_ = opened->report.read_only;
   if (serves_only_ && !disturbed) throw Violation{"always-opens", "reads only: " + opened->report.outcome};
-  judge(*opened, !serves_only_);
+  judge(*opened, !serves_only_, policy);
   store_ = opened->store;
   refresh_keyspaces();
   return true;
@@ -111,7 +115,7 @@ bool Simulation::told_of_damage() const {
   return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) { return !one.accepted; });
 }
 
-void Simulation::judge(Store::Opened& opened, bool serves) {
+void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy) {
   const RecoveryReport& report = opened.report;
   store_ = opened.store;
   serves_only_ = !serves;
@@ -119,15 +123,28 @@ void Simulation::judge(Store::Opened& opened, bool serves) {
        std::to_string(model_.lowest()), " to ", std::to_string(model_.highest()));
   for (const RecoveryFinding& finding : report.findings)
     note("  ", finding.case_name, " ", finding.file, " ", finding.verdict, " ", finding.action, " ", finding.detail);
-  Contents found = hurt() ? judge_hurt(opened) : judge_exactly(opened);
+  Contents found;
+  std::optional<Sequence> as_the_line_says = report.last_sequence;
+  if (!hurt()) {
+    found = judge_exactly(opened);
+  } else if (policy == RecoveryPolicy::kPointInTime) {
+    as_the_line_says = judge_point_in_time(opened, found);
+  } else {
+    found = judge_hurt(opened);
+    as_the_line_says.reset();
+  }
   if (store_->stats().sequence != report.last_sequence)
     throw Violation{"acked-is-kept", "the report says another last sequence than the store"};
   told_ = told_of_damage();
   totals_.told += report.lost.stretches > 0;
   totals_.healed += report.healed.stretches;
   store_.reset();
-  if (!serves) return;
-  model_.settle(std::move(found), report.last_sequence);
+  if (!serves) {
+    served_ = std::move(found);
+    served_last_ = report.last_sequence;
+    return;
+  }
+  model_.settle(std::move(found), report.last_sequence, as_the_line_says);
   served_once_ = true;
   power_was_cut_ = giving_up_ = log_read_failed_ = false;
   wounds_.start_served();
@@ -159,6 +176,49 @@ Contents Simulation::judge_exactly(const Store::Opened& opened) {
   return found;
 }
 
+/// What the log lost is given up with all that came after: what is answered agrees with one state of the past, no older
+/// than the snapshot. The event that it is after; nothing when there is more to doubt than the log.
+std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& opened, Contents& found) {
+  const RecoveryReport& report = opened.report;
+  totals_.given_up += report.lost.stretches > 0;
+  struct Answer {
+    std::uint32_t keyspace;
+    std::string_view key;
+    const Value* value;
+  };
+  std::vector<Answer> answers;
+  bool all_answered = true;
+  for (const KeyspaceInfo& info : opened.store.keyspaces()) {
+    const std::uint32_t id = info.keyspace.id();
+    KeyspaceContents& in = found.keyspaces[id];
+    in.name = info.name;
+    for (const std::string& key : key_universe()) {
+      const Result<std::string> got = opened.store.get(info.keyspace, key);
+      if (!got.ok() && !got.status().is(Code::kNotFound)) {
+        check_excused(got.status(), key);
+        all_answered = false;
+        continue;
+      }
+      const Value* value = got.ok() ? writings_.genuine(id, key, *got) : nullptr;
+      if (got.ok() && !value) throw Violation{"never-wrong", key + " has a value that was never written to it"};
+      answers.push_back({id, key, value});
+      if (value) in.values.emplace(key, *value);
+    }
+  }
+  if (told_ || giving_up_ || !model_.remembers(report.snapshot_sequence)) {
+    ++totals_.beyond;
+    return std::nullopt;
+  }
+  const std::optional<Sequence> through = model_.first_since(report.snapshot_sequence, [&](const Contents& one) {
+    return std::all_of(answers.begin(), answers.end(), [&](const Answer& answer) {
+      const Value* then = one.find(answer.keyspace, answer.key);
+      return answer.value ? then && *then == *answer.value : !then;
+    });
+  });
+  if (!through) throw Violation{"never-wrong", "a point_in_time start serves what was at no time the state"};
+  return all_answered && !told_of_damage() ? through : std::nullopt;
+}
+
 /// Something is hurt: each key answers as the prefix that the report names, or says why it cannot. Where numbers were
 /// skipped, an event that nobody acknowledged may be there or not.
 Contents Simulation::judge_hurt(const Store::Opened& opened) {
@@ -174,6 +234,12 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
     model_.each_legal([&](const Contents& contents) { legal.push_back(contents); });
   } else {
     legal.push_back(model_.at(std::max(report.last_sequence, model_.lowest())));
+  }
+  if (anything && !told_of_damage()) {  // what gave these ids is gone without a trace
+    std::erase_if(ids_given_, [&](std::uint32_t id) {
+      const std::vector<KeyspaceInfo> left = store_->keyspaces();
+      return std::none_of(left.begin(), left.end(), [&](const KeyspaceInfo& k) { return k.keyspace.id() == id; });
+    });
   }
   Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
   const Store& store = opened.store;

@@ -63,6 +63,20 @@ std::uint64_t size_of(SimStorage& disk, const std::string& path) {
   return size.ok() ? *size : 0;
 }
 
+/// Where the file now differs from what it was; nothing where it does not.
+std::optional<std::uint64_t> draw_changed_sector(SimStorage& disk, SimStorage& older, const std::string& path,
+                                                 Random& random) {
+  const Result<std::string> then = read_whole(older, path, kFileBytesMax);
+  const Result<std::string> now = read_whole(disk, path, kFileBytesMax);
+  if (!then.ok() || !now.ok()) return std::nullopt;
+  std::vector<std::uint64_t> changed;
+  for (std::uint64_t at = 0; at < std::min(then->size(), now->size()); at += kSectorBytes) {
+    if (then->compare(at, kSectorBytes, *now, at, kSectorBytes) != 0) changed.push_back(at);
+  }
+  if (changed.empty()) return std::nullopt;
+  return changed[random.below(changed.size())];
+}
+
 bool all_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == std::string_view::npos; }
 
 /// A sector of the file, mostly one that holds something.
@@ -123,6 +137,12 @@ std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& p
   Wound wound;
   wound.kind = static_cast<Kind>(random.below(8));
   wound.offset = draw_sector(disk, path, size, random);
+  if (wound.kind == Kind::kStale) {
+    const std::optional<std::uint64_t> changed =
+        older_ ? draw_changed_sector(disk, *older_, path, random) : std::nullopt;
+    if (!changed) return std::nullopt;
+    wound.offset = *changed;
+  }
   const std::uint64_t most = wound.kind == Kind::kBurst ? kBurstBytes : kSectorBytes;
   const std::uint64_t bytes = std::min(most, size - wound.offset);
   const std::optional<std::string> before = read_at(disk, path, wound.offset, bytes);
@@ -143,9 +163,7 @@ std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& p
       break;
     }
     case Kind::kRepeated: after = read_at(disk, path, draw_sector(disk, path, size, random), bytes); break;
-    case Kind::kStale:
-      if (older_) after = read_at(*older_, path, wound.offset, bytes);
-      break;
+    case Kind::kStale: after = read_at(*older_, path, wound.offset, bytes); break;
     case Kind::kUnreadable:
       // The simulated disk has sectors of its own size: all of this one go.
       for (std::uint64_t at = 0; at < bytes; at += 512) static_cast<void>(disk.lose_sector(path, wound.offset + at));
@@ -242,11 +260,14 @@ bool Wounds::more_than_a_sector_in(Room room) const {
   return sectors > 1;
 }
 
-bool Wounds::one_fault(bool strict_log) const {
-  if (since_whole_.size() != 1) return false;
-  const Wound& wound = since_whole_.front();
-  if (wound.kind == Kind::kStranger || wound.room == Room::kOther) return true;
-  return wound.one_sector() && (wound.room == Room::kRuns || wound.room == Room::kSnapshots || strict_log);
+bool Wounds::harmless() const {
+  std::size_t faults = 0;
+  for (const Wound& wound : since_whole_) {
+    if (wound.kind == Kind::kStranger || wound.room == Room::kOther) continue;
+    if (!wound.one_sector()) return false;
+    ++faults;
+  }
+  return faults <= 1;
 }
 
 }  // namespace daruma::simulation

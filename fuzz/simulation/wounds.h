@@ -60,14 +60,14 @@ class Wounds {
   void look_again(SimStorage& disk);
   /// A start has served: what it found of files as a whole, it has told of.
   void start_served();
-  /// Nothing is hurt and nothing is told of: from here on, one fault must cost nothing.
+  /// A start found nothing hurt and told of nothing: from here on, one fault must cost nothing.
   void whole() { since_whole_.clear(); }
 
   [[nodiscard]] bool any() const { return !open_.empty(); }
   [[nodiscard]] bool in(Room room) const;
   [[nodiscard]] bool more_than_a_sector_in(Room room) const;
-  /// All that happened since the disk was whole is one sector, and its room has redundancy.
-  [[nodiscard]] bool one_fault(bool strict_log) const;
+  /// All that happened since the disk was whole must cost nothing: one sector at most, or what holds no data.
+  [[nodiscard]] bool harmless() const;
 
  private:
   std::optional<Wound> wound_sector(SimStorage& disk, const std::string& path, Random& random);
