@@ -114,6 +114,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void skip_lost_ids(const DamageMap& lost) REQUIRES(write_mutex_);
+  Sequence newest_in_catalog(std::string_view key) const REQUIRES(write_mutex_);
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;

@@ -142,6 +142,21 @@ Status Engine::set_aside(Start& start) {
   return {};
 }
 
+/// Lost events may have created keyspaces, and their ids are never given again. What stands for it is in the memtable
+/// as if the last event had said so: until a checkpoint every start says it anew, since the damage map has the loss.
+void Engine::skip_lost_ids(const DamageMap& lost) {
+  constexpr std::uint32_t kIdsInDoubt = 1 << 16;  // more than a lost stretch of log can have created
+  DamageMap all;
+  for (DamageEntry entry : lost.entries()) {
+    entry.accepted = false;
+    all.add(std::move(entry));
+  }
+  const std::string key = catalog_key(kNextIdKey);
+  if (!all.blocks(kCatalogKeyspace, key, newest_in_catalog(key)) || next_keyspace_ >= kNextIdKey - kIdsInDoubt) return;
+  const std::string next = catalog_key(next_keyspace_ + kIdsInDoubt);
+  apply_op(last_, {OpKind::kPut, kCatalogKeyspace, key, next, {}});
+}
+
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
 Status Engine::set_damage(Start& start) {
   if (!looks_only()) DARUMA_TRY(set_aside(start));
@@ -157,6 +172,7 @@ Status Engine::set_damage(Start& start) {
     auto state = std::make_shared<State>(*current_);
     state->damage = std::make_shared<const DamageMap>(start.damage);
     publish_state(std::move(state));
+    skip_lost_ids(start.damage);
   }
   if (options_.recovery_policy == RecoveryPolicy::kReadOnly && !start.damage.empty()) read_only_ = true;
   start.report.read_only = read_only_ || options_.read_only;

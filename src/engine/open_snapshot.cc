@@ -254,6 +254,7 @@ Status Engine::open_runs(Start& start) {
       hurt.insert(placed.info.number);
   }
   publish_state(std::move(state));
+  for (const PlacedRun& placed : start.runs) next_keyspace_ = std::max(next_keyspace_, placed.info.keyspace + 1);
   for (const auto& [key, value] : names) {
     if (value.second && key.size() == 4) apply_catalog(key, std::string_view(*value.second));
   }
