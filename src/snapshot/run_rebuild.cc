@@ -156,7 +156,7 @@ Result<bool> read_log_part(Storage& storage, const std::string& directory, const
       });
     };
     const SegmentScan scan = read_segment(storage, directory + "/" + segment_name(segments[i].number), store, on_frame,
-                                          end == kMaxSequence ? 0 : end);
+                                          {end == kMaxSequence ? 0 : end, true});
     if (scan.status.is(Code::kAborted)) return scan.status;
   }
   return reached >= part.through;

@@ -34,7 +34,7 @@ namespace {
 class SegmentWalk {
  public:
   SegmentWalk(SectorReader& sectors, SegmentScan& scan, const std::function<void(const FrameView&)>& on_frame,
-              Sequence enough)
+              const Enough& enough)
       : sectors_(sectors),
         scan_(scan),
         h_(*scan.header),
@@ -101,7 +101,8 @@ class SegmentWalk {
   }
 
   bool step() {
-    if (enough_ != 0 && expected_ >= enough_ && anomalies() == 0) {
+    const bool enough = enough_.sequence != 0 && expected_ >= enough_.sequence && anomalies() == 0;
+    if (enough && (enough_.superseded || !whole_frame_next())) {
       scan_.bytes_read = offset_;
       return end(Stop::kEndOfSegment);
     }
@@ -116,6 +117,16 @@ class SegmentWalk {
       return end(Stop::kForeignFrame);
     }
     return take(*frame);
+  }
+
+  bool whole_frame_next() {
+    std::optional<FrameHeader> next;
+    if (offset_ + kSectorBytes > limit_) return false;
+    classify(offset_, next);
+    if (!next || next->first_sequence != expected_ || next->previous != previous_) return false;
+    std::string frame(next->frame_bytes, '\0');
+    return next->frame_bytes <= limit_ - offset_ && sectors_.read(offset_, frame) &&
+           footprint_verifies(h_.store, *next, frame) && payload_verifies(h_.store, *next, frame);
   }
 
   /// Looks, sector by sector, for the next good header of this use: the first of a frame, or, where that is hurt, the
@@ -193,7 +204,7 @@ class SegmentWalk {
   SegmentScan& scan_;
   const SegmentHeader& h_;
   const std::function<void(const FrameView&)>& on_frame_;
-  const Sequence enough_;
+  const Enough enough_;
   const std::uint64_t limit_;
   std::uint64_t offset_ = kSegmentFramesAt;
   Sequence expected_;
@@ -205,7 +216,7 @@ class SegmentWalk {
 }  // namespace
 
 SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame, Sequence enough) {
+                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough) {
   SegmentScan scan;
   Result<std::unique_ptr<File>> file = open_to_read(storage, path);
   if (!file.ok()) {

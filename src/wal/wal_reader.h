@@ -103,11 +103,17 @@ struct SegmentScan {
   std::vector<std::uint64_t> unreadable;          ///< offsets of sectors that the device refuses
 };
 
+/// Where reading may stop, once everything below was read without an anomaly.
+struct Enough {
+  Sequence sequence = 0;    ///< 0: nowhere
+  bool superseded = false;  ///< what stands there means nothing; else frames that are whole are read for as long as
+                            ///< they come, and nothing is searched behind them
+};
+
 /// Reads the segment at `path`, calling `on_frame` for every good frame in order. `store`: when known, others are
-/// refused. `enough`, when not 0: where the successor begins; once everything below was read without an anomaly, what
-/// stands behind is not looked at.
+/// refused.
 SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0);
+                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough = {});
 
 struct TailScan {
   Status status;            ///< why there is no ring to read; the rest is then empty
