@@ -258,8 +258,9 @@ Status Engine::open_runs(Start& start) {
   for (const auto& [key, value] : names) {
     if (value.second && key.size() == 4) apply_catalog(key, std::string_view(*value.second));
   }
-  // Without the whole catalogue, what runs hold is served under a made-up name rather than denied.
-  if (!hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {
+  // What runs hold is served under a made-up name rather than denied, also when the loss of the name was given up. Only
+  // runs that no manifest names may be of a keyspace that was dropped.
+  if (start.catalogue.newest() || !hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {
     for (const PlacedRun& placed : start.runs) {
       if (!is_marker(placed.info) && !current_->find(placed.info.keyspace)) {
         add_nameless_keyspace(placed.info.keyspace);
