@@ -184,15 +184,23 @@ Status Engine::set_damage(Start& start) {
   }
   if (!hurt && start.damage == before) return {};
 
-  Manifest next = next_generation();
-  next.sequence = snapshot_sequence_;
-  next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
-  next.next_segment = std::max(next.next_segment, start.log.next_segment);
-  next.runs = start.runs;
-  next.damage.clear();
-  start.damage.encode(next.damage);
-  start.pass_bytes += next.damage.size();
-  return publish_generation(std::move(next), {});
+  const auto publish_with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs) NO_THREAD_SAFETY_ANALYSIS {
+    Manifest next = next_generation();
+    next.sequence = sequence;
+    next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
+    next.next_segment = std::max(next.next_segment, start.log.next_segment);
+    next.runs = std::move(runs);
+    next.damage.clear();
+    start.damage.encode(next.damage);
+    start.pass_bytes += next.damage.size();
+    return publish_generation(std::move(next), {});
+  };
+  // The generation that is kept beside the next one must know of the loss too: nothing else tells of it for ever.
+  if (start.damage != before && !generations_.empty()) {
+    const Manifest& older = generations_[older_to_keep(generations_)];
+    DARUMA_TRY(publish_with_damage(older.sequence, older.runs));
+  }
+  return publish_with_damage(snapshot_sequence_, start.runs);
 }
 
 Status Engine::start_log(Start& start) {
