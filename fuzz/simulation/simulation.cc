@@ -112,6 +112,7 @@ void Simulation::wound(std::uint64_t salt, bool running) {
   if (!kind) return;
   ++totals_.wounds[static_cast<std::size_t>(*kind)];
   note("wound: ", how);
+  if (wounds_.in(Room::kRing, Wound::Kind::kOlder)) model_.died(true);  // it denies what only the ring had
 }
 
 /// One kind of error at a time, so that each one that fires is known by its kind.

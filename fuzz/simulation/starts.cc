@@ -147,7 +147,6 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   model_.settle(std::move(found), report.last_sequence, as_the_line_says);
   served_once_ = true;
   power_was_cut_ = giving_up_ = log_read_failed_ = false;
-  wounds_.start_served();
   if (!wounds_.any() && !told_) wounds_.whole();
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "snapshot/manifest.h"
 
 namespace daruma::simulation {
 namespace {
@@ -36,6 +37,17 @@ std::vector<Place> files_of(SimStorage& disk) {
     }
   }
   return files;
+}
+
+/// Their numbers, rising.
+std::vector<std::uint64_t> manifests_of(SimStorage& disk) {
+  std::vector<std::uint64_t> numbers;
+  const Result<std::vector<DirectoryEntry>> entries = disk.list(std::string(kStore) + "/snapshots");
+  if (!entries.ok()) return numbers;
+  for (const DirectoryEntry& entry : *entries) {
+    if (const std::optional<std::uint64_t> number = manifest_number(entry.name)) numbers.push_back(*number);
+  }
+  return numbers;
 }
 
 std::string noise(std::uint64_t bytes, Random& random) {
@@ -126,8 +138,8 @@ std::optional<Kind> Wounds::inflict(SimStorage& disk, std::uint64_t salt, bool r
   wound->path = place.path;
   wound->room = place.room;
   how = std::string(name(wound->kind)) + " " + place.path + " at " + std::to_string(wound->offset);
-  open_.push_back(*wound);
   since_whole_.push_back(*wound);
+  if (wound->kind != Kind::kStranger) open_.push_back(*wound);
   return wound->kind;
 }
 
@@ -183,6 +195,8 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
   const std::uint64_t size = size_of(disk, path);
   switch (wound.kind) {
     case Kind::kLost:
+      if (const std::vector<std::uint64_t> manifests = manifests_of(disk); !manifests.empty())
+        wound.manifest = manifests.back();
       if (!disk.remove(path).ok() || !disk.sync_directory(directory).ok()) return std::nullopt;
       break;
     case Kind::kEmptied:
@@ -199,6 +213,7 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
       const Result<std::string> now = read_whole(disk, path, kFileBytesMax);
       if (!then.ok() || !now.ok() || *then == *now) return std::nullopt;
       write_file(disk, path, *then);
+      wound.left = *then;
       break;
     }
     case Kind::kExchanged: {
@@ -213,8 +228,10 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
       if (!here.ok() || !there.ok() || *here == *there) return std::nullopt;
       write_file(disk, path, *there);
       write_file(disk, other, *here);
+      wound.left = *there;
       Wound second = wound;
       second.path = other;
+      second.left = *here;
       second.room = room_of(directory.substr(directory.find('/') + 1), other.substr(other.find_last_of('/') + 1));
       open_.push_back(second);
       since_whole_.push_back(second);
@@ -231,27 +248,24 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
 }
 
 void Wounds::look_again(SimStorage& disk) {
+  const std::vector<std::uint64_t> manifests = manifests_of(disk);
   std::erase_if(open_, [&](const Wound& wound) {
-    if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) {
-      const Result<std::unique_ptr<File>> file = disk.open(wound.path, OpenMode::kRead);
-      return !file.ok() || size_of(disk, wound.path) != wound.offset;
-    }
-    if (!wound.of_content()) return false;
+    if (wound.kind == Kind::kLost) return !manifests.empty() && manifests.front() > wound.manifest;
     if (!disk.open(wound.path, OpenMode::kRead).ok()) return true;
+    if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;
     const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
     const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);
     return wound.kind == Kind::kUnreadable ? now.has_value() : !now || *now != wound.left;
   });
 }
 
-void Wounds::start_served() {
-  std::erase_if(open_, [](const Wound& wound) {
-    return !wound.of_content() && wound.kind != Kind::kEmptied && wound.kind != Kind::kCut;
-  });
-}
-
 bool Wounds::in(Room room) const {
   return std::any_of(open_.begin(), open_.end(), [&](const Wound& wound) { return wound.room == room; });
+}
+
+bool Wounds::in(Room room, Kind kind) const {
+  return std::any_of(open_.begin(), open_.end(),
+                     [&](const Wound& wound) { return wound.room == room && wound.kind == kind; });
 }
 
 bool Wounds::more_than_a_sector_in(Room room) const {
