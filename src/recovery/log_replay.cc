@@ -300,12 +300,11 @@ void LogReplayer::lost_header(const Found& segment) {
     out_.set_aside.push_back({std::move(aside), std::nullopt});
   }
   out_.findings.push_back(std::move(finding));
-  if (ended_) return;
-  if (segment.successor_start > out_.last + 1) {
+  if (segment.successor_start == 0) {
+    newest_lost_ = true;  // also where the log seemed to end before it: it had its name because it held something
+  } else if (!ended_ && segment.successor_start > out_.last + 1) {
     lose_unlogged(out_.last + 1, segment.successor_start - 1, relative(segment.number),
                   "the headers of the segment are lost");
-  } else if (segment.successor_start == 0) {
-    newest_lost_ = true;
   }
 }
 
