@@ -143,18 +143,19 @@ Status Engine::set_aside(Start& start) {
 }
 
 /// Lost events may have created keyspaces, and their ids are never given again. What stands for it is in the memtable
-/// as if the last event had said so: until a checkpoint every start says it anew, since the damage map has the loss.
+/// as if the last event had said so: until a checkpoint every start says it anew, since the damage map has the losses.
 void Engine::skip_lost_ids(const DamageMap& lost) {
-  constexpr std::uint32_t kIdsInDoubt = 1 << 16;  // more than a lost stretch of log can have created
-  DamageMap all;
-  for (DamageEntry entry : lost.entries()) {
-    entry.accepted = false;
-    all.add(std::move(entry));
-  }
+  constexpr std::uint32_t kIdsOfOneLoss = 1 << 16;  // more than a lost stretch of log can have created
   const std::string key = catalog_key(kNextIdKey);
-  if (!all.blocks(kCatalogKeyspace, key, newest_in_catalog(key)) || next_keyspace_ >= kNextIdKey - kIdsInDoubt) return;
-  const std::string next = catalog_key(next_keyspace_ + kIdsInDoubt);
-  apply_op(last_, {OpKind::kPut, kCatalogKeyspace, key, next, {}});
+  const Sequence known = newest_in_catalog(key);
+  std::uint32_t next = next_keyspace_;
+  for (DamageEntry entry : lost.entries()) {
+    DamageMap alone;
+    entry.accepted = false;
+    alone.add(std::move(entry));
+    if (alone.blocks(kCatalogKeyspace, key, known) && next < kNextIdKey - kIdsOfOneLoss) next += kIdsOfOneLoss;
+  }
+  if (next != next_keyspace_) apply_op(last_, {OpKind::kPut, kCatalogKeyspace, key, catalog_key(next), {}});
 }
 
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
