@@ -191,9 +191,10 @@ void Simulation::work(Act::Kind kind, Random& random) {
     throw Violation{"heals-alone", std::string(name(kind)) + " failed for no good reason: " + status.to_string()};
 }
 
-/// Every loss that the store tells of is given up; what it answers from then on may be older, and is the truth.
+/// Every loss that the store tells of is given up; what it answers from then on may be older, and is the truth. Nobody
+/// does so where the device only refused: that may come back.
 void Simulation::accept_all() {
-  if (serves_only_ || !told_of_damage() || !store_->sync().ok()) return;
+  if (serves_only_ || refused_ || !told_of_damage() || !store_->sync().ok()) return;
   giving_up_ = true;
   for (const DamageInfo& damage : store_->damage()) {
     if (damage.accepted) continue;

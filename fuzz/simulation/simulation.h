@@ -157,7 +157,8 @@ class Simulation {
   std::map<std::uint32_t, Keyspace> keyspaces_;
   std::vector<HeldView> views_;
   bool serves_only_ = false;  // a start that could not write
-  Contents served_;           // by such a one
+  bool refused_ = false;      // the start met errors in place of what is there
+  Contents served_;           // by one that could not write
   Sequence served_last_ = 0;
   bool troubled_ = false;             // an error was injected, and no round of background work has succeeded since
   std::optional<std::size_t> fault_;  // of Totals::running

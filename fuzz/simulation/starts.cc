@@ -58,8 +58,8 @@ bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy po
   if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
   Result<Store::Opened> opened = open(policy, false);
   disk_->disarm();
-  log_read_failed_ =
-      log_read_failed_ || ((fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired());
+  refused_ = (fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired();
+  log_read_failed_ = log_read_failed_ || refused_;
   const bool lacking = fault_is(FaultKind::kNoDescriptors) || fault_is(FaultKind::kStall);
   const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
   count_full(opened.status());
