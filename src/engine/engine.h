@@ -87,7 +87,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;
   std::vector<DamageInfo> damage() const;
-  Status accept_damage(std::uint64_t id) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
   /// One round of background work on the calling thread: the log, a checkpoint when one is due, a compaction likewise.
   Status step();
