@@ -55,9 +55,12 @@ void Simulation::act(const Act& act) {
   }
 }
 
+/// One that a hurt catalogue brought back to life is left alone.
 void Simulation::refresh_keyspaces() {
   keyspaces_.clear();
-  for (const KeyspaceInfo& info : store_->keyspaces()) keyspaces_.emplace(info.keyspace.id(), info.keyspace);
+  for (const KeyspaceInfo& info : store_->keyspaces()) {
+    if (now().keyspaces.contains(info.keyspace.id())) keyspaces_.emplace(info.keyspace.id(), info.keyspace);
+  }
 }
 
 Changes Simulation::draw_changes(Random& random, bool large) {
@@ -204,29 +207,34 @@ void Simulation::accept_all() {
     if (!status.ok() && !troubled_ && !wounds_.any())
       throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
   }
-  refresh_keyspaces();
   views_.clear();
   Contents found = model_.now();
-  std::erase_if(found.keyspaces, [&](const auto& entry) { return !keyspaces_.contains(entry.first); });
-  for (const KeyspaceInfo& info : store_->keyspaces()) {
+  const std::vector<KeyspaceInfo> left = store_->keyspaces();
+  std::erase_if(found.keyspaces, [&](const auto& entry) {
+    return std::none_of(left.begin(), left.end(),
+                        [&](const KeyspaceInfo& info) { return info.keyspace.id() == entry.first; });
+  });
+  for (const KeyspaceInfo& info : left) {
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;
     for (const std::string& key : key_universe()) {
       const Result<std::string> got = store_->get(info.keyspace, key);
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), key);
+        note("  ", std::to_string(info.keyspace.id()), ":", key, " still gives ", got.status().to_string());
         continue;
       }
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
       if (got.ok() && !value) throw Violation{"never-wrong", key + " has a value that was never written to it"};
-      if (value) {
-        in.values.insert_or_assign(key, *value);
-      } else {
-        in.values.erase(key);
-      }
+      const Value* before = model_.now().find(info.keyspace.id(), key);
+      if (before ? !value || *value != *before : value != nullptr)
+        note("  ", std::to_string(info.keyspace.id()), ":", key, " now is ",
+             value ? "#" + std::to_string(value->stamp) : "not there");
+      found.learn(info.keyspace.id(), key, value);
     }
   }
   model_.correct(std::move(found));
+  refresh_keyspaces();
   told_ = told_of_damage();
   giving_up_ = told_;
 }

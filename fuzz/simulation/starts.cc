@@ -167,6 +167,10 @@ Contents Simulation::judge_exactly(const Store::Opened& opened) {
   Contents found = read_all(opened.store);
   model_.created(found);
   Contents expected = model_.at(report.last_sequence);
+  for (auto& [id, in] : expected.keyspaces) {
+    const std::set<std::string, std::less<>> unknown = in.unknown;
+    for (const std::string& key : unknown) expected.learn(id, key, found.find(id, key));
+  }
   if (!(found == expected)) {
     throw Violation{wounds_.any() ? "one-fault-free" : "all-or-nothing",
                     "the state is not the one after event " + std::to_string(report.last_sequence)};
@@ -195,6 +199,7 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
       const Result<std::string> got = opened.store.get(info.keyspace, key);
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), key);
+        in.unknown.insert(key);
         all_answered = false;
         continue;
       }
@@ -211,6 +216,7 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
   const std::optional<Sequence> through = model_.first_since(report.snapshot_sequence, [&](const Contents& one) {
     return std::all_of(answers.begin(), answers.end(), [&](const Answer& answer) {
       const Value* then = one.find(answer.keyspace, answer.key);
+      if (one.unknown(answer.keyspace, answer.key)) return true;
       return answer.value ? then && *then == *answer.value : !then;
     });
   });
@@ -242,9 +248,17 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   }
   Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
   const Store& store = opened.store;
-  std::map<std::uint32_t, Keyspace> there;
+  const std::vector<DamageInfo> damage = store.damage();
+  const bool names_in_doubt = std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
+    return !one.accepted && one.keyspace.value_or(0) == 0;
+  });
+  std::set<std::uint32_t> there;
   for (const KeyspaceInfo& info : store.keyspaces()) {
-    there.emplace(info.keyspace.id(), info.keyspace);
+    const bool dropped = !legal.empty() && std::none_of(legal.begin(), legal.end(), [&](const Contents& one) {
+      return one.keyspaces.contains(info.keyspace.id());
+    });
+    if (dropped && names_in_doubt) continue;
+    there.insert(info.keyspace.id());
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;
     for (const std::string& key : key_universe()) {
@@ -252,23 +266,22 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
       const std::string where = "keyspace " + std::to_string(info.keyspace.id()) + " key " + key;
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), where);
+        note("  ", where, ": ", got.status().to_string());
+        if (legal.size() != 1) in.unknown.insert(key);
         continue;
       }
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
       if (got.ok() && !value) throw Violation{"never-wrong", where + " has a value that was never written to it"};
-      const bool as_it_was = anything || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
-                               const Value* expected = one.find(info.keyspace.id(), key);
-                               return value ? expected && *expected == *value : !expected;
-                             });
+      const bool as_it_was =
+          anything || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
+            const Value* expected = one.find(info.keyspace.id(), key);
+            return one.unknown(info.keyspace.id(), key) || (value ? expected && *expected == *value : !expected);
+          });
       if (!as_it_was) {
         throw Violation{"never-wrong", where + (value ? " has an older value, #" + std::to_string(value->stamp)
                                                       : std::string(" is not found, and nothing tells why"))};
       }
-      if (value) {
-        in.values.insert_or_assign(key, *value);
-      } else {
-        in.values.erase(key);
-      }
+      found.learn(info.keyspace.id(), key, value);
     }
   }
   std::erase_if(found.keyspaces, [&](const auto& entry) {
