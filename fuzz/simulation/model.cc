@@ -13,9 +13,7 @@ void Model::happened(const Changes& changes) {
 
 void Model::acknowledged(Sequence through, Durability durability) {
   process_ = std::max(process_, through);
-  if (durability != Durability::kPower || through <= power_) return;
-  before_last_ack_ = power_;
-  power_ = through;
+  if (durability == Durability::kPower) power_ = std::max(power_, through);
 }
 
 void Model::created(const Contents& found) {
@@ -64,9 +62,8 @@ void Model::settle(Contents found, Sequence last, std::optional<Sequence> as_the
   now_ = base_;
   line_.clear();
   in_flight_.clear();
-  newest_ = power_ = process_ = before_last_ack_ = last;
+  newest_ = power_ = process_ = last;
   lowest_ = kMaxSequence;
-  unproven_ = false;
 }
 
 void Model::correct(Contents found) { settle(std::move(found), newest_, std::nullopt); }

@@ -108,6 +108,7 @@ class Simulation {
   Contents judge_hurt(const Store::Opened& opened);
   std::optional<Sequence> judge_point_in_time(const Store::Opened& opened, Contents& found);
   [[nodiscard]] bool told_of_damage() const;
+  [[nodiscard]] bool leaves_no_proof() const;
 
   // reads.cc: answers
   Contents read_all(const Store& store) const;
@@ -167,6 +168,7 @@ class Simulation {
   std::uint64_t counted_fired_ = 0;
 
   // between lives
+  bool beyond_proof_ = false;   // since a start served, there was damage of which nothing need tell
   bool power_was_cut_ = false;  // since a start served
   bool served_once_ = false;
   bool told_ = false;             // losses in the damage map that nobody has given up

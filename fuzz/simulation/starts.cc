@@ -7,6 +7,7 @@
 namespace daruma::simulation {
 
 Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
+  beyond_proof_ = beyond_proof_ || leaves_no_proof();  // a start that dies may remove what is hurt
   Options options;
   options.memtable_bytes = 1 << 20;
   options.segment_bytes = 256 << 10;
@@ -146,7 +147,7 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   }
   model_.settle(std::move(found), report.last_sequence, as_the_line_says);
   served_once_ = true;
-  power_was_cut_ = giving_up_ = log_read_failed_ = false;
+  power_was_cut_ = giving_up_ = log_read_failed_ = beyond_proof_ = false;
   if (!wounds_.any() && !told_) wounds_.whole();
 }
 
@@ -209,7 +210,7 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
       if (value) in.values.emplace(key, *value);
     }
   }
-  if (told_ || giving_up_ || !model_.remembers(report.snapshot_sequence)) {
+  if (told_ || beyond_proof_ || !model_.remembers(report.snapshot_sequence)) {
     ++totals_.beyond;
     return std::nullopt;
   }
@@ -224,23 +225,28 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
   return all_answered && !told_of_damage() ? through : std::nullopt;
 }
 
+/// Damage of which nothing that is left need tell: then of a value only that its key once had it can be held.
+bool Simulation::leaves_no_proof() const {
+  const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
+  const bool log = wounds_.in(Room::kLog) && log_proves_little &&
+                   (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing));
+  const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots);
+  return log || run || giving_up_;
+}
+
 /// Something is hurt: each key answers as the prefix that the report names, or says why it cannot. Where numbers were
 /// skipped, an event that nobody acknowledged may be there or not.
 Contents Simulation::judge_hurt(const Store::Opened& opened) {
   const RecoveryReport& report = opened.report;
   std::vector<Contents> legal;  // empty: any that once was
-  const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
-  const bool anything = giving_up_ || (wounds_.in(Room::kLog) && log_proves_little &&
-                                       (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing)));
-  if (wounds_.in(Room::kLog) && power_was_cut_) model_.last_frame_unproven();
-  if (anything) {
+  if (beyond_proof_) {
     ++totals_.beyond;
   } else if (report.last_sequence > model_.highest()) {
     model_.each_legal([&](const Contents& contents) { legal.push_back(contents); });
   } else {
     legal.push_back(model_.at(std::max(report.last_sequence, model_.lowest())));
   }
-  if (anything && !told_of_damage()) {  // what gave these ids is gone without a trace
+  if (beyond_proof_ && !told_of_damage()) {  // what gave these ids is gone without a trace
     std::erase_if(ids_given_, [&](std::uint32_t id) {
       const std::vector<KeyspaceInfo> left = store_->keyspaces();
       return std::none_of(left.begin(), left.end(), [&](const KeyspaceInfo& k) { return k.keyspace.id() == id; });
@@ -273,7 +279,7 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
       if (got.ok() && !value) throw Violation{"never-wrong", where + " has a value that was never written to it"};
       const bool as_it_was =
-          anything || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
+          beyond_proof_ || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
             const Value* expected = one.find(info.keyspace.id(), key);
             return one.unknown(info.keyspace.id(), key) || (value ? expected && *expected == *value : !expected);
           });
@@ -286,7 +292,7 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   }
   std::erase_if(found.keyspaces, [&](const auto& entry) {
     if (there.contains(entry.first)) return false;
-    const bool everywhere = !anything && std::all_of(legal.begin(), legal.end(), [&](const Contents& one) {
+    const bool everywhere = !beyond_proof_ && std::all_of(legal.begin(), legal.end(), [&](const Contents& one) {
       return one.keyspaces.contains(entry.first);
     });
     if (everywhere && store.keyspace(entry.second.name).status().is(Code::kNotFound))
