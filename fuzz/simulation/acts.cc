@@ -185,7 +185,8 @@ void Simulation::work(Act::Kind kind, Random& random) {
   note(name(kind), ": ", status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
   if (disk_->crashed()) return;
   count_full(status);
-  if (lost > 0 && !in_doubt()) throw Violation{"one-fault-free", "a scrub tells of a loss where none can be"};
+  if (lost > 0 && !in_doubt() && !wounds_.in(Room::kOther))  // quarantine keeps no second copy
+    throw Violation{"one-fault-free", "a scrub tells of a loss where none can be"};
   if (status.ok()) {
     if (kind != Act::Kind::kStep && kind != Act::Kind::kScrub) model_.acknowledged(model_.newest(), Durability::kPower);
     return;

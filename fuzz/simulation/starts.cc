@@ -246,7 +246,7 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   } else {
     legal.push_back(model_.at(std::max(report.last_sequence, model_.lowest())));
   }
-  if (beyond_proof_ && !told_of_damage()) {  // what gave these ids is gone without a trace
+  if (beyond_proof_) {  // what gave these ids may be gone without a trace
     std::erase_if(ids_given_, [&](std::uint32_t id) {
       const std::vector<KeyspaceInfo> left = store_->keyspaces();
       return std::none_of(left.begin(), left.end(), [&](const KeyspaceInfo& k) { return k.keyspace.id() == id; });
