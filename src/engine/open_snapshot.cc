@@ -274,6 +274,7 @@ Status Engine::open_runs(Start& start) {
       }
     }
   }
+  std::erase_if(start.runs, [&](const PlacedRun& run) { return !current_->find(run.info.keyspace); });  // dropped
   std::set<std::uint32_t> all;
   for (const auto& keyspace : current_->keyspaces) all.insert(keyspace->id);
   auto placed = std::make_shared<State>(*current_);
