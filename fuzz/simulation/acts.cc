@@ -200,13 +200,16 @@ void Simulation::work(Act::Kind kind, Random& random) {
 void Simulation::accept_all() {
   if (serves_only_ || refused_ || !told_of_damage() || !store_->sync().ok()) return;
   giving_up_ = true;
-  for (const DamageInfo& damage : store_->damage()) {
-    if (damage.accepted) continue;
-    const Status status = store_->accept_damage(damage.id);
-    note("accept ", damage.cause, " of ", damage.keys, ": ", status.ok() ? "ok" : status.to_string());
-    if (disk_->crashed()) return;
-    if (!status.ok() && !troubled_ && !wounds_.any())
-      throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
+  // What is rebuilt at the first may turn out to be lost for good, and told of anew.
+  for (int round = 0; round < 4 && told_of_damage(); ++round) {
+    for (const DamageInfo& damage : store_->damage()) {
+      if (damage.accepted) continue;
+      const Status status = store_->accept_damage(damage.id);
+      note("accept ", damage.cause, " of ", damage.keys, ": ", status.ok() ? "ok" : status.to_string());
+      if (disk_->crashed()) return;
+      if (!status.ok() && !troubled_ && !wounds_.any())
+        throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
+    }
   }
   views_.clear();
   Contents found = model_.now();
