@@ -2,13 +2,15 @@
 //
 // The whole store on a simulated disk: lives, deaths and damage drawn from a seed, every answer held against a model
 // (simulation/model.h says what is legal). One line of totals at the end; a violation prints the command that replays
-// it, and a shrunk history. Exit codes: 0 no violation, 1 some, 2 wrong use.
+// it, and a shrunk history. SIGINT ends it after the history at hand, with its totals. Exit codes: 0 no violation, 1
+// some, 2 wrong use.
 #include <unistd.h>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <string>
 
 #include "base/random.h"
@@ -31,6 +33,10 @@ constexpr unsigned kSecondsPerHistory = 120;  // one that takes longer hangs
 
 char g_replay[256];  // the command, for a signal handler
 
+volatile std::sig_atomic_t g_stop = 0;
+
+void stop_soon(int) { g_stop = 1; }
+
 void die_saying_how(int signal) {
   constexpr char kText[] = "\nthe simulation died in the history of:\n  ";
   (void)!write(STDERR_FILENO, kText, sizeof kText - 1);
@@ -42,12 +48,11 @@ void die_saying_how(int signal) {
 void usage() {
   std::fputs(
       "simulate [--seed N] [--cycles N] [--steps N] [--faults all|none|power,media,files,running]\n"
-      "         [--strict-log] [--keep-going N] [--trace] [--no-shrink]\n\n"
+      "         [--keep-going N] [--trace] [--no-shrink]\n\n"
       "  --seed N        the first history's seed; each history after it has the next (default: drawn, and printed)\n"
       "  --cycles N      crash and recover this often, then finish the history at hand (default 10000)\n"
       "  --steps N       what is done in one life, on average (default 24)\n"
       "  --faults LIST   which may happen; kills always do\n"
-      "  --strict-log    one bad sector of the log must cost nothing, as it must in runs and manifests\n"
       "  --keep-going N  stop at the Nth violation (default 1)\n"
       "  --trace         print what happens\n",
       stderr);
@@ -63,9 +68,7 @@ bool parse(int count, char** words, Arguments& out) {
       to = std::strtoull(words[i], &end, 10);
       return end != words[i] && *end == '\0';
     };
-    if (word == "--strict-log") {
-      out.settings.strict_log = true;
-    } else if (word == "--trace") {
+    if (word == "--trace") {
       out.settings.trace = true;
     } else if (word == "--no-shrink") {
       out.shrink = false;
@@ -85,6 +88,7 @@ bool parse(int count, char** words, Arguments& out) {
 
 void print(const Totals& totals, double seconds) {
   const auto n = [](std::uint64_t value) { return static_cast<unsigned long long>(value); };
+  const double processor = static_cast<double>(std::clock()) / CLOCKS_PER_SEC;
   std::printf(
       "cycles %llu (kill %llu, power %llu, abandon %llu), histories %llu, acts %llu, events %llu; starts crashed in a "
       "row:",
@@ -92,31 +96,38 @@ void print(const Totals& totals, double seconds) {
       n(totals.events));
   for (std::size_t depth = 1; depth < kDepths; ++depth)
     std::printf(" %zu:%llu", depth, n(totals.crashed_starts[depth]));
-  constexpr const char* kRunning[] = {"read error", "write error", "sync error",
-                                      "no space",   "short write", "full disk"};
+  std::printf("; checkpoints %llu, compactions %llu, healed runs %llu, salvaged %llu, scrubs %llu, reads of views %llu",
+              n(totals.checkpoints), n(totals.compactions), n(totals.healed_runs), n(totals.salvaged_runs),
+              n(totals.scrubs), n(totals.view_reads));
   std::printf("; fired:");
-  for (std::size_t i = 0; i < kRunningFaults; ++i) std::printf(" %s %llu,", kRunning[i], n(totals.running[i]));
+  for (std::size_t i = 0; i < kRunningFaults; ++i) {
+    const std::string_view kind = running_fault_name(i);
+    std::printf(" %.*s %llu,", static_cast<int>(kind.size()), kind.data(), n(totals.running[i]));
+  }
   for (std::size_t i = 0; i < kWoundKinds; ++i) {
     const std::string_view kind = name(static_cast<Wound::Kind>(i));
     std::printf(" %.*s %llu%s", static_cast<int>(kind.size()), kind.data(), n(totals.wounds[i]),
                 i + 1 < kWoundKinds ? "," : "");
   }
   std::printf(
-      "; starts exact %llu (one fault %llu), losses told %llu, log healed %llu, beyond proof %llu; violations %llu; "
-      "%.0f s, %.0f cycles a minute\n",
-      n(totals.exact), n(totals.one_fault), n(totals.told), n(totals.healed), n(totals.beyond), n(totals.violations),
-      seconds, seconds > 0 ? static_cast<double>(totals.cycles) * 60 / seconds : 0.0);
+      "; starts exact %llu (one fault %llu), losses told %llu, log healed %llu, given up at a point in time %llu, "
+      "beyond proof "
+      "%llu; violations %llu; %.0f s, %.0f of a processor, %.0f cycles a minute of it\n",
+      n(totals.exact), n(totals.one_fault), n(totals.told), n(totals.healed), n(totals.given_up), n(totals.beyond),
+      n(totals.violations), seconds, processor,
+      processor > 0 ? static_cast<double>(totals.cycles) * 60 / processor : 0.0);
 }
 
 int simulate(const Arguments& arguments) {
   Totals totals;
   const auto began = std::chrono::steady_clock::now();
   for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGTRAP, SIGALRM, SIGBUS}) std::signal(signal, die_saying_how);
+  for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, stop_soon);
   std::printf("seed %llu, faults %s\n", static_cast<unsigned long long>(arguments.seed), arguments.faults.c_str());
-  for (std::uint64_t seed = arguments.seed; totals.cycles < arguments.cycles; ++seed) {
-    std::snprintf(g_replay, sizeof g_replay, "simulate --seed %llu --cycles 1 --steps %llu --faults %s%s\n",
+  for (std::uint64_t seed = arguments.seed; totals.cycles < arguments.cycles && !g_stop; ++seed) {
+    std::snprintf(g_replay, sizeof g_replay, "simulate --seed %llu --cycles 1 --steps %llu --faults %s\n",
                   static_cast<unsigned long long>(seed), static_cast<unsigned long long>(arguments.plan.steps),
-                  arguments.faults.c_str(), arguments.settings.strict_log ? " --strict-log" : "");
+                  arguments.faults.c_str());
     alarm(kSecondsPerHistory);
     Choices choices(seed);
     const Plan plan = make_plan(choices, arguments.plan);

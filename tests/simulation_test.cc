@@ -41,7 +41,11 @@ void expect_no_violation(std::uint64_t first, std::uint64_t histories, const Set
   EXPECT_GT(totals.exact, 0U);
 }
 
-TEST(Simulation, KeepsEveryPromiseThroughKillsAndPowerCuts) { expect_no_violation(1, 40, {.faults = kPower}, "power"); }
+TEST(Simulation, KeepsEveryPromiseThroughKillsAndPowerCuts) { expect_no_violation(1, 30, {.faults = kPower}, "power"); }
+TEST(Simulation, KeepsEveryPromiseThroughErrors) {
+  expect_no_violation(1, 30, {.faults = kPower | kRunning}, "power,running");
+}
+TEST(Simulation, KeepsEveryPromiseThroughEverything) { expect_no_violation(1, 30, {.faults = kAllFaults}, "all"); }
 
 /// DARUMA_SIMULATION_HISTORIES: so many, with every fault, from a seed that is drawn and printed.
 TEST(Simulation, KeepsEveryPromiseInHistoriesThatAreDrawn) {

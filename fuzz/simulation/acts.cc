@@ -8,6 +8,7 @@ namespace daruma::simulation {
 namespace {
 
 constexpr std::size_t kKeyspacesMax = 4;
+constexpr std::uint64_t kWaitDaysNs = 8ULL * 24 * 3600 * 1'000'000'000;
 
 template <typename Map>
 auto& any_of_map(Map& map, Random& random) {
@@ -42,8 +43,11 @@ void Simulation::act(const Act& act) {
     case Act::Kind::kSync:
     case Act::Kind::kStep:
     case Act::Kind::kCheckpoint:
-    case Act::Kind::kCompact: return work(act.kind, random);
-    case Act::Kind::kWait: return clock_.advance(static_cast<std::int64_t>(random.below(1'000'000'000)));
+    case Act::Kind::kCompact:
+    case Act::Kind::kScrub: return work(act.kind, random);
+    // Long enough for the next file of a scrub, now and then.
+    case Act::Kind::kWait:
+      return clock_.advance(static_cast<std::int64_t>(random.below(random.one_in(3) ? kWaitDaysNs : 1'000'000'000)));
     case Act::Kind::kAccept: return accept_all();
     case Act::Kind::kFault: return inject(act.salt);
     case Act::Kind::kMend: return mend();
@@ -51,9 +55,12 @@ void Simulation::act(const Act& act) {
   }
 }
 
+/// One that a hurt catalogue brought back to life is left alone.
 void Simulation::refresh_keyspaces() {
   keyspaces_.clear();
-  for (const KeyspaceInfo& info : store_->keyspaces()) keyspaces_.emplace(info.keyspace.id(), info.keyspace);
+  for (const KeyspaceInfo& info : store_->keyspaces()) {
+    if (now().keyspaces.contains(info.keyspace.id())) keyspaces_.emplace(info.keyspace.id(), info.keyspace);
+  }
 }
 
 Changes Simulation::draw_changes(Random& random, bool large) {
@@ -67,7 +74,7 @@ Changes Simulation::draw_changes(Random& random, bool large) {
     const std::uint64_t what = random.below(12);
     if (what == 0) {
       change.kind = Change::Kind::kEraseRange;
-      if (!random.one_in(6)) change.end = universe[random.below(universe.size())];
+      if (!random.one_in(20)) change.end = universe[random.below(universe.size())];
     } else if (what < 3) {
       change.kind = Change::Kind::kErase;
     } else {
@@ -104,7 +111,7 @@ void Simulation::record(const Status& status, const Changes& changes, Durability
   const Sequence sequence = store_->stats().sequence;
   if (disk_->crashed()) return model_.asked_for(changes);
   if (serves_only_) {
-    if (status.ok() || sequence != model_.newest())
+    if (status.ok() || sequence != served_last_)
       throw Violation{"never-wrong", "a store that serves reads only took a write"};
     return;
   }
@@ -121,7 +128,7 @@ void Simulation::record(const Status& status, const Changes& changes, Durability
 }
 
 void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
-  const auto& there = model_.now().keyspaces;
+  const auto& there = now().keyspaces;
   Change change;
   change.key = "n" + std::to_string(random.below(8));
   const bool taken =
@@ -156,6 +163,7 @@ void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
 void Simulation::work(Act::Kind kind, Random& random) {
   if (serves_only_) return;
   Status status;
+  std::uint64_t lost = 0;
   switch (kind) {
     case Act::Kind::kSync: status = store_->sync(); break;
     case Act::Kind::kStep:
@@ -163,6 +171,12 @@ void Simulation::work(Act::Kind kind, Random& random) {
       if (random.one_in(4)) wounds_.remember(*disk_);
       break;
     case Act::Kind::kCheckpoint: status = store_->checkpoint(); break;
+    case Act::Kind::kScrub: {
+      const Result<ScrubResult> scrubbed = store_->scrub();
+      status = scrubbed.status();
+      lost = scrubbed.ok() ? scrubbed->lost : 0;
+      break;
+    }
     default:
       if (keyspaces_.empty()) return;
       status = store_->compact(any_of_map(keyspaces_, random).second);
@@ -171,49 +185,60 @@ void Simulation::work(Act::Kind kind, Random& random) {
   note(name(kind), ": ", status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");
   if (disk_->crashed()) return;
   count_full(status);
+  if (lost > 0 && !in_doubt() && !wounds_.in(Room::kOther))  // quarantine keeps no second copy
+    throw Violation{"one-fault-free", "a scrub tells of a loss where none can be"};
   if (status.ok()) {
-    if (kind != Act::Kind::kStep) model_.acknowledged(model_.newest(), Durability::kPower);
+    if (kind != Act::Kind::kStep && kind != Act::Kind::kScrub) model_.acknowledged(model_.newest(), Durability::kPower);
     return;
   }
   if (!troubled_ && !wounds_.any() && !hurt())
     throw Violation{"heals-alone", std::string(name(kind)) + " failed for no good reason: " + status.to_string()};
 }
 
-/// Every loss that the store tells of is given up; what it answers from then on may be older, and is the truth.
+/// Every loss that the store tells of is given up; what it answers from then on may be older, and is the truth. Nobody
+/// does so where the device only refused: that may come back.
 void Simulation::accept_all() {
-  if (serves_only_ || !told_of_damage() || !store_->sync().ok()) return;
+  if (serves_only_ || refused_ || !told_of_damage() || !store_->sync().ok()) return;
   giving_up_ = true;
-  for (const DamageInfo& damage : store_->damage()) {
-    if (damage.accepted) continue;
-    const Status status = store_->accept_damage(damage.id);
-    note("accept ", damage.cause, " of ", damage.keys, ": ", status.ok() ? "ok" : status.to_string());
-    if (disk_->crashed()) return;
-    if (!status.ok() && !troubled_ && !wounds_.any())
-      throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
+  // What is rebuilt at the first may turn out to be lost for good, and told of anew.
+  for (int round = 0; round < 4 && told_of_damage(); ++round) {
+    for (const DamageInfo& damage : store_->damage()) {
+      if (damage.accepted) continue;
+      const Status status = store_->accept_damage(damage.id);
+      note("accept ", damage.cause, " of ", damage.keys, ": ", status.ok() ? "ok" : status.to_string());
+      if (disk_->crashed()) return;
+      if (!status.ok() && !troubled_ && !wounds_.any())
+        throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
+    }
   }
-  refresh_keyspaces();
   views_.clear();
   Contents found = model_.now();
-  std::erase_if(found.keyspaces, [&](const auto& entry) { return !keyspaces_.contains(entry.first); });
-  for (const KeyspaceInfo& info : store_->keyspaces()) {
+  const std::vector<KeyspaceInfo> left = store_->keyspaces();
+  std::erase_if(found.keyspaces, [&](const auto& entry) {
+    return std::none_of(left.begin(), left.end(),
+                        [&](const KeyspaceInfo& info) { return info.keyspace.id() == entry.first; });
+  });
+  for (const KeyspaceInfo& info : left) {
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;
     for (const std::string& key : key_universe()) {
       const Result<std::string> got = store_->get(info.keyspace, key);
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), key);
+        note("  ", std::to_string(info.keyspace.id()), ":", key, " still gives ", got.status().to_string());
         continue;
       }
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
       if (got.ok() && !value) throw Violation{"never-wrong", key + " has a value that was never written to it"};
-      if (value) {
-        in.values.insert_or_assign(key, *value);
-      } else {
-        in.values.erase(key);
-      }
+      const Value* before = model_.now().find(info.keyspace.id(), key);
+      if (before ? !value || *value != *before : value != nullptr)
+        note("  ", std::to_string(info.keyspace.id()), ":", key, " now is ",
+             value ? "#" + std::to_string(value->stamp) : "not there");
+      found.learn(info.keyspace.id(), key, value);
     }
   }
   model_.correct(std::move(found));
+  refresh_keyspaces();
   told_ = told_of_damage();
   giving_up_ = told_;
 }

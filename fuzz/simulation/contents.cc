@@ -34,15 +34,16 @@ void Contents::apply(const Changes& changes) {
     }
     const auto at = keyspaces.find(change.keyspace);
     if (at == keyspaces.end()) continue;
-    auto& values = at->second.values;
+    const auto erase_range = [&](auto& keys) {
+      keys.erase(keys.lower_bound(change.key), change.end.empty() ? keys.end() : keys.lower_bound(change.end));
+    };
     switch (change.kind) {
-      case Change::Kind::kPut: values.insert_or_assign(change.key, change.value); break;
-      case Change::Kind::kErase: values.erase(change.key); break;
+      case Change::Kind::kPut: learn(change.keyspace, change.key, &change.value); break;
+      case Change::Kind::kErase: learn(change.keyspace, change.key, nullptr); break;
       case Change::Kind::kEraseRange:
-        if (change.end.empty() || change.key < change.end) {
-          values.erase(values.lower_bound(change.key),
-                       change.end.empty() ? values.end() : values.lower_bound(change.end));
-        }
+        if (!change.end.empty() && change.end <= change.key) break;
+        erase_range(at->second.values);
+        erase_range(at->second.unknown);
         break;
       case Change::Kind::kRename: at->second.name = change.key; break;
       case Change::Kind::kDrop: keyspaces.erase(at); break;
@@ -56,6 +57,21 @@ const Value* Contents::find(std::uint32_t keyspace, std::string_view key) const 
   if (in == keyspaces.end()) return nullptr;
   const auto at = in->second.values.find(key);
   return at == in->second.values.end() ? nullptr : &at->second;
+}
+
+bool Contents::unknown(std::uint32_t keyspace, std::string_view key) const {
+  const auto in = keyspaces.find(keyspace);
+  return in != keyspaces.end() && in->second.unknown.contains(key);
+}
+
+void Contents::learn(std::uint32_t keyspace, const std::string& key, const Value* value) {
+  KeyspaceContents& in = keyspaces.at(keyspace);
+  in.unknown.erase(key);
+  if (value) {
+    in.values.insert_or_assign(key, *value);
+  } else {
+    in.values.erase(key);
+  }
 }
 
 Value Writings::make(std::uint32_t keyspace, std::string_view key, std::uint32_t bytes) {

@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,7 @@ inline constexpr std::uint32_t kValueBytesMin = sizeof(std::uint64_t);
 struct KeyspaceContents {
   std::string name;
   std::map<std::string, Value, std::less<>> values;
+  std::set<std::string, std::less<>> unknown;  // keys that gave errors when the state could be one of several
   bool operator==(const KeyspaceContents&) const = default;
 };
 
@@ -44,6 +46,9 @@ struct Contents {
   bool operator==(const Contents& other) const { return keyspaces == other.keyspaces; }
   void apply(const Changes& changes);
   [[nodiscard]] const Value* find(std::uint32_t keyspace, std::string_view key) const;
+  [[nodiscard]] bool unknown(std::uint32_t keyspace, std::string_view key) const;
+  /// The key was asked for: it has this value, or none (null).
+  void learn(std::uint32_t keyspace, const std::string& key, const Value* value);
 };
 
 /// Remembers what was ever written where.

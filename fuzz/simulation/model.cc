@@ -2,6 +2,7 @@
 #include "simulation/model.h"
 
 #include <algorithm>
+#include <iterator>
 
 namespace daruma::simulation {
 
@@ -12,9 +13,7 @@ void Model::happened(const Changes& changes) {
 
 void Model::acknowledged(Sequence through, Durability durability) {
   process_ = std::max(process_, through);
-  if (durability != Durability::kPower || through <= power_) return;
-  before_last_ack_ = power_;
-  power_ = through;
+  if (durability == Durability::kPower) power_ = std::max(power_, through);
 }
 
 void Model::created(const Contents& found) {
@@ -49,16 +48,42 @@ void Model::each_legal(const std::function<void(const Contents&)>& visit) const 
   visit(contents);
 }
 
-void Model::settle(Contents found, Sequence last) {
+void Model::settle(Contents found, Sequence last, std::optional<Sequence> as_the_line_says) {
+  if (as_the_line_says) {
+    if (!in_flight_.empty()) line_.push_back({newest_ + 1, in_flight_});
+    std::move(line_.begin(), line_.end(), std::back_inserter(known_));
+    std::erase_if(known_, [&](const Event& event) { return event.sequence > *as_the_line_says; });
+  } else {
+    known_.clear();
+    known_base_ = found;
+    known_from_ = last;
+  }
   base_ = std::move(found);
   now_ = base_;
   line_.clear();
   in_flight_.clear();
-  newest_ = power_ = process_ = before_last_ack_ = last;
+  newest_ = power_ = process_ = last;
   lowest_ = kMaxSequence;
-  unproven_ = false;
 }
 
-void Model::correct(Contents found) { settle(std::move(found), newest_); }
+void Model::correct(Contents found) { settle(std::move(found), newest_, std::nullopt); }
+
+std::optional<Sequence> Model::first_since(Sequence through, const std::function<bool(const Contents&)>& take) const {
+  Contents contents = known_base_;
+  Sequence at = known_from_;
+  const auto go_on = [&](Sequence sequence, const Changes& changes) {
+    if (sequence > through && take(contents)) return false;
+    contents.apply(changes);
+    at = sequence;
+    return true;
+  };
+  for (const auto* events : {&known_, &line_}) {
+    for (const Event& event : *events) {
+      if (!go_on(event.sequence, event.changes)) return at;
+    }
+  }
+  if (!in_flight_.empty() && !go_on(newest_ + 1, in_flight_)) return at;
+  return take(contents) ? std::optional(at) : std::nullopt;
+}
 
 }  // namespace daruma::simulation

@@ -14,9 +14,9 @@
 // What a start has served is kept from then on: the prefix becomes the beginning of the next line.
 //
 // Damage widens this only so far. A key answers as the prefix says, or with an error that tells of damage; never with
-// anything else. Two limits are those of docs/recovery.md: where power failed *and* the log was hurt, the last
-// acknowledged frame can vanish unseen when one sector is hurt, and any number of them when whole files are; then the
-// only demand left on a value is that its key once had it.
+// anything else. The limits are those of docs/recovery.md: where power failed *and* the log was hurt by more
+// than a sector, any number of frames can vanish unseen, and so can a run that is lost with the manifests that name it;
+// then the only demand left on a value is that its key once had it.
 #pragma once
 
 #include <algorithm>
@@ -51,18 +51,20 @@ class Model {
 
   // --- a death, and the start after it ---
   void died(bool power);
-  /// One sector of the log is hurt and the page cache gone: nothing need tell of the last acknowledged frame.
-  void last_frame_unproven() { unproven_ = true; }
-  [[nodiscard]] Sequence lowest() const { return unproven_ ? std::min(before_last_ack_, lowest_) : lowest_; }
+  [[nodiscard]] Sequence lowest() const { return lowest_; }
   [[nodiscard]] Sequence highest() const { return newest_ + (in_flight_.empty() ? 0 : 1); }
   /// The state after the events up to `through`.
   [[nodiscard]] Contents at(Sequence through) const;
   /// Calls with the state after each event from lowest() on.
   void each_legal(const std::function<void(const Contents&)>& visit) const;
-  /// A start that can write served this: it is durable.
-  void settle(Contents found, Sequence last);
+  /// A start that can write served this: it is durable. `as_the_line_says`: the event that it is the state after.
+  void settle(Contents found, Sequence last, std::optional<Sequence> as_the_line_says);
   /// Found in place of what the line says, where damage or a person's decision allow it.
   void correct(Contents found);
+  /// Whether the states after `through`, and after all later events, are known, settled ones included.
+  [[nodiscard]] bool remembers(Sequence through) const { return through >= known_from_; }
+  /// Calls with these states until one is taken; the event that it is after.
+  std::optional<Sequence> first_since(Sequence through, const std::function<bool(const Contents&)>& take) const;
 
  private:
   Contents base_;  // the line begins here
@@ -71,9 +73,10 @@ class Model {
   Sequence newest_ = 0;
   Changes in_flight_;
   Sequence power_ = 0, process_ = 0;  // acknowledged
-  Sequence before_last_ack_ = 0;      // acknowledged for power before the last one that was
   Sequence lowest_ = 0;
-  bool unproven_ = false;
+  Contents known_base_;  // the state after known_from_
+  Sequence known_from_ = 0;
+  std::vector<Event> known_;  // settled since
 };
 
 }  // namespace daruma::simulation

@@ -19,7 +19,7 @@ constexpr Weight kActs[] = {
     {Kind::kWrite, 34},   {Kind::kWriteLarge, 3}, {Kind::kCreate, 3}, {Kind::kRename, 2},     {Kind::kDrop, 1},
     {Kind::kGet, 8},      {Kind::kMultiGet, 3},   {Kind::kScan, 5},   {Kind::kMakeView, 3},   {Kind::kReadView, 4},
     {Kind::kDropView, 2}, {Kind::kSync, 4},       {Kind::kStep, 10},  {Kind::kCheckpoint, 8}, {Kind::kCompact, 3},
-    {Kind::kWait, 2},     {Kind::kAccept, 1},
+    {Kind::kScrub, 1},    {Kind::kWait, 2},       {Kind::kAccept, 1},
 };
 
 Kind draw_kind(Choices& choices) {
@@ -102,6 +102,7 @@ Plan make_plan(Choices& choices, const PlanSettings& settings) {
     Life life;
     life.look_first = choices.one_in(8);
     life.refuse_first = choices.one_in(12);
+    life.point_in_time = choices.one_in(12);
     while (choices.one_in(3) && life.crashed_starts.size() < 8) {
       Death death = draw_death(choices, settings.faults, 60);
       if (death.after == 0) death.after = 1 + static_cast<std::uint32_t>(choices.below(60));
@@ -146,6 +147,7 @@ std::string_view name(Act::Kind kind) {
     case Kind::kStep: return "step";
     case Kind::kCheckpoint: return "checkpoint";
     case Kind::kCompact: return "compact";
+    case Kind::kScrub: return "scrub";
     case Kind::kWait: return "wait";
     case Kind::kAccept: return "accept";
     case Kind::kFault: return "fault";

@@ -20,7 +20,7 @@ enum FaultGroup : unsigned {
   kPower = 1,    ///< power cuts: unsynced sectors and names survive or not, each for itself
   kMedia = 2,    ///< sectors: flipped, zeroed, noise, misdirected, repeated, stale, unreadable; bursts
   kFiles = 4,    ///< files: lost, emptied, cut, an older copy, exchanged, strangers
-  kRunning = 8,  ///< errors while running: reads, writes, syncs, short writes, a full disk
+  kRunning = 8,  ///< errors while running: those of FaultKind, and a full disk
   kAllFaults = 15,
 };
 /// "all", "none", or names with commas between; nothing when one is not known.
@@ -43,6 +43,7 @@ struct Act {
     kStep,  // a round of background work
     kCheckpoint,
     kCompact,
+    kScrub,
     kWait,    // the clock moves
     kAccept,  // a person gives losses up
     kFault,   // an error while running, from now on
@@ -62,6 +63,7 @@ struct Death {
 struct Life {
   bool look_first = false;            // a read-only open before
   bool refuse_first = false;          // an open with RecoveryPolicy::kRefuse before
+  bool point_in_time = false;         // the start that lives has this policy
   std::vector<Death> crashed_starts;  // deaths before the start that lives
   std::optional<Act> start_fault;     // an error while starting
   std::vector<Act> acts;

@@ -20,6 +20,7 @@ class Shrinker {
         smaller |= thin([i](Plan & plan) -> auto& { return plan.lives[i].crashed_starts; });
         smaller |= without(i, [](Life& life) { return std::exchange(life.look_first, false); });
         smaller |= without(i, [](Life& life) { return std::exchange(life.refuse_first, false); });
+        smaller |= without(i, [](Life& life) { return std::exchange(life.point_in_time, false); });
         smaller |= without(i, [](Life& life) { return std::exchange(life.start_fault, std::nullopt).has_value(); });
         smaller |= without(i, [](Life& life) { return std::exchange(life.death.half_done, false); });
         smaller |= without(i, [](Life& life) { return std::exchange(life.death.after, 0U) != 0; });

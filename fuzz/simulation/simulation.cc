@@ -28,6 +28,21 @@ void Totals::add(const Totals& other) {
   told += other.told;
   beyond += other.beyond;
   healed += other.healed;
+  given_up += other.given_up;
+  checkpoints += other.checkpoints;
+  compactions += other.compactions;
+  healed_runs += other.healed_runs;
+  salvaged_runs += other.salvaged_runs;
+  scrubs += other.scrubs;
+  view_reads += other.view_reads;
+}
+
+std::string_view running_fault_name(std::size_t fault) {
+  constexpr std::string_view kNames[] = {"read error",      "write error",    "sync error",      "sync error (old)",
+                                         "late sync error", "no space",       "no space at all", "short write",
+                                         "open error",      "no descriptors", "stall",           "full disk"};
+  static_assert(std::size(kNames) == kRunningFaults);
+  return kNames[fault];
 }
 
 Simulation::Simulation(const Plan& plan, const Settings& settings, Totals& totals)
@@ -70,6 +85,7 @@ void Simulation::live(const Life& life) {
 
 void Simulation::die(Death::Kind kind, unsigned survive_percent) {
   views_.clear();
+  count_work();
   const bool crashed = disk_->crashed();
   if (kind == Death::Kind::kAbandon && !crashed) {
     store_.reset();
@@ -96,6 +112,7 @@ void Simulation::wound(std::uint64_t salt, bool running) {
   if (!kind) return;
   ++totals_.wounds[static_cast<std::size_t>(*kind)];
   note("wound: ", how);
+  if (wounds_.in(Room::kRing, Wound::Kind::kOlder)) model_.died(true);  // it denies what only the ring had
 }
 
 /// One kind of error at a time, so that each one that fires is known by its kind.
@@ -103,34 +120,40 @@ void Simulation::inject(std::uint64_t salt) {
   clear_faults();
   Random random(salt);
   troubled_ = true;
-  if (random.one_in(8)) {
+  fault_ = random.below(kRunningFaults);
+  if (fault_ == kFullDisk) {
     const Result<std::uint64_t> free = disk_->free_bytes(kStore);
     if (!free.ok()) return;
-    const std::uint64_t left = random.below(400) << 10;
+    const std::uint64_t left = random.below(random.one_in(2) ? 20 : 400) << 10;
     disk_->set_capacity(~std::uint64_t{0} - *free + left);
-    fault_ = kFullDisk;
     note("fault: the disk has ", std::to_string(left), " bytes left");
     return;
   }
-  constexpr FaultKind kKinds[] = {FaultKind::kReadError, FaultKind::kWriteError, FaultKind::kSyncError,
-                                  FaultKind::kNoSpace, FaultKind::kShortWrite};
   constexpr const char* kWhere[] = {"wal/", "wal/", "runs/", "runs/", "snapshots/", "quarantine/", "recoveries/", ""};
   Fault fault;
-  fault_ = random.below(std::size(kKinds));
-  fault.kind = kKinds[*fault_];
+  fault.kind = static_cast<FaultKind>(*fault_);
   fault.path_contains = kWhere[random.below(std::size(kWhere))];
   fault.skip = static_cast<unsigned>(random.below(6));
   fault.times = random.one_in(4) ? 0 : 1 + static_cast<unsigned>(random.below(3));
   disk_->inject(fault);
-  constexpr const char* kNames[] = {"read errors", "write errors", "sync errors", "no space", "short writes"};
-  note("fault: ", kNames[*fault_], " in '", fault.path_contains, "' after ", std::to_string(fault.skip), ", ",
-       fault.times == 0 ? "for ever" : std::to_string(fault.times) + " times");
+  note("fault: ", running_fault_name(*fault_), " in '", fault.path_contains, "' after ", std::to_string(fault.skip),
+       ", ", fault.times == 0 ? "for ever" : std::to_string(fault.times) + " times");
 }
 
 void Simulation::count_fired() {
   const std::uint64_t fired = disk_->faults_fired();
   if (fault_ && *fault_ != kFullDisk) totals_.running[*fault_] += fired - counted_fired_;
   counted_fired_ = fired;
+}
+
+void Simulation::count_work() {
+  if (!store_) return;
+  const StoreStats stats = store_->stats();
+  totals_.checkpoints += stats.checkpoints;
+  totals_.compactions += stats.compactions;
+  totals_.healed_runs += stats.healed_runs;
+  totals_.salvaged_runs += stats.salvaged_runs;
+  totals_.scrubs += stats.scrub_passes;
 }
 
 void Simulation::mend() {

@@ -28,8 +28,10 @@ struct Violation {
   std::string what;
 };
 
-inline constexpr std::size_t kRunningFaults = 6;  // those of FaultKind, and a full disk
-inline constexpr std::size_t kFullDisk = 5;
+inline constexpr std::size_t kRunningFaults = 12;  // those of FaultKind, and a full disk
+inline constexpr std::size_t kFullDisk = static_cast<std::size_t>(FaultKind::kStall) + 1;
+static_assert(kRunningFaults == kFullDisk + 1);
+std::string_view running_fault_name(std::size_t fault);
 inline constexpr std::size_t kDepths = 9;
 
 struct Totals {
@@ -43,12 +45,14 @@ struct Totals {
   std::uint64_t told = 0;       // starts that told of a loss
   std::uint64_t beyond = 0;     // starts where only the origin of values could be held
   std::uint64_t healed = 0;     // files and stretches of log
+  std::uint64_t given_up = 0;   // starts with RecoveryPolicy::kPointInTime that met a loss
+  // what the background did, and who read meanwhile
+  std::uint64_t checkpoints = 0, compactions = 0, healed_runs = 0, salvaged_runs = 0, scrubs = 0, view_reads = 0;
   void add(const Totals& other);
 };
 
 struct Settings {
   unsigned faults = kAllFaults;
-  bool strict_log = false;  // one bad sector of the log costs nothing either
   bool trace = false;
   /// What the store is given in place of the disk; for a test that breaks a promise of it on purpose.
   std::function<std::shared_ptr<Storage>(std::shared_ptr<SimStorage>)> storage{};
@@ -81,6 +85,7 @@ class Simulation {
   void mend();
   void clear_faults();
   void count_fired();
+  void count_work();
   /// An error that comes of a full disk, which the disk does not count itself.
   void count_full(const Status& status) { totals_.running[kFullDisk] += fault_ == kFullDisk && !status.ok(); }
   void come_to_rest();
@@ -95,20 +100,23 @@ class Simulation {
   // starts.cc: opening, and what a start may find
   Result<Store::Opened> open(RecoveryPolicy policy, bool read_only);
   void start(const Life& life);
-  bool start_once(const std::optional<Death>& death);
+  bool start_once(const std::optional<Death>& death, RecoveryPolicy policy = RecoveryPolicy::kServe);
   void look(RecoveryPolicy policy, bool read_only);
   /// Holds what was found against the model; with `serves`, that is what the store is from now on.
-  void judge(Store::Opened& opened, bool serves);
+  void judge(Store::Opened& opened, bool serves, RecoveryPolicy policy = RecoveryPolicy::kServe);
   Contents judge_exactly(const Store::Opened& opened);
   Contents judge_hurt(const Store::Opened& opened);
+  std::optional<Sequence> judge_point_in_time(const Store::Opened& opened, Contents& found);
   [[nodiscard]] bool told_of_damage() const;
+  [[nodiscard]] bool leaves_no_proof() const;
 
   // reads.cc: answers
   Contents read_all(const Store& store) const;
   void check_get(const Store& store, std::uint32_t keyspace, std::string_view key, const Contents& expected,
                  const View* view) const;
   void check_scan(Random& random, std::uint32_t keyspace, const Contents& expected, const View* view) const;
-  void check_answer(const Result<std::string>& got, const Value* expected, const std::string& where) const;
+  void check_answer(const Result<std::string>& got, std::uint32_t keyspace, std::string_view key,
+                    const Contents& expected) const;
   /// Throws when an error is not to be excused.
   void check_excused(const Status& status, const std::string& where) const;
 
@@ -124,12 +132,13 @@ class Simulation {
   void record(const Status& status, const Changes& changes, Durability durability, const std::string& what);
   void refresh_keyspaces();
 
+  /// What the store at hand holds.
+  [[nodiscard]] const Contents& now() const { return serves_only_ ? served_ : model_.now(); }
+  [[nodiscard]] bool fault_is(FaultKind kind) const { return fault_ == static_cast<std::size_t>(kind); }
   [[nodiscard]] Keyspace handle(std::uint32_t id) const { return keyspaces_.at(id); }
   [[nodiscard]] bool fault_fired() const { return disk_->faults_fired() != fired_before_; }
   /// Something is hurt, and it is more than what must cost nothing.
-  [[nodiscard]] bool hurt() const {
-    return told_ || log_read_failed_ || giving_up_ || (wounds_.any() && !wounds_.one_fault(settings_.strict_log));
-  }
+  [[nodiscard]] bool hurt() const { return told_ || log_read_failed_ || giving_up_ || !wounds_.harmless(); }
   /// An error may be answered.
   [[nodiscard]] bool in_doubt() const { return hurt() || fault_fired(); }
 
@@ -149,13 +158,17 @@ class Simulation {
   std::optional<Store> store_;
   std::map<std::uint32_t, Keyspace> keyspaces_;
   std::vector<HeldView> views_;
-  bool serves_only_ = false;          // a start that could not write
+  bool serves_only_ = false;  // a start that could not write
+  bool refused_ = false;      // the start met errors in place of what is there
+  Contents served_;           // by one that could not write
+  Sequence served_last_ = 0;
   bool troubled_ = false;             // an error was injected, and no round of background work has succeeded since
   std::optional<std::size_t> fault_;  // of Totals::running
   std::uint64_t fired_before_ = 0;    // the act at hand
   std::uint64_t counted_fired_ = 0;
 
   // between lives
+  bool beyond_proof_ = false;   // since a start served, there was damage of which nothing need tell
   bool power_was_cut_ = false;  // since a start served
   bool served_once_ = false;
   bool told_ = false;             // losses in the damage map that nobody has given up

@@ -7,6 +7,7 @@
 namespace daruma::simulation {
 
 Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
+  beyond_proof_ = beyond_proof_ || leaves_no_proof();  // a start that dies may remove what is hurt
   Options options;
   options.memtable_bytes = 1 << 20;
   options.segment_bytes = 256 << 10;
@@ -43,21 +44,24 @@ void Simulation::start(const Life& life) {
     die(death.kind, death.survive_percent);
     wounds_.look_again(*disk_);
   }
+  const RecoveryPolicy policy = life.point_in_time ? RecoveryPolicy::kPointInTime : RecoveryPolicy::kServe;
   if (life.start_fault) {
     inject(life.start_fault->salt);
-    if (start_once(std::nullopt)) return;
+    if (start_once(std::nullopt, policy)) return;
     clear_faults();  // it said why it could not; without that reason it must
   }
-  if (!start_once(std::nullopt)) throw Violation{"always-opens", "a start that nothing hinders failed"};
+  if (!start_once(std::nullopt, policy)) throw Violation{"always-opens", "a start that nothing hinders failed"};
 }
 
 /// False when it did not get as far as serving.
-bool Simulation::start_once(const std::optional<Death>& death) {
+bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy policy) {
   fired_before_ = disk_->faults_fired();
   if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
-  Result<Store::Opened> opened = open(RecoveryPolicy::kServe, false);
+  Result<Store::Opened> opened = open(policy, false);
   disk_->disarm();
-  log_read_failed_ = log_read_failed_ || (fault_ == 0 && fault_fired());
+  refused_ = (fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired();
+  log_read_failed_ = log_read_failed_ || refused_;
+  const bool lacking = fault_is(FaultKind::kNoDescriptors) || fault_is(FaultKind::kStall);
   const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
   count_full(opened.status());
   if (opened.ok() && opened->report.read_only) count_full(Status(Code::kReadOnly, ""));
@@ -70,13 +74,14 @@ bool Simulation::start_once(const std::optional<Death>& death) {
   dead_in_a_row_ = 0;
   if (!opened.ok()) {
     note("start: ", opened.status().to_string());
-    const bool excused = disturbed && (opened.status().is(Code::kIoError) || opened.status().is(Code::kNoSpace));
+    const bool excused = disturbed && (opened.status().is(Code::kIoError) || opened.status().is(Code::kNoSpace) ||
+                                       (lacking && opened.status().is(Code::kUnavailable)));
     if (!excused) throw Violation{"always-opens", opened.status().to_string()};
     return false;
   }
   serves_only_ = opened->report.read_only;
   if (serves_only_ && !disturbed) throw Violation{"always-opens", "reads only: " + opened->report.outcome};
-  judge(*opened, !serves_only_);
+  judge(*opened, !serves_only_, policy);
   store_ = opened->store;
   refresh_keyspaces();
   return true;
@@ -111,7 +116,7 @@ bool Simulation::told_of_damage() const {
   return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) { return !one.accepted; });
 }
 
-void Simulation::judge(Store::Opened& opened, bool serves) {
+void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy) {
   const RecoveryReport& report = opened.report;
   store_ = opened.store;
   serves_only_ = !serves;
@@ -119,18 +124,30 @@ void Simulation::judge(Store::Opened& opened, bool serves) {
        std::to_string(model_.lowest()), " to ", std::to_string(model_.highest()));
   for (const RecoveryFinding& finding : report.findings)
     note("  ", finding.case_name, " ", finding.file, " ", finding.verdict, " ", finding.action, " ", finding.detail);
-  Contents found = hurt() ? judge_hurt(opened) : judge_exactly(opened);
+  Contents found;
+  std::optional<Sequence> as_the_line_says = report.last_sequence;
+  if (!hurt()) {
+    found = judge_exactly(opened);
+  } else if (policy == RecoveryPolicy::kPointInTime) {
+    as_the_line_says = judge_point_in_time(opened, found);
+  } else {
+    found = judge_hurt(opened);
+    as_the_line_says.reset();
+  }
   if (store_->stats().sequence != report.last_sequence)
     throw Violation{"acked-is-kept", "the report says another last sequence than the store"};
   told_ = told_of_damage();
   totals_.told += report.lost.stretches > 0;
   totals_.healed += report.healed.stretches;
   store_.reset();
-  if (!serves) return;
-  model_.settle(std::move(found), report.last_sequence);
+  if (!serves) {
+    served_ = std::move(found);
+    served_last_ = report.last_sequence;
+    return;
+  }
+  model_.settle(std::move(found), report.last_sequence, as_the_line_says);
   served_once_ = true;
-  power_was_cut_ = giving_up_ = log_read_failed_ = false;
-  wounds_.start_served();
+  power_was_cut_ = giving_up_ = log_read_failed_ = beyond_proof_ = false;
   if (!wounds_.any() && !told_) wounds_.whole();
 }
 
@@ -151,6 +168,10 @@ Contents Simulation::judge_exactly(const Store::Opened& opened) {
   Contents found = read_all(opened.store);
   model_.created(found);
   Contents expected = model_.at(report.last_sequence);
+  for (auto& [id, in] : expected.keyspaces) {
+    const std::set<std::string, std::less<>> unknown = in.unknown;
+    for (const std::string& key : unknown) expected.learn(id, key, found.find(id, key));
+  }
   if (!(found == expected)) {
     throw Violation{wounds_.any() ? "one-fault-free" : "all-or-nothing",
                     "the state is not the one after event " + std::to_string(report.last_sequence)};
@@ -159,27 +180,91 @@ Contents Simulation::judge_exactly(const Store::Opened& opened) {
   return found;
 }
 
+/// What the log lost is given up with all that came after: what is answered agrees with one state of the past, no older
+/// than the snapshot. The event that it is after; nothing when there is more to doubt than the log.
+std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& opened, Contents& found) {
+  const RecoveryReport& report = opened.report;
+  totals_.given_up += report.lost.stretches > 0;
+  struct Answer {
+    std::uint32_t keyspace;
+    std::string_view key;
+    const Value* value;
+  };
+  std::vector<Answer> answers;
+  bool all_answered = true;
+  for (const KeyspaceInfo& info : opened.store.keyspaces()) {
+    const std::uint32_t id = info.keyspace.id();
+    KeyspaceContents& in = found.keyspaces[id];
+    in.name = info.name;
+    for (const std::string& key : key_universe()) {
+      const Result<std::string> got = opened.store.get(info.keyspace, key);
+      if (!got.ok() && !got.status().is(Code::kNotFound)) {
+        check_excused(got.status(), key);
+        in.unknown.insert(key);
+        all_answered = false;
+        continue;
+      }
+      const Value* value = got.ok() ? writings_.genuine(id, key, *got) : nullptr;
+      if (got.ok() && !value) throw Violation{"never-wrong", key + " has a value that was never written to it"};
+      answers.push_back({id, key, value});
+      if (value) in.values.emplace(key, *value);
+    }
+  }
+  if (told_ || beyond_proof_ || !model_.remembers(report.snapshot_sequence)) {
+    ++totals_.beyond;
+    return std::nullopt;
+  }
+  const std::optional<Sequence> through = model_.first_since(report.snapshot_sequence, [&](const Contents& one) {
+    return std::all_of(answers.begin(), answers.end(), [&](const Answer& answer) {
+      const Value* then = one.find(answer.keyspace, answer.key);
+      if (one.unknown(answer.keyspace, answer.key)) return true;
+      return answer.value ? then && *then == *answer.value : !then;
+    });
+  });
+  if (!through) throw Violation{"never-wrong", "a point_in_time start serves what was at no time the state"};
+  return all_answered && !told_of_damage() ? through : std::nullopt;
+}
+
+/// Damage of which nothing that is left need tell: then of a value only that its key once had it can be held.
+bool Simulation::leaves_no_proof() const {
+  const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
+  const bool log = wounds_.in(Room::kLog) && log_proves_little &&
+                   (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing));
+  const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots);
+  return log || run || giving_up_;
+}
+
 /// Something is hurt: each key answers as the prefix that the report names, or says why it cannot. Where numbers were
 /// skipped, an event that nobody acknowledged may be there or not.
 Contents Simulation::judge_hurt(const Store::Opened& opened) {
   const RecoveryReport& report = opened.report;
   std::vector<Contents> legal;  // empty: any that once was
-  const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
-  const bool anything = giving_up_ || (wounds_.in(Room::kLog) && log_proves_little &&
-                                       (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing)));
-  if (wounds_.in(Room::kLog) && power_was_cut_) model_.last_frame_unproven();
-  if (anything) {
+  if (beyond_proof_) {
     ++totals_.beyond;
   } else if (report.last_sequence > model_.highest()) {
     model_.each_legal([&](const Contents& contents) { legal.push_back(contents); });
   } else {
     legal.push_back(model_.at(std::max(report.last_sequence, model_.lowest())));
   }
+  if (beyond_proof_) {  // what gave these ids may be gone without a trace
+    std::erase_if(ids_given_, [&](std::uint32_t id) {
+      const std::vector<KeyspaceInfo> left = store_->keyspaces();
+      return std::none_of(left.begin(), left.end(), [&](const KeyspaceInfo& k) { return k.keyspace.id() == id; });
+    });
+  }
   Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
   const Store& store = opened.store;
-  std::map<std::uint32_t, Keyspace> there;
+  const std::vector<DamageInfo> damage = store.damage();
+  const bool names_in_doubt = std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
+    return !one.accepted && one.keyspace.value_or(0) == 0;
+  });
+  std::set<std::uint32_t> there;
   for (const KeyspaceInfo& info : store.keyspaces()) {
-    there.emplace(info.keyspace.id(), info.keyspace);
+    const bool dropped = !legal.empty() && std::none_of(legal.begin(), legal.end(), [&](const Contents& one) {
+      return one.keyspaces.contains(info.keyspace.id());
+    });
+    if (dropped && names_in_doubt) continue;
+    there.insert(info.keyspace.id());
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;
     for (const std::string& key : key_universe()) {
@@ -187,28 +272,27 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
       const std::string where = "keyspace " + std::to_string(info.keyspace.id()) + " key " + key;
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), where);
+        note("  ", where, ": ", got.status().to_string());
+        if (legal.size() != 1) in.unknown.insert(key);
         continue;
       }
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;
       if (got.ok() && !value) throw Violation{"never-wrong", where + " has a value that was never written to it"};
-      const bool as_it_was = anything || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
-                               const Value* expected = one.find(info.keyspace.id(), key);
-                               return value ? expected && *expected == *value : !expected;
-                             });
+      const bool as_it_was =
+          beyond_proof_ || std::any_of(legal.begin(), legal.end(), [&](const Contents& one) {
+            const Value* expected = one.find(info.keyspace.id(), key);
+            return one.unknown(info.keyspace.id(), key) || (value ? expected && *expected == *value : !expected);
+          });
       if (!as_it_was) {
         throw Violation{"never-wrong", where + (value ? " has an older value, #" + std::to_string(value->stamp)
                                                       : std::string(" is not found, and nothing tells why"))};
       }
-      if (value) {
-        in.values.insert_or_assign(key, *value);
-      } else {
-        in.values.erase(key);
-      }
+      found.learn(info.keyspace.id(), key, value);
     }
   }
   std::erase_if(found.keyspaces, [&](const auto& entry) {
     if (there.contains(entry.first)) return false;
-    const bool everywhere = !anything && std::all_of(legal.begin(), legal.end(), [&](const Contents& one) {
+    const bool everywhere = !beyond_proof_ && std::all_of(legal.begin(), legal.end(), [&](const Contents& one) {
       return one.keyspaces.contains(entry.first);
     });
     if (everywhere && store.keyspace(entry.second.name).status().is(Code::kNotFound))

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "snapshot/manifest.h"
 
 namespace daruma::simulation {
 namespace {
@@ -38,6 +39,17 @@ std::vector<Place> files_of(SimStorage& disk) {
   return files;
 }
 
+/// Their numbers, rising.
+std::vector<std::uint64_t> manifests_of(SimStorage& disk) {
+  std::vector<std::uint64_t> numbers;
+  const Result<std::vector<DirectoryEntry>> entries = disk.list(std::string(kStore) + "/snapshots");
+  if (!entries.ok()) return numbers;
+  for (const DirectoryEntry& entry : *entries) {
+    if (const std::optional<std::uint64_t> number = manifest_number(entry.name)) numbers.push_back(*number);
+  }
+  return numbers;
+}
+
 std::string noise(std::uint64_t bytes, Random& random) {
   std::string text(bytes, '\0');
   for (char& c : text) c = static_cast<char>(random.next());
@@ -61,6 +73,20 @@ std::uint64_t size_of(SimStorage& disk, const std::string& path) {
   if (!file.ok()) return 0;
   const Result<std::uint64_t> size = (*file)->size();
   return size.ok() ? *size : 0;
+}
+
+/// Where the file now differs from what it was; nothing where it does not.
+std::optional<std::uint64_t> draw_changed_sector(SimStorage& disk, SimStorage& older, const std::string& path,
+                                                 Random& random) {
+  const Result<std::string> then = read_whole(older, path, kFileBytesMax);
+  const Result<std::string> now = read_whole(disk, path, kFileBytesMax);
+  if (!then.ok() || !now.ok()) return std::nullopt;
+  std::vector<std::uint64_t> changed;
+  for (std::uint64_t at = 0; at < std::min(then->size(), now->size()); at += kSectorBytes) {
+    if (then->compare(at, kSectorBytes, *now, at, kSectorBytes) != 0) changed.push_back(at);
+  }
+  if (changed.empty()) return std::nullopt;
+  return changed[random.below(changed.size())];
 }
 
 bool all_zero(std::string_view bytes) { return bytes.find_first_not_of('\0') == std::string_view::npos; }
@@ -112,8 +138,8 @@ std::optional<Kind> Wounds::inflict(SimStorage& disk, std::uint64_t salt, bool r
   wound->path = place.path;
   wound->room = place.room;
   how = std::string(name(wound->kind)) + " " + place.path + " at " + std::to_string(wound->offset);
-  open_.push_back(*wound);
   since_whole_.push_back(*wound);
+  if (wound->kind != Kind::kStranger) open_.push_back(*wound);
   return wound->kind;
 }
 
@@ -123,6 +149,12 @@ std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& p
   Wound wound;
   wound.kind = static_cast<Kind>(random.below(8));
   wound.offset = draw_sector(disk, path, size, random);
+  if (wound.kind == Kind::kStale) {
+    const std::optional<std::uint64_t> changed =
+        older_ ? draw_changed_sector(disk, *older_, path, random) : std::nullopt;
+    if (!changed) return std::nullopt;
+    wound.offset = *changed;
+  }
   const std::uint64_t most = wound.kind == Kind::kBurst ? kBurstBytes : kSectorBytes;
   const std::uint64_t bytes = std::min(most, size - wound.offset);
   const std::optional<std::string> before = read_at(disk, path, wound.offset, bytes);
@@ -143,9 +175,7 @@ std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& p
       break;
     }
     case Kind::kRepeated: after = read_at(disk, path, draw_sector(disk, path, size, random), bytes); break;
-    case Kind::kStale:
-      if (older_) after = read_at(*older_, path, wound.offset, bytes);
-      break;
+    case Kind::kStale: after = read_at(*older_, path, wound.offset, bytes); break;
     case Kind::kUnreadable:
       // The simulated disk has sectors of its own size: all of this one go.
       for (std::uint64_t at = 0; at < bytes; at += 512) static_cast<void>(disk.lose_sector(path, wound.offset + at));
@@ -165,6 +195,8 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
   const std::uint64_t size = size_of(disk, path);
   switch (wound.kind) {
     case Kind::kLost:
+      if (const std::vector<std::uint64_t> manifests = manifests_of(disk); !manifests.empty())
+        wound.manifest = manifests.back();
       if (!disk.remove(path).ok() || !disk.sync_directory(directory).ok()) return std::nullopt;
       break;
     case Kind::kEmptied:
@@ -181,6 +213,7 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
       const Result<std::string> now = read_whole(disk, path, kFileBytesMax);
       if (!then.ok() || !now.ok() || *then == *now) return std::nullopt;
       write_file(disk, path, *then);
+      wound.left = *then;
       break;
     }
     case Kind::kExchanged: {
@@ -195,8 +228,10 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
       if (!here.ok() || !there.ok() || *here == *there) return std::nullopt;
       write_file(disk, path, *there);
       write_file(disk, other, *here);
+      wound.left = *there;
       Wound second = wound;
       second.path = other;
+      second.left = *here;
       second.room = room_of(directory.substr(directory.find('/') + 1), other.substr(other.find_last_of('/') + 1));
       open_.push_back(second);
       since_whole_.push_back(second);
@@ -213,27 +248,24 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
 }
 
 void Wounds::look_again(SimStorage& disk) {
+  const std::vector<std::uint64_t> manifests = manifests_of(disk);
   std::erase_if(open_, [&](const Wound& wound) {
-    if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) {
-      const Result<std::unique_ptr<File>> file = disk.open(wound.path, OpenMode::kRead);
-      return !file.ok() || size_of(disk, wound.path) != wound.offset;
-    }
-    if (!wound.of_content()) return false;
+    if (wound.kind == Kind::kLost) return !manifests.empty() && manifests.front() > wound.manifest;
     if (!disk.open(wound.path, OpenMode::kRead).ok()) return true;
+    if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;
     const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
     const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);
     return wound.kind == Kind::kUnreadable ? now.has_value() : !now || *now != wound.left;
   });
 }
 
-void Wounds::start_served() {
-  std::erase_if(open_, [](const Wound& wound) {
-    return !wound.of_content() && wound.kind != Kind::kEmptied && wound.kind != Kind::kCut;
-  });
-}
-
 bool Wounds::in(Room room) const {
   return std::any_of(open_.begin(), open_.end(), [&](const Wound& wound) { return wound.room == room; });
+}
+
+bool Wounds::in(Room room, Kind kind) const {
+  return std::any_of(open_.begin(), open_.end(),
+                     [&](const Wound& wound) { return wound.room == room && wound.kind == kind; });
 }
 
 bool Wounds::more_than_a_sector_in(Room room) const {
@@ -242,11 +274,14 @@ bool Wounds::more_than_a_sector_in(Room room) const {
   return sectors > 1;
 }
 
-bool Wounds::one_fault(bool strict_log) const {
-  if (since_whole_.size() != 1) return false;
-  const Wound& wound = since_whole_.front();
-  if (wound.kind == Kind::kStranger || wound.room == Room::kOther) return true;
-  return wound.one_sector() && (wound.room == Room::kRuns || wound.room == Room::kSnapshots || strict_log);
+bool Wounds::harmless() const {
+  std::size_t faults = 0;
+  for (const Wound& wound : since_whole_) {
+    if (wound.kind == Kind::kStranger || wound.room == Room::kOther) continue;
+    if (!wound.one_sector()) return false;
+    ++faults;
+  }
+  return faults <= 1;
 }
 
 }  // namespace daruma::simulation

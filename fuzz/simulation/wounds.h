@@ -40,9 +40,9 @@ struct Wound {
   Room room = Room::kOther;
   std::string path;
   std::uint64_t offset = 0;
-  std::string left;  // what stands there now
+  std::string left;            // what stands there now
+  std::uint64_t manifest = 0;  // the newest when a file was lost
   [[nodiscard]] bool one_sector() const { return kind < Kind::kBurst; }
-  [[nodiscard]] bool of_content() const { return kind <= Kind::kBurst; }
 };
 inline constexpr std::size_t kWoundKinds = 14;
 std::string_view name(Wound::Kind kind);
@@ -56,18 +56,17 @@ class Wounds {
   std::optional<Wound::Kind> inflict(SimStorage& disk, std::uint64_t salt, bool running, std::string& how);
   /// Keeps the disk as it is now, for what is stale later.
   void remember(const SimStorage& disk) { older_ = disk.clone(1); }
-  /// Forgets what has been overwritten, healed or removed.
+  /// Forgets what has been overwritten, healed or removed. A lost file is missed until no manifest of its time is left.
   void look_again(SimStorage& disk);
-  /// A start has served: what it found of files as a whole, it has told of.
-  void start_served();
-  /// Nothing is hurt and nothing is told of: from here on, one fault must cost nothing.
+  /// A start found nothing hurt and told of nothing: from here on, one fault must cost nothing.
   void whole() { since_whole_.clear(); }
 
   [[nodiscard]] bool any() const { return !open_.empty(); }
   [[nodiscard]] bool in(Room room) const;
+  [[nodiscard]] bool in(Room room, Wound::Kind kind) const;
   [[nodiscard]] bool more_than_a_sector_in(Room room) const;
-  /// All that happened since the disk was whole is one sector, and its room has redundancy.
-  [[nodiscard]] bool one_fault(bool strict_log) const;
+  /// All that happened since the disk was whole must cost nothing: one sector at most, or what holds no data.
+  [[nodiscard]] bool harmless() const;
 
  private:
   std::optional<Wound> wound_sector(SimStorage& disk, const std::string& path, Random& random);

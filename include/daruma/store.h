@@ -229,7 +229,8 @@ class DARUMA_API Store {
 
   /// What is lost and blocks reads, and what was but has been accepted.
   [[nodiscard]] std::vector<DamageInfo> damage() const;
-  /// Gives a loss up, durably: reads then answer from what is left, which may be an older value or none. kNotFound.
+  /// Gives a loss up, durably: reads then answer from what is left, which may be an older value or none. What a damaged
+  /// file or older ones still hold of it is brought back first. Errors: kNotFound, kReadOnly, and those of that.
   Status accept_damage(std::uint64_t id);
 
  private:

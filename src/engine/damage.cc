@@ -5,6 +5,7 @@
 #include "base/status_macros.h"
 #include "engine/engine.h"
 #include "recovery/quarantine.h"
+#include "snapshot/retention.h"
 
 namespace daruma {
 namespace {
@@ -60,6 +61,19 @@ std::vector<DamageInfo> Engine::damage() const {
 /// Durable in a manifest before any read answers from what is left.
 Status Engine::accept_damage(std::uint64_t id) {
   DARUMA_TRY(may_write());
+  MutexLock compaction_lock(compaction_mutex_);
+  std::string file;
+  if (const std::shared_ptr<const DamageMap> known = damage_now()) {
+    for (const DamageEntry& entry : known->entries()) {
+      if (entry.id == id) file = entry.file;
+    }
+  }
+  // What can still be had of a run is no loss, and would come back after it was given up.
+  if (file.starts_with(kRunDirectory)) {
+    Result<bool> healed = true;
+    while (healed.ok() && *healed) healed = heal_one();
+    DARUMA_TRY(healed.status());
+  }
   MutexLock lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
   DamageMap damage;
@@ -67,7 +81,18 @@ Status Engine::accept_damage(std::uint64_t id) {
     MutexLock write_lock(write_mutex_);
     if (current_->damage) damage = *current_->damage;
   }
-  DARUMA_TRY(damage.accept(id));
+  std::vector<DamageEntry> given_up;
+  for (const DamageEntry& entry : damage.entries()) {
+    if (entry.id == id) given_up.push_back(entry);
+  }
+  if (given_up.empty() && !file.empty()) {  // healed, but for these
+    for (const DamageEntry& entry : damage.entries()) {
+      if (entry.file == file && !entry.accepted) given_up.push_back(entry);
+    }
+    if (given_up.empty()) return {};
+  }
+  if (given_up.empty()) return damage.accept(id);  // there is none
+  for (const DamageEntry& entry : given_up) DARUMA_TRY(damage.accept(entry.id));
   Manifest next = next_generation();
   next.damage.clear();
   damage.encode(next.damage);
@@ -81,8 +106,7 @@ Status Engine::accept_damage(std::uint64_t id) {
   DARUMA_TRY(finish_install());
   if (damage.empty()) read_only_.store(false, std::memory_order_relaxed);
   Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
-  for (const DamageEntry& entry : damage.entries()) {
-    if (entry.id != id) continue;
+  for (const DamageEntry& entry : given_up) {
     for (const QuarantineEntry& kept : quarantine.list()) {
       if (kept.file == entry.file && kept.first_sequence == entry.sequence_lo &&
           kept.resolution == QuarantineEntry::Resolution::kOpen) {

@@ -87,7 +87,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;
   std::vector<DamageInfo> damage() const;
-  Status accept_damage(std::uint64_t id) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
   /// One round of background work on the calling thread: the log, a checkpoint when one is due, a compaction likewise.
   Status step();
@@ -118,6 +118,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void set_unnamed_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void skip_lost_ids(const DamageMap& lost) REQUIRES(write_mutex_);
+  Sequence newest_in_catalog(std::string_view key) const REQUIRES(write_mutex_);
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy_cut_off(const Start& start) NO_THREAD_SAFETY_ANALYSIS;

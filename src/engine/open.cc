@@ -120,7 +120,8 @@ Status Engine::recover(Start& start) {
   if (!no_writes_.ok()) start.report.outcome += ": " + no_writes_.to_string();
   if (options_.read_only) return {};
   if (start.log.attempts && wal_) start.log.attempts->finish();
-  write_report(start);
+  // A report says to later starts that there was a log.
+  if (wal_ || start.had_log || !start.log.segments.empty()) write_report(start);
   return {};
 }
 

@@ -172,6 +172,22 @@ void Engine::set_unnamed_aside(Start& start) {
   }
 }
 
+/// Lost events may have created keyspaces, and their ids are never given again. What stands for it is in the memtable
+/// as if the last event had said so: until a checkpoint every start says it anew, since the damage map has the losses.
+void Engine::skip_lost_ids(const DamageMap& lost) {
+  constexpr std::uint32_t kIdsOfOneLoss = 1 << 16;  // more than a lost stretch of log can have created
+  const std::string key = catalog_key(kNextIdKey);
+  const Sequence known = newest_in_catalog(key);
+  std::uint32_t next = next_keyspace_;
+  for (DamageEntry entry : lost.entries()) {
+    DamageMap alone;
+    entry.accepted = false;
+    alone.add(std::move(entry));
+    if (alone.blocks(kCatalogKeyspace, key, known) && next < kNextIdKey - kIdsOfOneLoss) next += kIdsOfOneLoss;
+  }
+  if (next != next_keyspace_) apply_op(last_, {OpKind::kPut, kCatalogKeyspace, key, catalog_key(next), {}});
+}
+
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
 Status Engine::set_damage(Start& start) {
   if (!looks_only()) DARUMA_TRY(set_aside(start));
@@ -187,6 +203,7 @@ Status Engine::set_damage(Start& start) {
     auto state = std::make_shared<State>(*current_);
     state->damage = std::make_shared<const DamageMap>(start.damage);
     publish_state(std::move(state));
+    skip_lost_ids(start.damage);
   }
   if (options_.recovery_policy == RecoveryPolicy::kReadOnly && !start.damage.empty()) read_only_ = true;
   start.report.read_only = read_only_ || options_.read_only;
@@ -198,15 +215,23 @@ Status Engine::set_damage(Start& start) {
   }
   if (!hurt && start.damage == before) return {};
 
-  Manifest next = next_generation();
-  next.sequence = snapshot_sequence_;
-  next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
-  next.next_segment = std::max(next.next_segment, start.log.next_segment);
-  next.runs = start.runs;
-  next.damage.clear();
-  start.damage.encode(next.damage);
-  start.pass_bytes += next.damage.size();
-  return publish_generation(std::move(next), {});
+  const auto publish_with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs) NO_THREAD_SAFETY_ANALYSIS {
+    Manifest next = next_generation();
+    next.sequence = sequence;
+    next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
+    next.next_segment = std::max(next.next_segment, start.log.next_segment);
+    next.runs = std::move(runs);
+    next.damage.clear();
+    start.damage.encode(next.damage);
+    start.pass_bytes += next.damage.size();
+    return publish_generation(std::move(next), {});
+  };
+  // The generation that is kept beside the next one must know of the loss too: nothing else tells of it for ever.
+  if (start.damage != before && !generations_.empty()) {
+    const Manifest& older = generations_[older_to_keep(generations_)];
+    DARUMA_TRY(publish_with_damage(older.sequence, older.runs));
+  }
+  return publish_with_damage(snapshot_sequence_, start.runs);
 }
 
 Status Engine::start_log(Start& start) {

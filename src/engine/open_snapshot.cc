@@ -147,11 +147,13 @@ Status Engine::open_runs(Start& start) {
       hurt.insert(placed.info.number);
   }
   publish_state(std::move(state));
+  for (const PlacedRun& placed : start.runs) next_keyspace_ = std::max(next_keyspace_, placed.info.keyspace + 1);
   for (const auto& [key, value] : names) {
     if (value.second && key.size() == 4) apply_catalog(key, std::string_view(*value.second));
   }
-  // Without the whole catalogue, what runs hold is served under a made-up name rather than denied.
-  if (!hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {
+  // What runs hold is served under a made-up name rather than denied, also when the loss of the name was given up. Only
+  // runs that no manifest names may be of a keyspace that was dropped.
+  if (start.catalogue.newest() || !hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {
     for (const PlacedRun& placed : start.runs) {
       if (!is_marker(placed.info) && !current_->find(placed.info.keyspace)) {
         add_nameless_keyspace(placed.info.keyspace);
@@ -165,6 +167,8 @@ Status Engine::open_runs(Start& start) {
       }
     }
   }
+  const auto& known = *current_;
+  std::erase_if(start.runs, [&](const PlacedRun& run) { return !known.find(run.info.keyspace); });  // dropped
   std::set<std::uint32_t> all;
   for (const auto& keyspace : current_->keyspaces) all.insert(keyspace->id);
   auto placed = std::make_shared<State>(*current_);

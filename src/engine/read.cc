@@ -109,6 +109,15 @@ Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view 
   return PinnedValue(std::make_shared<const BlockRef>(std::move(newest.block)), newest.value);
 }
 
+Sequence Engine::newest_in_catalog(std::string_view key) const {
+  const KeyspaceState& catalog = *current_->find(kCatalogKeyspace);
+  Version newest;
+  // What a run cannot give is in the damage map already.
+  if (!find_in_memtables(catalog, key, kMaxSequence, newest))
+    (void)find_in_runs(catalog.runs, key, kMaxSequence, newest);
+  return newest.sequence;
+}
+
 /// As many gets at one read position; what no memtable answers is asked of each run once, so that blocks are read
 /// together.
 std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,

@@ -422,13 +422,14 @@ RecoveryFinding& LogReplayer::healed(const char* what, const std::string& file, 
   return out_.findings.emplace_back(std::move(finding));
 }
 
-/// Where reading a segment may stop as long as nothing is wrong with it; 0: at its end. The ring of a process that was
-/// killed tells what is durable and has the rest, so nothing that was acknowledged can stand behind.
-Sequence LogReplayer::end_of_interest(const Found& segment) const {
-  if (segment.successor_start != 0) return segment.successor_start;
+/// Where reading a segment may stop as long as nothing is wrong with it. The ring of a process that was killed tells
+/// what is durable and has the rest; only an older copy of it leaves whole frames behind.
+Enough LogReplayer::end_of_interest(const Found& segment) const {
+  if (segment.successor_start != 0) return {segment.successor_start, true};
   const bool ring_tells =
       tail_.status.ok() && tail_.whole && out_.same_boot && segment.header->tail_nonce == tail_nonce_;
-  return ring_tells ? std::max(tail_.durable_sequence, segment.header->prepared_sequence) + 1 : 0;
+  if (!ring_tells) return {};
+  return {std::max(tail_.durable_sequence, segment.header->prepared_sequence) + 1};
 }
 
 /// Whether it held events is told by what stands around it; only as the newest, with nothing behind it, may it hide any
@@ -448,12 +449,11 @@ void LogReplayer::lost_header(const Found& segment) {
     keep_copies_too(segment, out_.set_aside.size() - 1);
   }
   out_.findings.push_back(std::move(finding));
-  if (ended_) return;
-  if (segment.successor_start > out_.last + 1) {
+  if (segment.successor_start == 0) {
+    newest_lost_ = true;  // also where the log seemed to end before it: it had its name because it held something
+  } else if (!ended_ && segment.successor_start > out_.last + 1) {
     lose_unlogged(out_.last + 1, segment.successor_start - 1, relative(segment.number),
                   "the headers of the segment are lost");
-  } else if (segment.successor_start == 0) {
-    newest_lost_ = true;
   }
 }
 

@@ -56,7 +56,7 @@ class LogReplayer {
   void find_rings();
   Status take_ring();
   Status read_one(const Found& segment);
-  [[nodiscard]] Sequence end_of_interest(const Found& segment) const;
+  [[nodiscard]] Enough end_of_interest(const Found& segment) const;
   RecoveryFinding& healed(const char* what, const std::string& file, std::uint64_t offset, const char* action);
   void lost_header(const Found& segment);
   void settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);

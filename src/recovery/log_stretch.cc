@@ -241,6 +241,7 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
     entry.hashes.clear();
     entry.keys = DamageEntry::Keys::kRange;
     for (const FootprintRange& range : met.footprint->ranges) {
+      if (!range.end.empty() && range.end <= range.begin) continue;  // erased nothing
       entry.keyspace = range.keyspace;
       entry.begin = range.begin;
       entry.end = range.end.empty() ? std::nullopt : std::optional(range.end);

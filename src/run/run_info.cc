@@ -12,11 +12,16 @@ constexpr char kHighest = '\xff';
 
 Status bad(const char* what) { return {Code::kCorruption, std::string("run properties: ") + what}; }
 
-/// A bound that comes from a range erase is padded with 0xff to the longest key; the padding is not written.
+/// A bound that comes from a range erase is padded with 0xff to the longest key; the padding is not written. Every
+/// manifest has the bounds of all runs, hence a word at a time.
 void put_upper_bound(std::string& out, std::string_view key) {
   const bool padded = key.size() == kMaxKeyBytes && key.back() == kHighest;
   put_u8(out, padded);
-  if (padded) key = key.substr(0, key.find_last_not_of(kHighest) + 1);
+  if (padded) {
+    while (key.size() >= 8 && load<std::uint64_t>(key.data() + key.size() - 8) == ~std::uint64_t{0})
+      key.remove_suffix(8);
+    key = key.substr(0, key.find_last_not_of(kHighest) + 1);
+  }
   put_bytes(out, key);
 }
 

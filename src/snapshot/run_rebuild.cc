@@ -157,7 +157,7 @@ Result<bool> read_log_part(Storage& storage, const std::string& directory, const
     };
     SegmentFiles files = segment_files(segments[i].number, segments[i].sides);
     for (std::string& file : files) file.insert(0, directory + "/");
-    const SegmentScan scan = read_segment(storage, files, store, on_frame, end == kMaxSequence ? 0 : end);
+    const SegmentScan scan = read_segment(storage, files, store, on_frame, {end == kMaxSequence ? 0 : end, true});
     if (scan.status.is(Code::kAborted)) return scan.status;
   }
   return reached >= part.through;

@@ -7,8 +7,7 @@ namespace daruma {
 
 Result<SegmentCheck> check_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
                                    Sequence successor) {
-  const SegmentScan scan = read_segment(
-      storage, path, store, [](const FrameView&) {}, successor);
+  const SegmentScan scan = read_segment(storage, path, store, [](const FrameView&) {}, {successor, true});
   if (scan.status.is(Code::kAborted)) return scan.status;
   SegmentCheck check;
   check.bytes = scan.bytes_read;

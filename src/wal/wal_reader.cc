@@ -35,7 +35,7 @@ namespace {
 class SegmentWalk {
  public:
   SegmentWalk(std::span<const std::unique_ptr<SectorReader>> files, SegmentScan& scan,
-              const std::function<void(const FrameView&)>& on_frame, Sequence enough)
+              const std::function<void(const FrameView&)>& on_frame, const Enough& enough)
       : files_(files),
         scan_(scan),
         h_(*scan.header),
@@ -134,7 +134,8 @@ class SegmentWalk {
   }
 
   bool step() {
-    if (enough_ != 0 && expected_ >= enough_ && anomalies() == 0) {
+    const bool enough = enough_.sequence != 0 && expected_ >= enough_.sequence && anomalies() == 0;
+    if (enough && (enough_.superseded || !whole_frame_next())) {
       scan_.bytes_read = offset_;
       return end(Stop::kEndOfSegment);
     }
@@ -149,6 +150,18 @@ class SegmentWalk {
       return end(Stop::kForeignFrame);
     }
     return take(*frame);
+  }
+
+  bool whole_frame_next() {
+    std::optional<FrameHeader> next;
+    if (offset_ + kSectorBytes > limit_) return false;
+    classify(offset_, next);
+    if (!next || next->first_sequence != expected_ || next->previous != previous_) return false;
+    std::string frame(next->frame_bytes, '\0');
+    return std::any_of(files_.begin(), files_.end(), [&](const auto& file) {
+      return offset_ + next->frame_bytes <= limit_of(*file) && file->read(offset_, frame) &&
+             footprint_verifies(h_.store, *next, frame) && payload_verifies(h_.store, *next, frame);
+    });
   }
 
   /// Looks, sector by sector, for the next good header of this use: the first of a frame, or, where that is hurt, the
@@ -269,7 +282,7 @@ class SegmentWalk {
   SegmentScan& scan_;
   const SegmentHeader& h_;
   const std::function<void(const FrameView&)>& on_frame_;
-  const Sequence enough_;
+  const Enough enough_;
   std::uint64_t limit_ = 0;  // of the longest file
   std::uint64_t offset_ = kSegmentFramesAt;
   Sequence expected_;
@@ -324,7 +337,7 @@ struct OpenedFile {
 }  // namespace
 
 SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame, Sequence enough) {
+                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough) {
   SegmentScan scan;
   std::vector<OpenedFile> files(paths.size());
   std::vector<std::unique_ptr<SectorReader>> sectors;

@@ -115,13 +115,19 @@ struct SegmentScan {
 /// damage, the other says what stands there.
 using SegmentFiles = std::vector<std::string>;
 
+/// Where reading may stop, once everything below was read without an anomaly.
+struct Enough {
+  Sequence sequence = 0;    ///< 0: nowhere
+  bool superseded = false;  ///< what stands there means nothing; else frames that are whole are read for as long as
+                            ///< they come, and nothing is searched behind them
+};
+
 /// Reads the segment that stands in `paths`, calling `on_frame` for every good frame in order. `store`: when known,
-/// others are refused. `enough`, when not 0: where the successor begins; once everything below was read without an
-/// anomaly, what stands behind is not looked at.
+/// others are refused.
 SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0);
+                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough = {});
 inline SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                                const std::function<void(const FrameView&)>& on_frame, Sequence enough = 0) {
+                                const std::function<void(const FrameView&)>& on_frame, const Enough& enough = {}) {
   return read_segment(storage, SegmentFiles{path}, store, on_frame, enough);
 }
 

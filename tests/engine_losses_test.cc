@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// never-wrong where acknowledged data is beyond repair: what is lost stays told of, through later starts and later
+// faults.
+#include "engine/engine.h"
+
+#include <engine_testing.h>
+#include <gtest/gtest.h>
+
+#include "wal/wal_reader.h"
+
+namespace daruma {
+namespace {
+
+constexpr Durability kProcess = Durability::kProcess;
+
+struct Hurt : World {
+  /// The file of store/`room` with the highest name that begins with `prefix`.
+  [[nodiscard]] std::string newest(const std::string& room, const std::string& prefix = "0") const {
+    std::string found;
+    const std::vector<DirectoryEntry> entries = *disk->list("store/" + room);
+    for (const DirectoryEntry& entry : entries) {
+      if (entry.name.starts_with(prefix) && !entry.name.ends_with(".tmp")) found = "store/" + room + "/" + entry.name;
+    }
+    EXPECT_FALSE(found.empty());
+    return found;
+  }
+  void lose(const std::string& path) const {
+    ASSERT_TRUE(disk->remove(path).ok());
+    ASSERT_TRUE(disk->sync_directory(path.substr(0, path.find_last_of('/'))).ok());
+  }
+  /// Both headers of the newest segment.
+  void behead_newest_segment() const {
+    ASSERT_TRUE(disk->overwrite(newest("wal"), 0, std::string(kSegmentFramesAt, '\0')).ok());
+  }
+  static void accept_all(Store& store) {
+    for (const DamageInfo& damage : store.damage()) EXPECT_TRUE(store.accept_damage(damage.id).ok());
+  }
+};
+
+TEST(Losses, TheIdOfALostKeyspaceIsNotGivenAgain) {
+  Hurt world;
+  std::uint32_t highest = 0;
+  {
+    Store store = world.must_open();
+    highest = store.create_keyspace("lost")->id();
+  }
+  world.disk->kill();
+  world.behead_newest_segment();
+  const auto expect_a_new_id = [&](Store& store, const char* name) {
+    const Result<Keyspace> created = store.create_keyspace(name);
+    ASSERT_TRUE(created.ok()) << created.status().to_string();
+    EXPECT_GT(created->id(), highest);
+    highest = created->id();
+  };
+  {
+    RecoveryReport report;
+    Store store = world.must_open(&report);
+    EXPECT_FALSE(report.clean());
+    Hurt::accept_all(store);
+  }
+  world.disk->kill();
+  {
+    Store store = world.must_open();
+    expect_a_new_id(store, "one");  // given up, and no checkpoint since
+  }
+  world.disk->kill();
+  world.behead_newest_segment();
+  {
+    Store store = world.must_open();
+    expect_a_new_id(store, "two");  // another loss, of what the first had skipped to
+    EXPECT_TRUE(store.checkpoint().ok());
+    Hurt::accept_all(store);
+    EXPECT_TRUE(store.put(*store.keyspace("two"), "k", "v").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.put(*store.keyspace("two"), "k", "w").ok());
+    EXPECT_TRUE(store.checkpoint().ok());  // the damage map forgets
+  }
+  world.disk->kill();
+  Store store = world.must_open();
+  EXPECT_TRUE(store.damage().empty());
+  expect_a_new_id(store, "three");
+  EXPECT_LT(highest, 1U << 19);
+}
+
+TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
+  Hurt world;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("name");
+    for (const char* value : {"1", "2", "value"}) {  // so that no log is left that has the name
+      EXPECT_TRUE(store.put(k, "key", value).ok());
+      EXPECT_TRUE(store.checkpoint().ok());
+    }
+  }
+  world.disk->kill();
+  world.lose("store/runs/0000000000000001.run");  // the catalogue's
+  for (int start = 0; start < 4; ++start) {
+    Store store = world.must_open();
+    const Result<Keyspace> k = store.keyspace("keyspace-1");
+    ASSERT_TRUE(k.ok()) << "start " << start << ": " << k.status().to_string();
+    EXPECT_EQ(*store.get(*k, "key"), "value");
+    Hurt::accept_all(store);
+    if (start == 2) { EXPECT_TRUE(store.checkpoint().ok()); }
+    world.disk->kill();
+  }
+}
+
+TEST(Losses, TheLossOfTheNewestManifestDoesNotMakeALossForgotten) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.put(k, "only in the ring", "1", {kProcess}).ok());
+  }
+  world.disk->kill();
+  world.lose(world.newest("wal", "tail"));
+  { EXPECT_TRUE(world.must_open().get(k, "only in the ring").status().is(Code::kDataLoss)); }
+  world.disk->kill();
+  world.lose(world.newest("snapshots"));
+  const Result<std::string> got = world.must_open().get(k, "only in the ring");
+  EXPECT_TRUE(got.status().is(Code::kDataLoss)) << got.status().to_string();
+}
+
+TEST(Losses, AnOlderCopyOfTheRingHidesNoWholeFrame) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    const std::string ring = world.newest("wal", "tail");
+    const std::string older = *read_whole(*world.disk, ring, 1 << 20);
+    for (const char* key : {"a", "b", "c"}) EXPECT_TRUE(store.put(k, key, "durable").ok());
+    world.disk->kill();
+    ASSERT_TRUE(world.disk->overwrite(ring, 0, older).ok());
+  }
+  Store store = world.must_open();
+  for (const char* key : {"a", "b", "c"}) {
+    const Result<std::string> got = store.get(k, key);
+    EXPECT_TRUE(got.ok()) << key << ": " << got.status().to_string();
+  }
+}
+
+TEST(Losses, TheNewestSegmentIsMissedAlsoWhereTheLogSeemsToEndBeforeIt) {
+  Hurt world;
+  Keyspace k;
+  { k = *world.must_open().create_keyspace("k"); }
+  world.disk->kill();
+  { EXPECT_TRUE(world.must_open().put(k, "key", "value").ok()); }
+  world.disk->power_cut(0);
+  world.behead_newest_segment();
+  RecoveryReport report;
+  const Store store = world.must_open(&report);
+  EXPECT_FALSE(report.clean());
+  EXPECT_TRUE(store.get(k, "key").status().is(Code::kDataLoss)) << store.get(k, "key").status().to_string();
+}
+
+TEST(Losses, ALostEraseOfAnEmptyRangeConcernsNoKey) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    Batch batch;
+    std::string noise(60'000, '\0');
+    Random random(1);
+    for (char& c : noise) c = static_cast<char>(random.next());
+    batch.put(k, "lost", noise);
+    batch.erase_range(k, "z", "a");
+    EXPECT_TRUE(store.write(batch).ok());
+    EXPECT_TRUE(store.put(k, "after", "1").ok());
+  }
+  world.disk->kill();
+  const std::string segment = world.newest("wal");
+  std::uint64_t from = 0;
+  read_segment(*world.disk, segment, std::nullopt, [&](const FrameView& frame) {
+    if (frame.header.frame_bytes > 60'000) from = frame.header.offset;
+  });
+  ASSERT_NE(from, 0U);
+  ASSERT_TRUE(world.disk->overwrite(segment, from + 4 * kSectorBytes, std::string(6 * kSectorBytes, 'x')).ok());
+  const Store store = world.must_open();
+  EXPECT_TRUE(store.get(k, "lost").status().is(Code::kDataLoss));
+  EXPECT_EQ(*store.get(k, "after"), "1");
+  EXPECT_TRUE(store.get(k, "never").status().is(Code::kNotFound));
+}
+
+}  // namespace
+}  // namespace daruma
