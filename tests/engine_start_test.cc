@@ -105,7 +105,8 @@ CutOff cut_off(bool compaction) {
   const Keyspace other = *store.create_keyspace("other");
   EXPECT_TRUE(store.put(other, "x", "1").ok());
   EXPECT_TRUE(store.checkpoint().ok());
-  for (const PlacedRun& run : read_catalogue(*world.disk, "store", std::nullopt)->newest()->runs) {
+  const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
+  for (const PlacedRun& run : catalogue.newest()->runs) {
     if (run.info.keyspace == other.id()) cut.other = "store/runs/" + run_name(run.info.number);
   }
   for (const char* key : {"a", "b"}) EXPECT_TRUE(store.put(k, key, "1").ok());

@@ -491,8 +491,10 @@ TEST(PosixStatus, a_full_disk_and_a_refusal_are_told_apart_and_hints_help) {
   EXPECT_TRUE(posix_status(ENOSPC, "write", "f", 7).is(Code::kNoSpace));
   EXPECT_TRUE(posix_status(EDQUOT, "write", "f", 7).is(Code::kNoSpace));
   EXPECT_EQ(posix_status(ENOSPC, "write", "f", 7).where().offset, 7u);
-  for (const int error : {EACCES, EPERM, EROFS, EMFILE, ENFILE, EIO}) {
-    EXPECT_TRUE(posix_status(error, "open", "f").is(Code::kIoError));
+  for (const int error : {EACCES, EPERM, EROFS, EIO}) EXPECT_TRUE(posix_status(error, "open", "f").is(Code::kIoError));
+  for (const int error : {EMFILE, ENFILE}) EXPECT_TRUE(posix_status(error, "open", "f").is(Code::kUnavailable));
+  EXPECT_TRUE(posix_status(ENOMEM, "open", "f").is(Code::kOutOfMemory));
+  for (const int error : {EACCES, EPERM, EROFS, EMFILE, ENFILE, ENOMEM, EIO}) {
     EXPECT_FALSE(posix_status(error, "open", "f").hint().empty());
     EXPECT_FALSE(posix_status(error, "open", "f").where().offset.has_value());
   }

@@ -5,9 +5,6 @@
 #include "simulation/simulation.h"
 
 #include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 
 #include <gtest/gtest.h>
 
@@ -112,22 +109,6 @@ TEST(Simulation, FindsAStoreWhoseNamesAreNotDurableAndShrinksTheHistory) {
     return;
   }
   FAIL() << "twenty histories passed on a disk that forgets every name";
-}
-
-TEST(Simulation, PlansAreMadeOfAnyBytes) {
-  std::uint64_t files = 0;
-  for (const auto& file : std::filesystem::directory_iterator(DARUMA_SOURCE_DIR "/fuzz/corpus/fuzz_simulation")) {
-    SCOPED_TRACE(file.path().string());
-    std::ifstream in(file.path(), std::ios::binary);
-    const std::string bytes{std::istreambuf_iterator<char>(in), {}};
-    Choices choices{std::string_view(bytes)};
-    const Plan plan = make_plan(choices, {});
-    Totals totals;
-    const std::optional<Violation> violation = Simulation(plan, {}, totals).run();
-    EXPECT_FALSE(violation) << violation->promise << ": " << violation->what;
-    ++files;
-  }
-  EXPECT_GT(files, 0U);
 }
 
 }  // namespace
