@@ -70,7 +70,10 @@ std::optional<Violation> Simulation::run() {
 
 void Simulation::live(const Life& life) {
   start(life);
-  if (life.death.after > 0) disk_->crash_at(disk_->operations() + life.death.after, life.death.half_done);
+  if (life.death.after > 0) {
+    dies_at_ = {disk_->operations() + life.death.after, life.death.half_done};
+    disk_->crash_at(dies_at_->first, dies_at_->second);
+  }
   for (const Act& next : life.acts) {
     if (disk_->crashed()) break;
     act(next);
@@ -78,6 +81,7 @@ void Simulation::live(const Life& life) {
     count_fired();
   }
   disk_->disarm();
+  dies_at_.reset();
   note("death: ", describe(life.death));
   die(life.death.kind, life.death.survive_percent);
   for (const Act& hurt : life.wounds) wound(hurt.salt, false);
@@ -107,8 +111,15 @@ void Simulation::die(Death::Kind kind, unsigned survive_percent) {
 }
 
 void Simulation::wound(std::uint64_t salt, bool running) {
+  // What wounds is nobody's operation: it neither dies in the middle of one nor brings death nearer.
+  const std::uint64_t before = disk_->operations();
+  disk_->disarm();
   std::string how;
   const std::optional<Wound::Kind> kind = wounds_.inflict(*disk_, salt, running, how);
+  if (dies_at_) {
+    dies_at_->first += disk_->operations() - before;
+    disk_->crash_at(dies_at_->first, dies_at_->second);
+  }
   if (!kind) return;
   ++totals_.wounds[static_cast<std::size_t>(*kind)];
   note("wound: ", how);

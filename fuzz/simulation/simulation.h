@@ -12,6 +12,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -175,6 +176,7 @@ class Simulation {
   bool giving_up_ = false;        // died while a loss was given up: older values may show
   bool log_read_failed_ = false;  // a start met an error in place of log
   unsigned dead_in_a_row_ = 0;
+  std::optional<std::pair<std::uint64_t, bool>> dies_at_;  // this life: the operation, and whether it is half done
 };
 
 inline const std::vector<std::string>& key_universe() {
