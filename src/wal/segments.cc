@@ -99,7 +99,7 @@ Status Segments::probe(std::size_t side, std::uint64_t bytes) {
   // Under the name of a spare, so that a kill leaves nothing else.
   const std::string path =
       directories_[side] + "/" + std::string(kSparePrefix) + "probe" + std::string(kTemporarySuffix);
-  const Status status = [&]() -> Status {
+  Status status = [&]() -> Status {
     const std::string sector(kSectorBytes, 'p');
     std::string back(kSectorBytes, '\0');
     DARUMA_TRY(make_directory(side));
