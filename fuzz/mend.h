@@ -15,6 +15,11 @@ namespace daruma::fuzz {
 /// Thread: one, and one Mender listens at a time.
 class Mender {
  public:
+#ifdef DARUMA_FUZZ
+  ~Mender() {
+    if (listening_ == this) on_wrong_checksum = nullptr;
+  }
+#endif
   /// Forgets, and from here on notes every checksum that does not hold.
   void listen() {
     wrong_.clear();
@@ -23,7 +28,6 @@ class Mender {
     on_wrong_checksum = [](std::uint64_t stored, std::uint64_t computed) { listening_->note(stored, computed); };
 #endif
   }
-  [[nodiscard]] bool heard() const { return !wrong_.empty(); }
 
   /// Overwrites, in `bytes`, the checksums that were noted with what they should be. False when none stands there.
   bool mend(std::span<char> bytes) const {

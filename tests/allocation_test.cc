@@ -13,7 +13,9 @@
 #include <new>
 #include <optional>
 
+#include <engine_testing.h>
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include "base/out_of_memory.h"
 #include "engine/engine.h"
@@ -80,27 +82,10 @@ struct Armed {
   ~Armed() { counting = false; }
 };
 
-Options small() {
-  Options options;
-  options.memtable_bytes = 1 << 20;
-  options.segment_bytes = 256 << 10;
-  options.ring_bytes = 256 << 10;
-  options.cache_bytes = 1 << 20;
-  return options;
-}
-
 /// One life of a store, with every call under the failing allocator.
 class Life {
  public:
-  explicit Life(bool ring) : ring_(ring) {
-    char name[] = "/tmp/daruma_allocation_XXXXXX";
-    if (std::filesystem::exists("/dev/shm")) {
-      char fast[] = "/dev/shm/daruma_allocation_XXXXXX";
-      if (const char* made = ::mkdtemp(fast)) directory_ = made;
-    }
-    if (directory_.empty()) directory_ = ::mkdtemp(name);
-  }
-  ~Life() { std::filesystem::remove_all(directory_); }
+  explicit Life(bool ring) : ring_(ring) { EXPECT_FALSE(directory_.empty()); }
 
   void run() {
     reopen();
@@ -351,7 +336,8 @@ class Life {
     if (!done(status)) read();
   }
 
-  std::string directory_;
+  const TemporaryDirectory temporary_{std::filesystem::exists("/dev/shm") ? "/dev/shm" : "/tmp"};
+  const std::string& directory_ = temporary_.path();
   const bool ring_;
   std::uint64_t seed_ = 1;
   std::optional<Store> store_;

@@ -10,12 +10,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <temporary_directory.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <functional>
 #include <map>
 #include <thread>
@@ -37,23 +37,6 @@ void fill(AlignedBuffer& buffer, std::uint64_t seed) {
   Random random(seed);
   for (char& c : buffer.span()) c = static_cast<char>(random.next());
 }
-
-/// A directory of its own that goes with the object.
-class TemporaryDirectory {
- public:
-  explicit TemporaryDirectory(std::string parent) {
-    parent += "/daruma_io_posix_XXXXXX";
-    if (::mkdtemp(parent.data())) path_ = parent;
-  }
-  ~TemporaryDirectory() {
-    std::error_code ignored;
-    if (!path_.empty()) std::filesystem::remove_all(path_, ignored);
-  }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 std::string default_parent() {
   const char* tmp = std::getenv("TMPDIR");

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include "daruma/store.h"
 
@@ -81,14 +82,9 @@ class FewDescriptors {
 
 class Limits : public testing::Test {
  protected:
-  void SetUp() override {
-    char name[] = "/tmp/daruma_limits_XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    directory_ = name;
-  }
+  void SetUp() override { ASSERT_FALSE(directory_.empty()); }
   void TearDown() override {
     for (const std::string& mounted : mounted_) ::umount2(mounted.c_str(), MNT_DETACH);
-    std::filesystem::remove_all(directory_);
   }
 
   void fill(const std::string& store) {
@@ -120,7 +116,8 @@ class Limits : public testing::Test {
     until_ok([&] { return store.stats().background; });
   }
 
-  std::string directory_;
+  const TemporaryDirectory temporary_;
+  const std::string& directory_ = temporary_.path();
   std::vector<std::string> mounted_;
 };
 

@@ -2,9 +2,9 @@
 #include "wal/wal_writer.h"
 
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <thread>
 
 #include "io/posix_storage.h"
@@ -382,8 +382,9 @@ TEST(WalWriter, AckedIsKeptAtEveryCrashPoint) {
 }
 
 TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
-  char name[] = "/tmp/daruma_wal_XXXXXX";
-  ASSERT_NE(mkdtemp(name), nullptr);
+  const TemporaryDirectory directory;
+  ASSERT_FALSE(directory.path().empty());
+  const std::string& name = directory.path();
   std::shared_ptr<Storage> storage = make_posix_storage();
   ManualClock clock;
   Random random(7);
@@ -430,7 +431,7 @@ TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
     EXPECT_EQ(wal.stats().failures, 0u);
   }
   Sequence seen = 0;
-  auto entries = storage->list(std::string(name) + "/wal");
+  auto entries = storage->list(name + "/wal");
   ASSERT_TRUE(entries.ok());
   for (const DirectoryEntry& entry : *entries) {
     if (!parse_segment_name(entry.name)) continue;
@@ -442,7 +443,6 @@ TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
     });
   }
   EXPECT_EQ(seen, kEvents);
-  std::filesystem::remove_all(name);
 }
 
 }  // namespace

@@ -22,8 +22,8 @@ bool Engine::memtables_full() const {
   return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes;
 }
 /// Also when the log healed as it was read, since what replaces it is a snapshot, or stands once where it should twice;
-/// and when there are many segments with
-/// little in each: every start begins one, so lives that end early would otherwise pile up log that no memtable shows.
+/// and when there are many segments with little in each: every start begins one, so lives that end early would
+/// otherwise pile up log that no memtable shows.
 bool Engine::checkpoint_due() const {
   constexpr std::size_t kSegmentsSpare = 8;
   return memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||
@@ -45,7 +45,7 @@ Status Engine::checkpoint_if(bool (Engine::*due)() const) {
   {
     MutexLock lock(checkpoint_mutex_);
     if (!(this->*due)()) return {};
-    info.status = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return checkpoint_locked(info); });
+    info.status = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return checkpoint_locked(info); });
     if (info.status.ok()) log_hurt_.store(false, std::memory_order_relaxed);
   }
   if (info.status.ok()) tell_background("checkpoint", {});  // whoever did the work, an earlier failure is over
@@ -61,7 +61,7 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
   if (frozen.sequence == snapshot_sequence_.load(std::memory_order_relaxed) && !generations_.empty()) return {};
   DARUMA_TRY(wal_->wait_durable(frozen.sequence));
   const auto outputs = std::make_shared<Outputs>();
-  const Status published = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+  const Status published = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) -> Status {
     DARUMA_TRY(flush(frozen, *outputs));
     Manifest next = next_generation();
     next.sequence = frozen.sequence;

@@ -164,7 +164,7 @@ Status Engine::run_compaction(Compaction& job) {
     }
     return give_up(job.outputs, std::move(merged));
   };
-  job.info.status = or_out_of_memory([&]() NO_THREAD_SAFETY_ANALYSIS { return work(); });
+  job.info.status = or_out_of_memory(work);
   job.info.duration_ns = clock_.monotonic_ns() - began;
   if (job.info.status.ok()) {
     compactions_.fetch_add(1, std::memory_order_relaxed);

@@ -69,7 +69,7 @@ Status Engine::publish_generation(Manifest next, std::function<void()> install) 
 
 Status Engine::finish_install() {
   if (!install_) return {};
-  DARUMA_TRY(or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS -> Status {
+  DARUMA_TRY(or_out_of_memory([this]() REQUIRES(checkpoint_mutex_) -> Status {
     install_();
     return {};
   }));
@@ -82,7 +82,7 @@ Status Engine::give_up(Outputs& outputs, Status why) {
   unsettled_runs_.merge(outputs.numbers);
   unclean_.store(true, std::memory_order_relaxed);
   // Else in the background, before the next job, or at the next start.
-  if (!stopping()) (void)or_out_of_memory([this]() NO_THREAD_SAFETY_ANALYSIS { return settle(); });
+  if (!stopping()) (void)or_out_of_memory([this]() REQUIRES(checkpoint_mutex_) { return settle(); });
   return why;
 }
 
