@@ -44,7 +44,7 @@ void CursorState::seek_last() {
     source->seek(upper_);
     if (source->valid()) {
       source->prev();
-    } else if (source->status().ok()) {
+    } else if (!source->failed()) {
       source->seek_last();
     }
   }
@@ -53,26 +53,24 @@ void CursorState::seek_last() {
 
 void CursorState::next() {
   DARUMA_ASSERT(valid_);
-  if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them behind it
+  if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them at it
     direction_ = Direction::kForward;
-    for (auto& source : sources_) {
-      source->seek(key_);
-      while (source->valid() && source->key() == key_) source->next();
-    }
+    for (auto& source : sources_) source->seek(key_);
   }
+  pass_key();
   if (hurt()) edge_ = key_ + '\0';
   settle_forward();
 }
 
 void CursorState::prev() {
   DARUMA_ASSERT(valid_);
-  if (direction_ == Direction::kForward) {  // the sources stand behind this key: put them before it
+  if (direction_ == Direction::kForward) {  // the sources stand at this key or behind it: put them before it
     direction_ = Direction::kBackward;
     for (auto& source : sources_) {
       source->seek(key_);
       if (source->valid()) {
         source->prev();
-      } else if (source->status().ok()) {
+      } else if (!source->failed()) {
         source->seek_last();
       }
     }
@@ -81,11 +79,19 @@ void CursorState::prev() {
   settle_backward();
 }
 
-/// From sources that stand at or behind the next key: finds the next key that exists, leaving the sources behind it.
+/// Forward: puts every source behind the key.
+void CursorState::pass_key() {
+  for (auto& source : sources_) {
+    while (source->valid() && source->key() == key_) source->next();
+  }
+}
+
+/// From sources that stand at or behind the next key: finds the next key that exists. They are left at the version that
+/// each has of it, which `value_` views, or behind the key.
 void CursorState::settle_forward() {
   valid_ = false;
   status_ = Status();
-  for (;;) {
+  for (;; pass_key()) {
     if (failed()) return;
     const EntrySource* least = nullptr;
     for (const auto& source : sources_) {
@@ -95,12 +101,14 @@ void CursorState::settle_forward() {
     key_.assign(least->key());
     newest_ = 0;
     for (auto& source : sources_) {
-      while (source->valid() && source->key() == key_) {
-        take_version(*source);
-        source->next();
+      while (source->valid() && source->sequence() > at_ && source->key() == key_) source->next();
+      if (source->valid() && source->sequence() > newest_ && source->key() == key_) {
+        newest_ = source->sequence();
+        kind_ = source->kind();
+        value_ = source->value();
       }
     }
-    if (failed() || skips(edge_ ? *edge_ : std::string(), key_) || decide()) return;
+    if (failed() || (hurt() && skips(edge_ ? *edge_ : std::string(), key_)) || decide()) return;
     if (hurt()) edge_ = key_ + '\0';
   }
 }
@@ -118,22 +126,18 @@ void CursorState::settle_backward() {
     if (!greatest || greatest->key() < lower_) return end();
     key_.assign(greatest->key());
     newest_ = 0;
-    for (auto& source : sources_) {
-      while (source->valid() && source->key() == key_) {
-        take_version(*source);
-        source->prev();
+    for (auto& source : sources_) {  // of each the oldest version comes first
+      for (; source->valid() && source->key() == key_; source->prev()) {
+        if (source->sequence() > at_ || source->sequence() < newest_) continue;
+        newest_ = source->sequence();
+        kind_ = source->kind();
+        kept_value_.assign(source->value());
       }
     }
-    if (failed() || skips(key_ + '\0', edge_) || decide()) return;
+    value_ = kept_value_;
+    if (failed() || (hurt() && skips(key_ + '\0', edge_)) || decide()) return;
     if (hurt()) edge_ = key_;
   }
-}
-
-void CursorState::take_version(const EntrySource& source) {
-  if (source.sequence() > at_ || source.sequence() < newest_) return;
-  newest_ = source.sequence();
-  kind_ = source.kind();
-  if (kind_ == EntryKind::kPut) value_.assign(source.value());
 }
 
 /// True when the walk ends at `key_`: it exists, or its answer may be lost.
@@ -157,7 +161,7 @@ bool CursorState::decide() {
 /// True when a key between the one before and this one may be lost with every version that it had: then no source holds
 /// it, and going on would deny it.
 bool CursorState::skips(const std::string& begin, const std::optional<std::string>& end) {
-  if (!hurt() || (end && begin >= *end)) return false;
+  if (end && begin >= *end) return false;
   const std::vector<DamageEntry>& entries = damage_->entries();
   const auto lost = std::find_if(entries.begin(), entries.end(), [&](const DamageEntry& e) {
     if (e.accepted || (e.keyspace && *e.keyspace != keyspace_)) return false;
@@ -184,7 +188,7 @@ void CursorState::end() {
 
 bool CursorState::failed() {
   for (const auto& source : sources_) {
-    if (!source->valid() && !source->status().ok()) {
+    if (source->failed()) {
       status_ = source->status();
       return true;
     }

@@ -43,7 +43,7 @@ class CursorState {
   enum class Direction : std::uint8_t { kForward, kBackward };
   void settle_forward();
   void settle_backward();
-  void take_version(const EntrySource& source);
+  void pass_key();
   bool decide();
   void end();
   bool skips(const std::string& begin, const std::optional<std::string>& end);
@@ -64,7 +64,8 @@ class CursorState {
   // The key being decided, then the one the cursor is on.
   std::optional<std::string> edge_;  // with damage only: what was passed ends here; nothing: at the keyspace's end
   std::string key_;
-  std::string value_;
+  std::string_view value_;
+  std::string kept_value_;  // walking backward, where the sources have moved on
   Sequence newest_ = 0;
   EntryKind kind_ = EntryKind::kErase;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contents of one data block: entries by (key ascending, sequence descending), keys without what they share with
-// the key before, whole again every kRestartInterval entries. Values stand apart, so that a search runs over keys alone:
-// with values of 100 bytes between them, most of its time went into cache lines of values that it stepped over.
+// the key before, whole again every kRestartInterval entries. Values stand apart, so that a search runs over keys
+// alone: with values of 100 bytes between them, most of its time went into cache lines of values that it stepped over.
 //
 //   entry:   varint shared, varint unshared, varint value bytes, key suffix, u64 (sequence << 8 | kind)
 //   values:  of the entries, in their order

@@ -109,7 +109,8 @@ class Verify {
     // Every restart must be reachable: a lookup jumps to them, this walk does not.
     DataBlock::Entry found;
     return !cursor.bad() && entries == e.entries && last_key_ == e.last_key && last_sequence_ == e.last_sequence &&
-           DataBlock(raw).consistent() && DataBlock(raw).find(last_key_, last_sequence_, found) == DataBlock::Search::kFound;
+           DataBlock(raw).consistent() &&
+           DataBlock(raw).find(last_key_, last_sequence_, found) == DataBlock::Search::kFound;
   }
 
   /// Blocks of one section verify, fill it, and continue the count.
