@@ -192,7 +192,7 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   MutexLock lock(mutex_);
   if (!broken_.ok()) return unavailable();
   DARUMA_ASSERT(sequence == appended_ + 1);
-  if (tail_entry_bytes(event.size()) > ring_->max_payload()) return append_around_ring(sequence, event);
+  if (goes_around_ring(event.size())) return append_around_ring(sequence, event);
   for (unsigned unanswered = 0; !ring_->fits(event.size());) {
     DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
     if (!broken_.ok()) return unavailable();
@@ -206,8 +206,7 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
 }
 
 bool WalWriter::goes_around_ring(std::uint64_t bytes) const {
-  MutexLock lock(mutex_);
-  return tail_entry_bytes(bytes) > ring_->max_payload();
+  return tail_entry_bytes(bytes) > TailRing::max_payload(options_.ring_bytes);
 }
 
 Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) {
