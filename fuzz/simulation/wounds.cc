@@ -138,6 +138,10 @@ std::optional<Kind> Wounds::inflict(SimStorage& disk, std::uint64_t salt, bool r
   wound->path = place.path;
   wound->room = place.room;
   how = std::string(name(wound->kind)) + " " + place.path + " at " + std::to_string(wound->offset);
+  for (Wound& before : open_) {  // hurt once more, it is no less hurt
+    if (before.path != wound->path || before.left.empty()) continue;
+    if (const auto now = read_at(disk, before.path, before.offset, before.left.size())) before.left = *now;
+  }
   since_whole_.push_back(*wound);
   if (wound->kind != Kind::kStranger) open_.push_back(*wound);
   return wound->kind;
@@ -255,7 +259,7 @@ void Wounds::look_again(SimStorage& disk) {
     if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;
     const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
     const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);
-    return wound.kind == Kind::kUnreadable ? now.has_value() : !now || *now != wound.left;
+    return now && (wound.kind == Kind::kUnreadable || *now != wound.left);
   });
 }
 
