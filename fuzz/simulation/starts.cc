@@ -141,6 +141,8 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   totals_.healed += report.healed.stretches;
   store_.reset();
   if (!serves) {
+    // What such a start gives up is gone for good as soon as a manifest says so, also where it then cannot begin a log.
+    giving_up_ = giving_up_ || (policy == RecoveryPolicy::kPointInTime && report.lost.stretches > 0);
     served_ = std::move(found);
     served_last_ = report.last_sequence;
     return;
