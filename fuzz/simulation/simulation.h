@@ -109,6 +109,7 @@ class Simulation {
   Contents judge_hurt(const Store::Opened& opened);
   std::optional<Sequence> judge_point_in_time(const Store::Opened& opened, Contents& found);
   [[nodiscard]] bool told_of_damage() const;
+  [[nodiscard]] bool names_in_doubt() const;
   [[nodiscard]] bool leaves_no_proof() const;
 
   // reads.cc: answers

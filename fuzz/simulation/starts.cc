@@ -116,6 +116,13 @@ bool Simulation::told_of_damage() const {
   return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) { return !one.accepted; });
 }
 
+bool Simulation::names_in_doubt() const {
+  const std::vector<DamageInfo> damage = store_->damage();
+  return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
+    return !one.accepted && one.keyspace.value_or(kCatalogKeyspace) == kCatalogKeyspace;
+  });
+}
+
 void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy) {
   const RecoveryReport& report = opened.report;
   store_ = opened.store;
@@ -216,7 +223,15 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
     ++totals_.beyond;
     return std::nullopt;
   }
+  model_.created(found);
+  const bool any_name = names_in_doubt();
+  const auto same_name = [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second.name == b.second.name;
+  };
   const std::optional<Sequence> through = model_.first_since(report.snapshot_sequence, [&](const Contents& one) {
+    const auto &names = one.keyspaces, &names_found = found.keyspaces;
+    if (!any_name && !std::equal(names.begin(), names.end(), names_found.begin(), names_found.end(), same_name))
+      return false;
     return std::all_of(answers.begin(), answers.end(), [&](const Answer& answer) {
       const Value* then = one.find(answer.keyspace, answer.key);
       if (one.unknown(answer.keyspace, answer.key)) return true;
@@ -256,16 +271,13 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   }
   Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
   const Store& store = opened.store;
-  const std::vector<DamageInfo> damage = store.damage();
-  const bool names_in_doubt = std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
-    return !one.accepted && one.keyspace.value_or(0) == 0;
-  });
+  const bool any_name = names_in_doubt();
   std::set<std::uint32_t> there;
   for (const KeyspaceInfo& info : store.keyspaces()) {
     const bool dropped = !legal.empty() && std::none_of(legal.begin(), legal.end(), [&](const Contents& one) {
       return one.keyspaces.contains(info.keyspace.id());
     });
-    if (dropped && names_in_doubt) continue;
+    if (dropped && any_name) continue;
     there.insert(info.keyspace.id());
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;
