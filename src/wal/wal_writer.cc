@@ -83,6 +83,7 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
   DARUMA_TRY(writer->prepare_directories());
   DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
+  ring->begun();
   // Older rings may hold what nothing else does until this moment.
   for (std::size_t side = 0; side < kLogSides; ++side) {
     if (side == 1 && !start.copy_refused.ok()) continue;
