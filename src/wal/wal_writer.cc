@@ -232,15 +232,17 @@ Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) 
       return {};
     });
     if (broken_.ok() && failed.ok()) continue;
-    if (!in_flight_.empty()) {  // a frame that has it cannot be called back, and its writer need not wait for ever
+    if (written_ >= sequence) {  // what has it cannot be called back, and its writer need not wait for ever
       Pending& newest = pending_.back();
       const Status copied = or_out_of_memory([&]() -> Status {
         newest.copy = std::make_shared<const std::string>(event);
         return {};
       });
-      if (!copied.ok()) continue;
-      newest.record.event = *newest.copy;
-      break;
+      if (copied.ok()) {
+        newest.record.event = *newest.copy;
+        break;
+      }
+      if (!in_flight_.empty()) continue;
     }
     pending_.pop_back();
     appended_ = sequence - 1;
@@ -409,6 +411,7 @@ Status WalWriter::write_batch(std::span<const WalRecord> batch) {
   DARUMA_TRY(make_room(body.frame_bytes()));
   submit(body);
   framed_ = body.last_sequence;
+  written_ = std::max(written_, framed_);
   return {};
 }
 
@@ -603,6 +606,7 @@ Status WalWriter::try_segment(Sequence start, std::span<const FrameBody> bodies,
   segment.sides = sides;
   Status status = or_out_of_memory([&]() -> Status {
     DARUMA_TRY(fill_segment(number, start, bodies, bytes, segment, failed));
+    written_ = std::max(written_, segment.header.prepared_sequence);
     const LiveSegment live{number, start, segment.header.capacity};
     return each_side(sides, failed, [&](std::size_t side) { return segments_.publish(side, live); });
   });
