@@ -15,6 +15,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   options.cache_bytes = plan_.cache ? 1 << 20 : 0;
   options.recovery_policy = policy;
   options.read_only = read_only;
+  options.wal_copies = plan_.wal_copies;
   Environment environment;
   if (settings_.storage) {
     environment.storage = settings_.storage(disk_);
