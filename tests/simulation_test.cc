@@ -46,9 +46,9 @@ TEST(Simulation, KeepsEveryPromiseThroughEverything) { expect_no_violation(1, 30
 
 /// Histories that once were not held, each for a reason of its own.
 TEST(Simulation, KeepsEveryPromiseWhereItOnceDidNot) {
-  for (const std::uint64_t seed : {2000121, 2007035, 2008863, 2009837, 2010541})
+  for (const std::uint64_t seed : {2000121, 2008863, 2009837, 2010541, 5003952})
     expect_no_violation(seed, 1, {.faults = kPower | kRunning | kMedia}, "power,running,media");
-  for (const std::uint64_t seed : {3001677, 3001870, 3005969, 3008119, 3009489, 3010728, 4000964, 4002168})
+  for (const std::uint64_t seed : {3001870, 3005969, 3008119, 3009489, 3010728, 4002168})
     expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
 }
 

@@ -194,7 +194,9 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   if (!broken_.ok()) return unavailable();
   DARUMA_ASSERT(sequence == appended_ + 1);
   if (tail_entry_bytes(event.size()) > ring_->max_payload()) return append_around_ring(sequence, event);
-  for (unsigned unanswered = 0; !ring_->fits(event.size());) {
+  // Behind an event that is in memory alone the ring would hold what no start could apply.
+  const auto gap = [&]() REQUIRES(mutex_) { return !pending_.empty() && pending_.back().copy; };
+  for (unsigned unanswered = 0; gap() || !ring_->fits(event.size());) {
     DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
     if (!broken_.ok()) return unavailable();
   }
