@@ -157,6 +157,32 @@ TEST(Losses, TheNewestSegmentIsMissedAlsoWhereTheLogSeemsToEndBeforeIt) {
   EXPECT_TRUE(store.get(k, "key").status().is(Code::kDataLoss)) << store.get(k, "key").status().to_string();
 }
 
+TEST(Losses, OfTheNewestSegmentAreToldByTheRingThatNoSegmentNames) {
+  for (const bool written_since : {true, false}) {
+    SCOPED_TRACE(written_since ? "its ring has seen it all" : "it began with what only the ring before had");
+    Hurt world;
+    Keyspace k;
+    {
+      Store store = world.must_open();
+      k = *store.create_keyspace("k");
+      if (!written_since) { EXPECT_TRUE(store.put(k, "key", "value", {kProcess}).ok()); }
+    }
+    world.disk->power_cut(100);  // with no ring of its own any more, the segment before ends as it may
+    {
+      Store store = world.must_open();
+      if (written_since) { EXPECT_TRUE(store.put(k, "key", "value").ok()); }
+    }
+    world.disk->kill();
+    world.lose(world.newest("wal"));
+    for (int start = 0; start < 2; ++start) {
+      const Store store = world.must_open();
+      const Status got = store.get(k, "key").status();
+      EXPECT_TRUE(got.is(Code::kDataLoss)) << "start " << start << ": " << got.to_string();
+      world.disk->kill();
+    }
+  }
+}
+
 TEST(Losses, ALostEraseOfAnEmptyRangeConcernsNoKey) {
   Hurt world;
   Keyspace k;

@@ -66,7 +66,7 @@ mutant(log_of_another_store_taken recovery/log_replay.cc log_copies_test
   [[decode_segment_header(sector, at, std::nullopt).ok()) refused = true;]]
   [[decode_segment_header(sector, at, std::nullopt).ok()) refused = false;]])
 mutant(ring_of_long_ago_believed recovery/log_replay.cc log_copies_test
-  [[scan.entries.back().sequence <= settled) continue;]] [[scan.entries.back().sequence < 0 * settled) continue;]])
+  [[if (newest < told || (newest == told && headed)) continue;]] [[if (newest < 0 * told && headed) continue;]])
 
 # --- frames
 mutant(no_parity wal/frame_format.cc wal_reader_test
@@ -96,11 +96,16 @@ mutant(second_segment_header_not_read wal/wal_reader.cc wal_reader_test
   [[at < kSectorBytes && at + kSectorBytes <= sectors->limit()]])
 mutant(segment_under_another_name_taken wal/wal_reader.cc wal_reader_test
   [[if (found.ok() && number && found->number != *number) {]] [[if (false) {]])
+mutant(torn_frame_called_unreadable wal/wal_reader.cc wal_reader_test
+  [[out.unreadable = !parity_replaces(f, missing);]] [[out.unreadable = !missing.empty();]])
 mutant(unreadable_sector_is_zeros wal/sector_reader.cc wal_reader_test
   [[    unreadable_.insert(chunk_at + at);
 ]] [[]])
 
 # --- the ring
+mutant(ring_does_not_say_that_its_log_began wal/wal_writer.cc engine_losses_test
+  [[  ring->begun();
+]] [[]])
 mutant(second_half_not_written wal/tail_ring.cc wal_writer_test
   [[      copy_tail_entry(at(half, head_ + pad), at(halves_[0], head_ + pad), kTailEntryHeaderBytes + record.event.size());
 ]] [[]])

@@ -44,6 +44,14 @@ TEST(Simulation, KeepsEveryPromiseThroughErrors) {
 }
 TEST(Simulation, KeepsEveryPromiseThroughEverything) { expect_no_violation(1, 30, {.faults = kAllFaults}, "all"); }
 
+/// Histories that once were not held, each for a reason of its own.
+TEST(Simulation, KeepsEveryPromiseWhereItOnceDidNot) {
+  for (const std::uint64_t seed : {2000121, 2008863, 2009837, 2010541, 5003952})
+    expect_no_violation(seed, 1, {.faults = kPower | kRunning | kMedia}, "power,running,media");
+  for (const std::uint64_t seed : {3001870, 3005969, 3008119, 3009489, 3010728, 4002168})
+    expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
+}
+
 /// DARUMA_SIMULATION_HISTORIES: so many, with every fault, from a seed that is drawn and printed.
 TEST(Simulation, KeepsEveryPromiseInHistoriesThatAreDrawn) {
   const char* histories = std::getenv("DARUMA_SIMULATION_HISTORIES");

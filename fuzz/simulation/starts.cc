@@ -15,6 +15,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   options.cache_bytes = plan_.cache ? 1 << 20 : 0;
   options.recovery_policy = policy;
   options.read_only = read_only;
+  options.wal_copies = plan_.wal_copies;
   Environment environment;
   if (settings_.storage) {
     environment.storage = settings_.storage(disk_);
@@ -116,6 +117,13 @@ bool Simulation::told_of_damage() const {
   return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) { return !one.accepted; });
 }
 
+bool Simulation::names_in_doubt() const {
+  const std::vector<DamageInfo> damage = store_->damage();
+  return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
+    return !one.accepted && one.keyspace.value_or(kCatalogKeyspace) == kCatalogKeyspace;
+  });
+}
+
 void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy) {
   const RecoveryReport& report = opened.report;
   store_ = opened.store;
@@ -141,6 +149,8 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   totals_.healed += report.healed.stretches;
   store_.reset();
   if (!serves) {
+    // What such a start gives up is gone for good as soon as a manifest says so, also where it then cannot begin a log.
+    giving_up_ = giving_up_ || (policy == RecoveryPolicy::kPointInTime && report.lost.stretches > 0);
     served_ = std::move(found);
     served_last_ = report.last_sequence;
     return;
@@ -214,7 +224,15 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
     ++totals_.beyond;
     return std::nullopt;
   }
+  model_.created(found);
+  const bool any_name = names_in_doubt();
+  const auto same_name = [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second.name == b.second.name;
+  };
   const std::optional<Sequence> through = model_.first_since(report.snapshot_sequence, [&](const Contents& one) {
+    const auto &names = one.keyspaces, &names_found = found.keyspaces;
+    if (!any_name && !std::equal(names.begin(), names.end(), names_found.begin(), names_found.end(), same_name))
+      return false;
     return std::all_of(answers.begin(), answers.end(), [&](const Answer& answer) {
       const Value* then = one.find(answer.keyspace, answer.key);
       if (one.unknown(answer.keyspace, answer.key)) return true;
@@ -254,16 +272,13 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   }
   Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
   const Store& store = opened.store;
-  const std::vector<DamageInfo> damage = store.damage();
-  const bool names_in_doubt = std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
-    return !one.accepted && one.keyspace.value_or(0) == 0;
-  });
+  const bool any_name = names_in_doubt();
   std::set<std::uint32_t> there;
   for (const KeyspaceInfo& info : store.keyspaces()) {
     const bool dropped = !legal.empty() && std::none_of(legal.begin(), legal.end(), [&](const Contents& one) {
       return one.keyspaces.contains(info.keyspace.id());
     });
-    if (dropped && names_in_doubt) continue;
+    if (dropped && any_name) continue;
     there.insert(info.keyspace.id());
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
     in.name = info.name;

@@ -245,17 +245,18 @@ TailScan LogReplayer::read_ring(std::uint64_t nonce, std::size_t& side) const {
   return best;
 }
 
-/// The ring of the newest segment. Without that segment's header: a ring that no segment names, if this boot wrote it;
-/// after a power loss it proves nothing.
+/// The ring of the newest segment. Where that is lost, or its header: the ring that no segment names, if this boot
+/// wrote it; after a power loss it proves nothing.
 Status LogReplayer::take_ring() {
-  Sequence settled = 0;  // by the newest segment: written before it was published
+  Sequence told = 0;  // by the newest segment, which held it before it was published; then by its ring
   bool copied = false;
   for (const Found& segment : segments_) {
     if (!segment.header) continue;
     tail_nonce_ = segment.header->tail_nonce;
     copied = segment.header->copied();
-    settled = std::max(settled, segment.header->prepared_sequence);
+    told = std::max(told, segment.header->prepared_sequence);
   }
+  const bool headed = !segments_.empty() && segments_.back().header;
   for (const auto& [nonce, sides] : rings_) {
     const bool named = std::any_of(segments_.begin(), segments_.end(), [&, ring = nonce](const Found& segment) {
       return segment.header && segment.header->tail_nonce == ring;
@@ -264,10 +265,11 @@ Status LogReplayer::take_ring() {
     const TailScan scan = read_ring(nonce, tail_side_);
     if (is_of_the_process(scan.status)) return scan.status;
     if (!scan.status.ok() || boot_ == 0 || scan.header.boot != boot_ || !scan.mark_known) continue;
-    const bool holds_more = !scan.entries.empty() || segments_.empty() || !segments_.back().header;
-    if (!holds_more) continue;  // of a start that died before its first segment
-    // Of a start long ago, in a directory that could not be tidied then.
-    if (!scan.entries.empty() && scan.entries.back().sequence <= settled) continue;
+    if (!scan.begun) continue;  // of a start that died before its first segment
+    const Sequence newest = scan.entries.empty() ? scan.durable_sequence : scan.entries.back().sequence;
+    // Else of a start long ago, in a directory that could not be tidied then.
+    if (newest < told || (newest == told && headed)) continue;
+    told = newest;
     tail_nonce_ = nonce;
     if (!out_.store) out_.store = scan.header.store;
   }
