@@ -113,6 +113,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
+  static void find_again(Start& start, const RunInfo& info);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
