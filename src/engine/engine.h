@@ -162,6 +162,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Manifest next_generation() REQUIRES(checkpoint_mutex_);
   /// `install` brings into use what the manifest names; it may fail for want of memory, and is then done again.
   Status publish_generation(Manifest next, std::function<void()> install) REQUIRES(checkpoint_mutex_);
+  void copy_newest_generation() REQUIRES(checkpoint_mutex_);
   Status finish_install() REQUIRES(checkpoint_mutex_);
   Status give_up(Outputs& outputs, Status why) REQUIRES(checkpoint_mutex_);
   Status settle() REQUIRES(checkpoint_mutex_);

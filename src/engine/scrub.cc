@@ -157,6 +157,16 @@ Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
   const auto kept = std::find_if(generations_.begin(), generations_.end(),
                                  [&](const Manifest& generation) { return generation.number == number; });
   if (kept == generations_.end()) return {};
+  if (kept == generations_.begin()) {
+    const Result<ManifestRead> copy = read_manifest_copy(*storage_, directory_, store_id_);
+    if (is_of_the_process(copy.status())) return copy.status();
+    if (!copy.ok() || !copy->damaged.empty() || copy->manifest != *kept) {
+      const bool hurt = !copy.status().is(Code::kNotFound);
+      out.damaged += hurt;
+      DARUMA_TRY(copy_manifest(*storage_, directory_, *kept));
+      out.healed += hurt;
+    }
+  }
   DARUMA_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(*storage_, directory_, store_id_));
   for (const Generation& found : catalogue.generations) {
     if (found.number != number) continue;
