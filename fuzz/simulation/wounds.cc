@@ -104,6 +104,14 @@ std::uint64_t draw_sector(SimStorage& disk, const std::string& path, std::uint64
   return offset;
 }
 
+bool overlaps(const Wound& a, const Wound& b) {
+  const auto end = [](const Wound& wound) {
+    if (!wound.one_sector() && wound.kind != Kind::kBurst) return ~std::uint64_t{0};
+    return wound.offset + std::max<std::uint64_t>(wound.left.size(), kSectorBytes);
+  };
+  return a.path == b.path && a.offset < end(b) && b.offset < end(a);
+}
+
 void write_file(SimStorage& disk, const std::string& path, std::string_view bytes) {
   if (!disk.truncate(path, bytes.size()).ok()) return;
   static_cast<void>(disk.overwrite(path, 0, bytes));
@@ -249,14 +257,22 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
 
 void Wounds::look_again(SimStorage& disk) {
   const std::vector<std::uint64_t> manifests = manifests_of(disk);
-  std::erase_if(open_, [&](const Wound& wound) {
+  const auto gone = [&](const Wound& wound) {
     if (wound.kind == Kind::kLost) return !manifests.empty() && manifests.front() > wound.manifest;
     if (!disk.open(wound.path, OpenMode::kRead).ok()) return true;
     if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;
     const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
     const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);
     return wound.kind == Kind::kUnreadable ? now.has_value() : !now || *now != wound.left;
-  });
+  };
+  std::vector<Wound> still;
+  for (auto wound = open_.rbegin(); wound != open_.rend(); ++wound) {
+    // What a later one lies over looks different, and is no better for it.
+    const bool covered =
+        std::any_of(still.begin(), still.end(), [&](const Wound& later) { return overlaps(*wound, later); });
+    if (covered || !gone(*wound)) still.push_back(*wound);
+  }
+  open_.assign(still.rbegin(), still.rend());
 }
 
 bool Wounds::in(Room room) const {
