@@ -44,6 +44,15 @@ TEST(Simulation, KeepsEveryPromiseThroughErrors) {
 }
 TEST(Simulation, KeepsEveryPromiseThroughEverything) { expect_no_violation(1, 30, {.faults = kAllFaults}, "all"); }
 
+/// Histories that were not held once.
+TEST(Simulation, KeepsEveryPromiseWhereItDidNot) {
+  for (const std::uint64_t seed : {1000651, 1001293, 3000480, 3002900, 3004527, 3005990, 3007222, 3008493, 3010406,
+                                   5000346, 5000650, 5002016, 5002163, 6001120, 6001425})
+    expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
+  for (const std::uint64_t seed : {2001854, 2009562})
+    expect_no_violation(seed, 1, {.faults = kPower | kRunning | kMedia}, "power,running,media");
+}
+
 /// DARUMA_SIMULATION_HISTORIES: so many, with every fault, from a seed that is drawn and printed.
 TEST(Simulation, KeepsEveryPromiseInHistoriesThatAreDrawn) {
   const char* histories = std::getenv("DARUMA_SIMULATION_HISTORIES");

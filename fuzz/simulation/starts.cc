@@ -253,7 +253,8 @@ bool Simulation::leaves_no_proof() const {
   const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
   const bool log = wounds_.in(Room::kLog) && log_proves_little &&
                    (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing));
-  const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots);
+  const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots) &&
+                   wounds_.in(Room::kOther);  // recoveries/manifest
   return log || run || giving_up_;
 }
 
