@@ -49,7 +49,7 @@ TEST(Simulation, KeepsEveryPromiseWhereItDidNot) {
   for (const std::uint64_t seed : {1000651, 1001293, 3000480, 3002900, 3004527, 3005990, 3007222, 3008493, 3010406,
                                    5000346, 5000650, 5002016, 5002163, 6001120, 6001425})
     expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
-  for (const std::uint64_t seed : {2001854, 2009562})
+  for (const std::uint64_t seed : {2001854, 2009562, 7001333})
     expect_no_violation(seed, 1, {.faults = kPower | kRunning | kMedia}, "power,running,media");
 }
 

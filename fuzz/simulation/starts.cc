@@ -322,7 +322,7 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
                                         [&](const Contents& one) { return one.keyspaces.contains(entry.first); });
     if (everywhere && store.keyspace(entry.second.name).status().is(Code::kNotFound))
       throw Violation{"never-wrong", "keyspace '" + entry.second.name + "' is denied, and nothing tells why"};
-    return true;
+    return legal.size() != 1 || !everywhere;  // it may come back with the name
   });
   return found;
 }
