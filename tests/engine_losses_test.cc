@@ -124,6 +124,61 @@ TEST(Losses, TheLossOfTheNewestManifestDoesNotMakeALossForgotten) {
   EXPECT_TRUE(got.status().is(Code::kDataLoss)) << got.status().to_string();
 }
 
+/// The log lost an event; then snapshots/ is lost, and a run that only the manifests named.
+TEST(Losses, TheLossOfAllManifestsDoesNotMakeALossForgotten) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "in a run", "1").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.put(k, "only in the ring", "1", {kProcess}).ok());
+  }
+  world.disk->kill();
+  world.lose(world.newest("wal", "tail"));
+  { EXPECT_TRUE(world.must_open().get(k, "only in the ring").status().is(Code::kDataLoss)); }
+  world.disk->kill();
+  const auto manifests = contents(*world.disk, "store/snapshots");
+  for (const auto& [path, bytes] : manifests) world.lose(path);
+  world.lose("store/runs/0000000000000002.run");
+  RecoveryReport report;
+  const Store store = world.must_open(&report);
+  ASSERT_EQ(report.findings.front().detail, "only recoveries/manifest has it");
+  for (const char* key : {"in a run", "only in the ring"}) {
+    const Result<std::string> got = store.get(k, key);
+    EXPECT_TRUE(got.status().is(Code::kDataLoss)) << key << ": " << got.status().to_string();
+  }
+}
+
+TEST(Losses, ARunThatTheDeviceRefusedOnceIsNoLossAnyMore) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "a", "1").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "runs/0000000000000002.run", .times = 0});
+  {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.get(k, "a").status().is(Code::kDataLoss));
+    EXPECT_TRUE(store.put(k, "b", "2").ok());
+    EXPECT_TRUE(store.checkpoint().ok());  // passes the loss on
+  }
+  world.disk->kill();
+  world.disk->clear_faults();
+  for (int start = 0; start < 2; ++start) {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.damage().empty()) << "start " << start;
+    EXPECT_EQ(*store.get(k, "a"), "1");
+    EXPECT_TRUE(store.compact(k).ok());  // hands on the damage map of the newest manifest
+    world.disk->kill();
+  }
+}
+
 TEST(Losses, AnOlderCopyOfTheRingHidesNoWholeFrame) {
   Hurt world;
   Keyspace k;

@@ -176,6 +176,12 @@ mutant(published_name_not_synced io/storage.cc engine_crash_test
   [[  return storage.rename(path + std::string(kTemporarySuffix), path);]])
 mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
   [[if (second.ok()) return ManifestRead{std::move(other), first.message()};]] [[]])
+mutant(manifest_in_recoveries_not_read snapshot/catalogue.cc engine_losses_test:Losses.TheLossOfAll*
+  [[if (!catalogue.newest()) DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
+mutant(run_that_was_refused_stays_lost engine/open_snapshot.cc engine_losses_test:Losses.ARunThat*
+  [[start.found_again = start.damage.remove(entry.id);]] [[continue;]])
+mutant(full_disk_is_a_loss engine/scrub.cc engine_scrub_test:EngineScrub.WhereTheDisk*
+  [[return is_of_the_process(why) || why.is(Code::kNoSpace);]] [[return is_of_the_process(why);]])
 mutant(runs_named_before_their_names_are_synced engine/checkpoint.cc engine_crash_test
   [[  return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));]] [[  return {};]])
 mutant(run_of_an_unfinished_job_taken snapshot/catalogue.cc retention_test
