@@ -7,6 +7,7 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include "parity/parity_format.h"
 #include "wal/wal_reader.h"
 
 namespace daruma {
@@ -103,6 +104,87 @@ TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
     Hurt::accept_all(store);
     if (start == 2) { EXPECT_TRUE(store.checkpoint().ok()); }
     world.disk->kill();
+  }
+}
+
+// A file that one start was refused is no loss, and giving it up must not serve what the file would take back.
+TEST(Losses, WhatCanBeBroughtBackIsNotGivenUp) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "key", "value").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = world.newest("runs")});
+  {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.get(k, "key").status().is(Code::kDataLoss));
+    ASSERT_EQ(store.damage().size(), 1U);
+    world.disk->clear_faults();
+    Hurt::accept_all(store);
+    EXPECT_TRUE(store.damage().empty());
+    const Result<std::string> got = store.get(k, "key");
+    ASSERT_TRUE(got.ok()) << got.status().to_string();
+    EXPECT_EQ(*got, "value");
+  }
+  world.disk->kill();
+  EXPECT_EQ(*world.must_open().get(k, "key"), "value");
+}
+
+TEST(Losses, OnlyWhatIsLeftOfALossIsGivenUp) {
+  Hurt world;
+  Keyspace k;
+  std::map<std::string, std::string> model;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    Random random(1);
+    for (int i = 0; i < 100; ++i) {
+      std::string& value = model["key" + std::to_string(100 + i)];
+      value.resize(1000);
+      for (char& c : value) c = static_cast<char>(random.next());
+      EXPECT_TRUE(store.put(k, "key" + std::to_string(100 + i), value).ok());
+    }
+    for (const char* tick : {"1", "2", "3"}) {  // so that neither an older generation nor the log has another copy
+      EXPECT_TRUE(store.checkpoint().ok());
+      EXPECT_TRUE(store.put(k, "tick", tick).ok());
+    }
+  }
+  world.disk->kill();
+  std::string large;  // with a sector that parity cannot give
+  std::string bytes;
+  for (auto& [path, contents] : contents(*world.disk, "store/runs")) {
+    if (contents.size() > bytes.size()) large = path, bytes = std::move(contents);
+  }
+  const ParityLayout layout = *parity_layout_of_file(bytes.size() / kSectorBytes);
+  for (const std::uint64_t sector : {std::uint64_t{5}, layout.parity_at(5 % layout.stripes)})
+    ASSERT_TRUE(world.disk->overwrite(large, sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = large});
+  Store store = world.must_open();
+  for (const auto& [key, value] : model) EXPECT_TRUE(store.get(k, key).status().is(Code::kDataLoss)) << key;
+  world.disk->clear_faults();
+  Hurt::accept_all(store);
+  std::size_t gone = 0;
+  for (int start = 0; start < 2; ++start) {
+    gone = 0;
+    for (const auto& [key, value] : model) {
+      const Result<std::string> got = store.get(k, key);
+      gone += got.status().is(Code::kNotFound);
+      if (got.ok()) {
+        EXPECT_EQ(*got, value) << key;
+      } else {
+        EXPECT_TRUE(got.status().is(Code::kNotFound)) << key << ": " << got.status().to_string();
+      }
+    }
+    EXPECT_GT(gone, 0U);
+    EXPECT_LT(gone, 20U);
+    ASSERT_EQ(store.damage().size(), 1U);
+    EXPECT_TRUE(store.damage()[0].accepted);
+    world.disk->kill();
+    store = world.must_open();
   }
 }
 
