@@ -2,13 +2,11 @@
 // Threads on a real store: every value read must be one that its key had, never older than what this reader saw before.
 #include "daruma/store.h"
 
-#include <unistd.h>
-
 #include <atomic>
-#include <filesystem>
 #include <thread>
 
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include "base/random.h"
 
@@ -29,12 +27,8 @@ std::string value_of(std::uint64_t number) {
 
 class EngineConcurrent : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = std::filesystem::temp_directory_path() / ("daruma_threads_" + std::to_string(::getpid()));
-    std::filesystem::remove_all(directory_);
-  }
-  void TearDown() override { std::filesystem::remove_all(directory_); }
-  std::filesystem::path directory_;
+  void SetUp() override { ASSERT_FALSE(directory_.path().empty()); }
+  const TemporaryDirectory directory_;
 };
 
 TEST_F(EngineConcurrent, ReadersNeverSeeTimeRunBackwards) {
@@ -43,7 +37,7 @@ TEST_F(EngineConcurrent, ReadersNeverSeeTimeRunBackwards) {
   options.segment_bytes = 1 << 20;
   options.ring_bytes = 512 << 10;
   options.cache_bytes = 1 << 20;
-  Result<Store::Opened> opened = Store::open(directory_.string(), options);
+  Result<Store::Opened> opened = Store::open(directory_.path(), options);
   ASSERT_TRUE(opened.ok()) << opened.status().to_string();
   Store store = opened->store;
   const Keyspace a = *store.create_keyspace("a");

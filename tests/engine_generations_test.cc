@@ -213,6 +213,7 @@ Answers ask(const Store& store, const Life& life) {
 void forget_manifests(SimStorage& disk) {
   const std::vector<DirectoryEntry> names = *disk.list("store/snapshots");
   for (const DirectoryEntry& entry : names) EXPECT_TRUE(disk.remove("store/snapshots/" + entry.name).ok());
+  EXPECT_TRUE(disk.remove("store/recoveries/manifest").ok());
 }
 
 /// Background work until there is none.

@@ -7,6 +7,7 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include "parity/parity_format.h"
 #include "wal/wal_reader.h"
 
 namespace daruma {
@@ -106,6 +107,87 @@ TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
   }
 }
 
+// A file that one start was refused is no loss, and giving it up must not serve what the file would take back.
+TEST(Losses, WhatCanBeBroughtBackIsNotGivenUp) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "key", "value").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = world.newest("runs")});
+  {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.get(k, "key").status().is(Code::kDataLoss));
+    ASSERT_EQ(store.damage().size(), 1U);
+    world.disk->clear_faults();
+    Hurt::accept_all(store);
+    EXPECT_TRUE(store.damage().empty());
+    const Result<std::string> got = store.get(k, "key");
+    ASSERT_TRUE(got.ok()) << got.status().to_string();
+    EXPECT_EQ(*got, "value");
+  }
+  world.disk->kill();
+  EXPECT_EQ(*world.must_open().get(k, "key"), "value");
+}
+
+TEST(Losses, OnlyWhatIsLeftOfALossIsGivenUp) {
+  Hurt world;
+  Keyspace k;
+  std::map<std::string, std::string> model;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    Random random(1);
+    for (int i = 0; i < 100; ++i) {
+      std::string& value = model["key" + std::to_string(100 + i)];
+      value.resize(1000);
+      for (char& c : value) c = static_cast<char>(random.next());
+      EXPECT_TRUE(store.put(k, "key" + std::to_string(100 + i), value).ok());
+    }
+    for (const char* tick : {"1", "2", "3"}) {  // so that neither an older generation nor the log has another copy
+      EXPECT_TRUE(store.checkpoint().ok());
+      EXPECT_TRUE(store.put(k, "tick", tick).ok());
+    }
+  }
+  world.disk->kill();
+  std::string large;  // with a sector that parity cannot give
+  std::string bytes;
+  for (auto& [path, contents] : contents(*world.disk, "store/runs")) {
+    if (contents.size() > bytes.size()) large = path, bytes = std::move(contents);
+  }
+  const ParityLayout layout = *parity_layout_of_file(bytes.size() / kSectorBytes);
+  for (const std::uint64_t sector : {std::uint64_t{5}, layout.parity_at(5 % layout.stripes)})
+    ASSERT_TRUE(world.disk->overwrite(large, sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = large});
+  Store store = world.must_open();
+  for (const auto& [key, value] : model) EXPECT_TRUE(store.get(k, key).status().is(Code::kDataLoss)) << key;
+  world.disk->clear_faults();
+  Hurt::accept_all(store);
+  std::size_t gone = 0;
+  for (int start = 0; start < 2; ++start) {
+    gone = 0;
+    for (const auto& [key, value] : model) {
+      const Result<std::string> got = store.get(k, key);
+      gone += got.status().is(Code::kNotFound);
+      if (got.ok()) {
+        EXPECT_EQ(*got, value) << key;
+      } else {
+        EXPECT_TRUE(got.status().is(Code::kNotFound)) << key << ": " << got.status().to_string();
+      }
+    }
+    EXPECT_GT(gone, 0U);
+    EXPECT_LT(gone, 20U);
+    ASSERT_EQ(store.damage().size(), 1U);
+    EXPECT_TRUE(store.damage()[0].accepted);
+    world.disk->kill();
+    store = world.must_open();
+  }
+}
+
 TEST(Losses, TheLossOfTheNewestManifestDoesNotMakeALossForgotten) {
   Hurt world;
   Keyspace k;
@@ -122,6 +204,61 @@ TEST(Losses, TheLossOfTheNewestManifestDoesNotMakeALossForgotten) {
   world.lose(world.newest("snapshots"));
   const Result<std::string> got = world.must_open().get(k, "only in the ring");
   EXPECT_TRUE(got.status().is(Code::kDataLoss)) << got.status().to_string();
+}
+
+/// The log lost an event; then snapshots/ is lost, and a run that only the manifests named.
+TEST(Losses, TheLossOfAllManifestsDoesNotMakeALossForgotten) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "in a run", "1").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.put(k, "only in the ring", "1", {kProcess}).ok());
+  }
+  world.disk->kill();
+  world.lose(world.newest("wal", "tail"));
+  { EXPECT_TRUE(world.must_open().get(k, "only in the ring").status().is(Code::kDataLoss)); }
+  world.disk->kill();
+  const auto manifests = contents(*world.disk, "store/snapshots");
+  for (const auto& [path, bytes] : manifests) world.lose(path);
+  world.lose("store/runs/0000000000000002.run");
+  RecoveryReport report;
+  const Store store = world.must_open(&report);
+  ASSERT_EQ(report.findings.front().detail, "only recoveries/manifest has it");
+  for (const char* key : {"in a run", "only in the ring"}) {
+    const Result<std::string> got = store.get(k, key);
+    EXPECT_TRUE(got.status().is(Code::kDataLoss)) << key << ": " << got.status().to_string();
+  }
+}
+
+TEST(Losses, ARunThatTheDeviceRefusedOnceIsNoLossAnyMore) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "a", "1").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "runs/0000000000000002.run", .times = 0});
+  {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.get(k, "a").status().is(Code::kDataLoss));
+    EXPECT_TRUE(store.put(k, "b", "2").ok());
+    EXPECT_TRUE(store.checkpoint().ok());  // passes the loss on
+  }
+  world.disk->kill();
+  world.disk->clear_faults();
+  for (int start = 0; start < 2; ++start) {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.damage().empty()) << "start " << start;
+    EXPECT_EQ(*store.get(k, "a"), "1");
+    EXPECT_TRUE(store.compact(k).ok());  // hands on the damage map of the newest manifest
+    world.disk->kill();
+  }
 }
 
 TEST(Losses, AnOlderCopyOfTheRingHidesNoWholeFrame) {
@@ -155,6 +292,32 @@ TEST(Losses, TheNewestSegmentIsMissedAlsoWhereTheLogSeemsToEndBeforeIt) {
   const Store store = world.must_open(&report);
   EXPECT_FALSE(report.clean());
   EXPECT_TRUE(store.get(k, "key").status().is(Code::kDataLoss)) << store.get(k, "key").status().to_string();
+}
+
+TEST(Losses, OfTheNewestSegmentAreToldByTheRingThatNoSegmentNames) {
+  for (const bool written_since : {true, false}) {
+    SCOPED_TRACE(written_since ? "its ring has seen it all" : "it began with what only the ring before had");
+    Hurt world;
+    Keyspace k;
+    {
+      Store store = world.must_open();
+      k = *store.create_keyspace("k");
+      if (!written_since) { EXPECT_TRUE(store.put(k, "key", "value", {kProcess}).ok()); }
+    }
+    world.disk->power_cut(100);  // with no ring of its own any more, the segment before ends as it may
+    {
+      Store store = world.must_open();
+      if (written_since) { EXPECT_TRUE(store.put(k, "key", "value").ok()); }
+    }
+    world.disk->kill();
+    world.lose(world.newest("wal"));
+    for (int start = 0; start < 2; ++start) {
+      const Store store = world.must_open();
+      const Status got = store.get(k, "key").status();
+      EXPECT_TRUE(got.is(Code::kDataLoss)) << "start " << start << ": " << got.to_string();
+      world.disk->kill();
+    }
+  }
 }
 
 TEST(Losses, ALostEraseOfAnEmptyRangeConcernsNoKey) {

@@ -78,7 +78,8 @@ TEST_F(EngineScrub, FindsAndHealsOneFlippedBitInEveryClassOfFile) {
   EXPECT_GT(sound.sectors, 30U);
   std::size_t runs = 0, manifests = 0, segments = 0, ledgers = 0;
   for (const auto& [path, bytes] : contents(*world_.disk, "store")) {
-    const bool run = path.ends_with(".run"), manifest = path.ends_with(".snap"), ledger = path.ends_with("/ledger");
+    const bool run = path.ends_with(".run"), ledger = path.ends_with("/ledger");
+    const bool manifest = path.ends_with(".snap") || path.ends_with("/manifest");
     if (!run && !manifest && !ledger) continue;
     for (const std::uint64_t at : {std::uint64_t{100}, bytes.size() / 2 + 40, bytes.size() - 4000}) {
       SCOPED_TRACE(path + " at " + std::to_string(at));
@@ -109,6 +110,23 @@ TEST_F(EngineScrub, FindsAndHealsOneFlippedBitInEveryClassOfFile) {
   EXPECT_GT(ledgers, 0U);
   std::printf("%zu in runs, %zu in manifests, %zu in segments, %zu in the ledger\n", runs, manifests, segments,
               ledgers);
+}
+
+TEST_F(EngineScrub, WhereTheDiskIsFullNothingIsLostAndItHealsWhenThereIsSpace) {
+  Store store = open();
+  ASSERT_TRUE(store.scrub().ok());
+  const auto runs = contents(*world_.disk, "store/runs");
+  ASSERT_TRUE(world_.disk->flip_bit(runs.begin()->first, 100, 3).ok());
+  constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
+  world_.disk->set_capacity(kUnlimited - *world_.disk->free_bytes("store") + 8192);
+  EXPECT_TRUE(store.scrub().status().is(Code::kNoSpace));
+  EXPECT_EQ(store.stats().scrubbed.lost, 0U);
+  world_.disk->set_capacity(kUnlimited);
+  const Result<ScrubResult> found = store.scrub();
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_EQ(found->healed, 1U);
+  EXPECT_EQ(found->lost, 0U);
+  expect_all_right(store);
 }
 
 TEST_F(EngineScrub, KeepsItsPaceOnTheClockAndGoesOnAfterAKill) {

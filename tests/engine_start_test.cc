@@ -91,6 +91,56 @@ TEST(EngineStart, ANewestGenerationThatIsHurtCostsALongerReplay) {
   }
 }
 
+// A first start that is killed before it has a log, and one that could only read: the next misses no log.
+TEST(EngineStart, AStoreThatNeverHadALogMissesNone) {
+  bool served = false;
+  unsigned read_only = 0;
+  for (std::uint64_t point = 0; !served; ++point) {
+    SCOPED_TRACE("the first start dies at its operation " + std::to_string(point));
+    World world;
+    world.disk->crash_at(point);
+    served = world.open().ok();
+    world.disk->kill();
+    world.disk->disarm();
+    world.disk->inject({.kind = FaultKind::kNoSpace, .path_contains = "store/wal/"});
+    if (const Result<Store::Opened> opened = world.open(); opened.ok()) read_only += opened->report.read_only ? 1 : 0;
+    world.disk->clear_faults();
+    world.disk->kill();
+    RecoveryReport report;
+    Store store = world.must_open(&report);
+    ASSERT_TRUE(report.clean()) << report.to_text();
+    ASSERT_TRUE(store.damage().empty());
+    ASSERT_TRUE(store.create_keyspace("k").ok());
+  }
+  EXPECT_GT(read_only, 1U);
+}
+
+// What a dropped keyspace had stays in runs for a while. Without manifests they are no part of the state that the rest
+// tells, nor of the next manifest, whose reader would take them for runs of which the name is lost.
+TEST(EngineStart, ADroppedKeyspaceStaysDroppedWithEveryManifestLost) {
+  World world;
+  {
+    Store store = world.must_open();
+    const Keyspace dropped = *store.create_keyspace("dropped");
+    const Keyspace kept = *store.create_keyspace("kept");
+    for (const Keyspace k : {dropped, kept}) ASSERT_TRUE(store.put(k, "key", "value").ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+    ASSERT_TRUE(store.drop_keyspace(dropped).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots")) ASSERT_TRUE(world.disk->remove(path).ok());
+  for (int start = 0; start < 3; ++start) {
+    SCOPED_TRACE("start " + std::to_string(start));
+    RecoveryReport report;
+    const Store store = world.must_open(&report);
+    EXPECT_TRUE(report.clean()) << report.to_text();
+    EXPECT_EQ(store.keyspaces().size(), 1U);
+    EXPECT_EQ(*store.get(*store.keyspace("kept"), "key"), "value");
+    world.disk->kill();
+  }
+}
+
 struct CutOff {
   std::unique_ptr<SimStorage> disk;  // as a kill between the runs of a job and its manifest leaves it
   std::string other;                 // a run that has nothing to do with it
@@ -132,7 +182,9 @@ TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
       world.seed = 100;
       world.disk = std::move(cut.disk);
       ASSERT_TRUE(world.disk->remove(cut.other).ok());
+      bool locked = false;                                                     // that syncs snapshots/ too
       const auto hide_manifests = [&](std::uint64_t, std::string_view what) {  // once after each publish
+        if (what == "sync_directory store/snapshots" && !std::exchange(locked, true)) return;
         if (what == "sync_directory store/wal" || what == "sync_directory store/snapshots")
           world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "store/snapshots", .times = 1});
       };
@@ -162,10 +214,40 @@ TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
       world.disk->clear_faults();
       for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots"))
         ASSERT_TRUE(world.disk->remove(path).ok());
+      ASSERT_TRUE(world.disk->remove("store/recoveries/manifest").ok());
       const Store store = world.must_open();
       EXPECT_TRUE(store.get(*store.keyspace("k"), "a").status().is(Code::kNotFound));
       EXPECT_EQ(*store.get(*store.keyspace("k"), "b"), "1");
     }
+  }
+}
+
+// A manifest whose publish failed is removed, and the process dies before that can be synced. A start sees no manifest
+// and removes the runs that it named; then power fails, and the manifest may be there again.
+TEST(EngineStart, AManifestThatCameBackFindsItsRuns) {
+  World world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    ASSERT_TRUE(store.checkpoint().ok());
+    ASSERT_TRUE(store.put(k, "a", "1").ok());
+    world.disk->inject({.kind = FaultKind::kNoDescriptors, .path_contains = "store/snapshots", .skip = 1, .times = 0});
+    ASSERT_FALSE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  world.disk->clear_faults();
+  { ASSERT_TRUE(world.must_open().put(k, "b", "2").ok()); }
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    World later;
+    later.disk = world.disk->clone(seed);
+    later.disk->power_cut(50);
+    RecoveryReport report;
+    const Store store = later.must_open(&report);
+    EXPECT_TRUE(report.clean()) << report.to_text();
+    EXPECT_EQ(*store.get(k, "a"), "1");
+    EXPECT_EQ(*store.get(k, "b"), "2");
   }
 }
 

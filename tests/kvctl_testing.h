@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <temporary_directory.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -113,12 +114,9 @@ struct FileState {
 class KvctlTest : public testing::Test {
  protected:
   KvctlTest() {
-    std::string name = (fs::temp_directory_path() / "kvctl_test_XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) abort();
-    root_ = name;
+    if (root_.empty()) abort();
     ::unsetenv("KVCTL_STORE");
   }
-  ~KvctlTest() override { fs::remove_all(root_); }
 
   [[nodiscard]] std::string path(const std::string& name) const { return (root_ / name).string(); }
   [[nodiscard]] Ran kvctl(std::vector<std::string> arguments, const std::string& input = "",
@@ -156,7 +154,8 @@ class KvctlTest : public testing::Test {
     return all;
   }
 
-  fs::path root_;
+  const TemporaryDirectory temporary_;
+  const fs::path root_ = temporary_.path();
 };
 
 }  // namespace daruma::kvctl_test

@@ -100,6 +100,21 @@ TEST_F(LogReplayTest, NoLogAtAll) {
   EXPECT_EQ(gone.lost[0].keys, DamageEntry::Keys::kAll);
 }
 
+// What only such a ring holds would be lost: a start removes the rings that it found.
+TEST_F(LogReplayTest, ARingFromTheFutureIsRefused) {
+  for (const bool named : {true, false}) {
+    SCOPED_TRACE(named ? "by the newest segment" : "by none");
+    if (named) write_segment();
+    RingBytes ring;
+    ring.slot(1, 0, 9);
+    ring.from_the_future();
+    put_file(disk, kRingPath, ring.bytes);
+    const auto apply = [](std::span<const WalRecord>, Attempts*) {};
+    EXPECT_EQ(replay_log(disk, input, apply).status().code(), Code::kUnsupported);
+    if (named) { ASSERT_TRUE(disk.remove(kSegmentPath).ok()); }
+  }
+}
+
 // The ring goes with the start that made it: if only the hurt frame were left, the next start would have neither.
 TEST_F(LogReplayTest, WhatTheRingHealsIsWrittenAnewThoughItIsProvenDurable) {
   hurt_payload_of(5);

@@ -15,6 +15,10 @@ mutant(unproven_events_not_persisted engine/open_log.cc engine_crash_test
 mutant(fail_over_forgets_the_unacknowledged wal/wal_writer.cc wal_writer_test
   [[records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);]]
   [[records.clear();]])
+mutant(failed_rotation_goes_on_in_the_old_segment wal/wal_writer.cc log_copies_test:LogCopies.Nothing*
+  [[    segment_.acknowledged = full.acknowledged;
+    return status;]] [[    segment_ = std::move(full);
+    return status;]])
 mutant(failed_frame_is_not_noticed wal/wal_writer.cc wal_writer_test
   [[if (flight.failed != 0) return]] [[if (false) return]])
 mutant(watermark_tells_what_is_in_flight wal/wal_writer.cc wal_writer_test
@@ -66,7 +70,7 @@ mutant(log_of_another_store_taken recovery/log_replay.cc log_copies_test
   [[decode_segment_header(sector, at, std::nullopt).ok()) refused = true;]]
   [[decode_segment_header(sector, at, std::nullopt).ok()) refused = false;]])
 mutant(ring_of_long_ago_believed recovery/log_replay.cc log_copies_test
-  [[scan.entries.back().sequence <= settled) continue;]] [[scan.entries.back().sequence < 0 * settled) continue;]])
+  [[if (newest < told || (newest == told && headed)) continue;]] [[if (newest < 0 * told && headed) continue;]])
 
 # --- frames
 mutant(no_parity wal/frame_format.cc wal_reader_test
@@ -96,11 +100,18 @@ mutant(second_segment_header_not_read wal/wal_reader.cc wal_reader_test
   [[at < kSectorBytes && at + kSectorBytes <= sectors->limit()]])
 mutant(segment_under_another_name_taken wal/wal_reader.cc wal_reader_test
   [[if (found.ok() && number && found->number != *number) {]] [[if (false) {]])
+mutant(torn_frame_called_unreadable wal/wal_reader.cc wal_reader_test
+  [[out.unreadable = !parity_replaces(f, missing);]] [[out.unreadable = !missing.empty();]])
+mutant(old_ring_ends_the_log wal/wal_reader.cc engine_losses_test:Losses.AnOlderCopy*
+  [[if (enough && (enough_.superseded || !whole_frame_next())) {]] [[if (enough) {]])
 mutant(unreadable_sector_is_zeros wal/sector_reader.cc wal_reader_test
   [[    unreadable_.insert(chunk_at + at);
 ]] [[]])
 
 # --- the ring
+mutant(ring_does_not_say_that_its_log_began wal/wal_writer.cc engine_losses_test
+  [[  ring->begun();
+]] [[]])
 mutant(second_half_not_written wal/tail_ring.cc wal_writer_test
   [[      copy_tail_entry(at(half, head_ + pad), at(halves_[0], head_ + pad), kTailEntryHeaderBytes + record.event.size());
 ]] [[]])
@@ -125,6 +136,13 @@ mutant(given_up_numbers_used_again recovery/log_replay.cc log_replay_test
 mutant(missing_newest_segment_not_missed recovery/log_replay.cc log_replay_test
   [[const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;]]
   [[const bool missing = false;]])
+mutant(lost_newest_segment_only_missed_where_nothing_ends recovery/log_replay.cc engine_losses_test:Losses.TheNewestSegment*
+  [[  if (segment.successor_start == 0) {
+    newest_lost_]] [[  if (segment.successor_start == 0 && !ended_) {
+    newest_lost_]])
+mutant(empty_range_is_lost_as_a_range recovery/log_stretch.cc engine_losses_test:Losses.ALostErase*
+  [[      if (!range.end.empty() && range.end <= range.begin) continue;  // erased nothing
+]] [[]])
 mutant(known_loss_is_lost_again recovery/log_stretch.cc log_replay_test
   [[facts.known_through = known_through(facts.first, relative(segment.number));]] [[facts.known_through = 0;]])
 mutant(footprint_ignored recovery/log_stretch.cc log_replay_test
@@ -171,6 +189,12 @@ mutant(published_name_not_synced io/storage.cc engine_crash_test
   [[  return storage.rename(path + std::string(kTemporarySuffix), path);]])
 mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
   [[if (second.ok()) return ManifestRead{std::move(other), first.message()};]] [[]])
+mutant(manifest_in_recoveries_not_read snapshot/catalogue.cc engine_losses_test:Losses.TheLossOfAll*
+  [[if (!catalogue.newest()) DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
+mutant(run_that_was_refused_stays_lost engine/open_snapshot.cc engine_losses_test:Losses.ARunThat*
+  [[start.found_again = start.damage.remove(entry.id);]] [[continue;]])
+mutant(full_disk_is_a_loss engine/scrub.cc engine_scrub_test:EngineScrub.WhereTheDisk*
+  [[return is_of_the_process(why) || why.is(Code::kNoSpace);]] [[return is_of_the_process(why);]])
 mutant(runs_named_before_their_names_are_synced engine/checkpoint.cc engine_crash_test
   [[  return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));]] [[  return {};]])
 mutant(run_of_an_unfinished_job_taken snapshot/catalogue.cc retention_test
@@ -228,6 +252,29 @@ mutant(log_of_the_older_generation_is_released snapshot/retention.cc engine_star
 mutant(runs_of_the_older_generation_are_removed snapshot/retention.cc engine_start_test:EngineStart.ANewest*
   [[    for (const PlacedRun& run : manifest->runs) needed.insert(run.info.number);]]
   [[    for (const PlacedRun& run : input.kept.front()->runs) needed.insert(run.info.number);]])
+
+# --- losses
+mutant(lost_ids_are_given_again engine/open_log.cc engine_losses_test:Losses.TheIdOf*
+  [[alone.blocks(kCatalogKeyspace, key, known) && next]] [[false && next]])
+mutant(ids_are_given_again_once_their_loss_is_accepted engine/open_log.cc engine_losses_test:Losses.TheIdOf*
+  [[    entry.accepted = false;
+    alone.add]] [[    alone.add]])
+mutant(all_losses_skip_the_same_ids engine/open_log.cc engine_losses_test:Losses.TheIdOf*
+  [[next += kIdsOfOneLoss;]] [[next = next_keyspace_ + kIdsOfOneLoss;]])
+mutant(nameless_keyspace_is_passed_over engine/open_snapshot.cc engine_losses_test:Losses.AKeyspaceWhose*
+  [[if (start.catalogue.newest() || !hurt.empty() ||]] [[if (!hurt.empty() ||]])
+mutant(loss_stands_in_one_generation engine/open_log.cc engine_losses_test:Losses.TheLossOfTheNewest*
+  [[if (start.damage != before && !generations_.empty()) {]] [[if (false) {]])
+mutant(given_up_before_it_is_healed engine/damage.cc engine_losses_test:Losses.WhatCanBe*
+  [[if (file.starts_with(kRunDirectory)) {]] [[if (false) {]])
+mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses_test:Losses.OnlyWhatIsLeft*
+  [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
+mutant(report_where_no_log_was_made engine/open.cc engine_start_test:EngineStart.AStoreThatNever*
+  [[if (wal_ || start.had_log || !start.log.segments.empty()) write_report(start);]] [[write_report(start);]])
+mutant(runs_of_dropped_keyspaces_are_named engine/open_snapshot.cc engine_start_test:EngineStart.ADropped*
+  [[  std::erase_if(start.runs, [&](const PlacedRun& run) { return !known.find(run.info.keyspace); });  // dropped
+]] [[  (void)known;
+]])
 
 # --- rebuilding
 mutant(rebuilt_from_a_log_that_lacks_an_event engine/rebuild.cc engine_generations_test:EngineRebuild.*

@@ -16,6 +16,7 @@
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include "io/posix_storage.h"
 
@@ -108,12 +109,7 @@ std::set<std::string> names_that_differ(const std::map<std::string, Seen>& one,
 
 class OneStartOnFiles : public testing::Test {
  protected:
-  void SetUp() override {
-    directory_ = fs::temp_directory_path() / ("daruma_one_start_" + std::to_string(::getpid()));
-    fs::remove_all(directory_);
-    fs::create_directories(directory_);
-  }
-  void TearDown() override { fs::remove_all(directory_); }
+  void SetUp() override { ASSERT_FALSE(directory_.empty()); }
 
   [[nodiscard]] std::string store() const { return (directory_ / "store").string(); }
   /// On this thread alone, so that nothing moves between two looks.
@@ -126,7 +122,8 @@ class OneStartOnFiles : public testing::Test {
     return Engine::open_store(store(), options, environment);
   }
 
-  fs::path directory_;
+  const TemporaryDirectory temporary_;
+  const fs::path directory_ = temporary_.path();
 };
 
 /// Runs `work` in a process of its own until it says it is ready, then leaves it waiting.

@@ -122,6 +122,14 @@ struct RingBytes {
     for (const std::size_t half : {0, 1})
       store(bytes.data() + half_at(half) + kTailHeadAt, encode_tail_head(header, head));
   }
+  /// Both headers say a version that nobody has written yet.
+  void from_the_future() {
+    for (const std::size_t half : {0, 1}) {
+      char* sector = bytes.data() + half_at(half);
+      store(sector + 8, std::uint32_t{2});
+      store(sector + kSectorBytes - 8, checksum({sector, kSectorBytes - 8}, header.store, header.nonce, 1));
+    }
+  }
   /// Damage that both halves share.
   void flip(std::uint64_t in_half, char mask = 1) {
     for (const std::size_t half : {0, 1}) bytes[half_at(half) + in_half] ^= mask;

@@ -94,6 +94,9 @@ TEST(WalFormat, TheFutureIsToldApartFromDamage) {
   h.required_features = 0;
   h.optional_features = ~0u;
   EXPECT_TRUE(decode_segment_header(encode_segment_header(h, 0), 0, kStore).ok());
+  RingBytes ring;
+  ring.from_the_future();
+  EXPECT_TRUE(read_ring(ring.bytes).status.is(Code::kUnsupported));
 }
 
 TEST(WalFormat, HeaderFieldsThatMakeNoSenseAreRefusedThoughTheyVerify) {

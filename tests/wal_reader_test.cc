@@ -112,6 +112,22 @@ TEST(WalReader, ABurstHealsUpToAsManySectorsAsThereAreOfParity) {
   EXPECT_TRUE(read.scan.poisoned[0].footprint);
 }
 
+TEST(WalReader, ATornFrameIsNotUnreadableForASectorThatParityWouldReplace) {
+  SegmentBytes segment(256 << 10);
+  const std::uint64_t at = segment.events(1, 1, 10 * kSectorBytes);
+  for (const bool torn : {true, false}) {
+    SimStorage disk;
+    std::string bytes = segment.bytes;
+    if (torn) std::fill_n(bytes.begin() + static_cast<std::ptrdiff_t>(at + 3 * kSectorBytes), kSectorBytes, '\0');
+    put_file(disk, kSegmentPath, bytes);
+    for (const std::uint64_t sector : {std::uint64_t{6}, torn ? 6 : std::uint64_t{3}})
+      ASSERT_TRUE(disk.lose_sector(kSegmentPath, at + sector * kSectorBytes).ok());
+    const Reading read = read_segment_at(disk);
+    ASSERT_EQ(read.scan.poisoned.size(), 1u) << torn;
+    EXPECT_EQ(read.scan.poisoned[0].unreadable, !torn);
+  }
+}
+
 TEST(WalReader, WhereTheFirstSectorIsBeyondHealingTheHeaderBehindTheDataStillTellsWhatIsLost) {
   SegmentBytes segment(64 << 10);
   segment.events(1, 1);

@@ -7,9 +7,9 @@
 #include <unistd.h>
 
 #include <csignal>
-#include <filesystem>
 
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include "base/random.h"
 #include "io/posix_storage.h"
@@ -22,13 +22,13 @@ TEST(TailRing, IsWholeWheneverItsWriterIsKilled) {
   const std::uint64_t seed = entropy_seed();
   SCOPED_TRACE("seed " + std::to_string(seed));
   Random random(seed);
-  const std::filesystem::path directory =
-      std::filesystem::temp_directory_path() / ("daruma_tail_kill_" + std::to_string(::getpid()));
-  std::filesystem::remove_all(directory);
-  std::filesystem::create_directories(directory / "wal");
+  const TemporaryDirectory directory;
+  ASSERT_FALSE(directory.path().empty());
+  const std::string wal = directory.path() + "/wal";
   const std::shared_ptr<Storage> storage = make_posix_storage({});
+  ASSERT_TRUE(storage->make_directory(wal).ok());
   const TailHeader header{{1, 2}, 77, kMinTailBytes, 5};
-  const std::string path = (directory / "wal" / tail_name(header.nonce)).string();
+  const std::string path = wal + "/" + tail_name(header.nonce);
   for (int kill = 0; kill < 60; ++kill) {
     int ready[2];
     ASSERT_EQ(::pipe(ready), 0);
@@ -52,13 +52,12 @@ TEST(TailRing, IsWholeWheneverItsWriterIsKilled) {
     ASSERT_TRUE(WIFSIGNALED(status)) << "the child stopped by itself";
     ::close(ready[0]);
     ::close(ready[1]);
-    const TailScan scan = read_tail(*storage, directory.string(), header.store, header.nonce);
+    const TailScan scan = read_tail(*storage, directory.path(), header.store, header.nonce);
     ASSERT_TRUE(scan.status.ok()) << scan.status.to_string();
     EXPECT_TRUE(scan.mark_known);
     EXPECT_FALSE(scan.torn_end) << "kill " << kill;
     EXPECT_TRUE(scan.whole) << "kill " << kill;
   }
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace

@@ -201,6 +201,38 @@ TEST(WalWriter, AFullDiskThatEmptiesHeals) {
   expect_kept(read_log(*disk.storage), s + 10);
 }
 
+TEST(WalWriter, WhatMakesNoSenseIsRefusedAndChangesNothing) {
+  Disk disk;
+  const std::uint64_t before = disk.storage->fingerprint();
+  const auto refused = [&](auto change) {
+    WalOptions options = small_options();
+    change(options);
+    return disk.try_writer(options).status().is(Code::kInvalidArgument);
+  };
+  EXPECT_TRUE(refused([](WalOptions& o) { o.ring_bytes = kMinTailBytes - kSectorBytes; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.ring_bytes = kMaxTailBytes + kSectorBytes; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.ring_bytes += 512; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.segment_bytes = kSegmentFramesAt; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.segment_bytes = kMaxSegmentBytes + kSectorBytes; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.segment_bytes += 512; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.window_bytes = 0; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.max_frame_bytes = 0; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.max_frame_bytes = kMaxEventBytes + 1; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.max_in_flight = 0; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.copies = 0; }));
+  EXPECT_TRUE(refused([](WalOptions& o) { o.copies = 3; }));
+  EXPECT_TRUE(disk.try_writer(small_options(), 0).status().is(Code::kInvalidArgument));
+  EXPECT_TRUE(disk.try_writer(small_options(), 1, 0).status().is(Code::kInvalidArgument));
+  const std::string event = event_of(2);
+  const WalRecord behind_a_hole[] = {{2, event}};
+  EXPECT_TRUE(disk.try_writer(small_options(), 1, 1, behind_a_hole).status().is(Code::kInvalidArgument));
+  EXPECT_EQ(disk.storage->fingerprint(), before);
+  auto wal = disk.writer();
+  append_to(*wal, 3);
+  EXPECT_TRUE(wal->wait_durable(4).is(Code::kInvalidArgument));
+  EXPECT_TRUE(wal->wait_durable(3).ok());
+}
+
 TEST(WalWriter, AFullRingDrivesTheLogItself) {
   Disk disk;
   auto wal = disk.writer();

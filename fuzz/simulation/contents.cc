@@ -110,4 +110,23 @@ std::string describe(const Changes& changes) {
   return text;
 }
 
+std::string first_difference(const Contents& found, const Contents& expected) {
+  const auto text = [](const Value* value) { return value ? "#" + std::to_string(value->stamp) : std::string("none"); };
+  for (const auto& [id, want] : expected.keyspaces) {
+    const std::string where = "keyspace " + std::to_string(id);
+    const auto in = found.keyspaces.find(id);
+    if (in == found.keyspaces.end()) return where + " is not there";
+    if (in->second.name != want.name) return where + " is called " + in->second.name + " in place of " + want.name;
+    for (const auto* one : {&want, &in->second}) {
+      for (const auto& [key, value] : one->values) {
+        const Value* here = found.find(id, key);
+        const Value* there = expected.find(id, key);
+        if (here ? !there || *here != *there : there != nullptr)
+          return where + " key " + key + " has " + text(here) + " in place of " + text(there);
+      }
+    }
+  }
+  return "a keyspace too many";
+}
+
 }  // namespace daruma::simulation

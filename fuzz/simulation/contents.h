@@ -24,7 +24,7 @@ struct Value {
 inline constexpr std::uint32_t kValueBytesMin = sizeof(std::uint64_t);
 
 struct KeyspaceContents {
-  std::string name;
+  std::string name;  // empty: any, or not there: the loss was told of
   std::map<std::string, Value, std::less<>> values;
   std::set<std::string, std::less<>> unknown;  // keys that gave errors when the state could be one of several
   bool operator==(const KeyspaceContents&) const = default;
@@ -68,5 +68,7 @@ class Writings {
 };
 
 std::string describe(const Changes& changes);
+/// Of two that are not equal, in words.
+std::string first_difference(const Contents& found, const Contents& expected);
 
 }  // namespace daruma::simulation

@@ -15,7 +15,7 @@
 //
 // Damage widens this only so far. A key answers as the prefix says, or with an error that tells of damage; never with
 // anything else. The limits are those of docs/recovery.md: where power failed *and* the log was hurt by more
-// than a sector, any number of frames can vanish unseen, and so can a run that is lost with the manifests that name it;
+// than a sector, any number of frames can vanish unseen, and so can a run that is lost with all manifests that name it;
 // then the only demand left on a value is that its key once had it.
 #pragma once
 

@@ -75,6 +75,7 @@ struct Plan {
   std::uint64_t seed = 0;
   std::uint32_t sector_bytes = 4096;
   bool cache = true;
+  unsigned wal_copies = 1;
   std::vector<Life> lives;
 };
 

@@ -130,7 +130,7 @@ void Simulation::wound(std::uint64_t salt, bool running) {
 void Simulation::inject(std::uint64_t salt) {
   clear_faults();
   Random random(salt);
-  troubled_ = true;
+  troubled_ = ever_troubled_ = true;
   fault_ = random.below(kRunningFaults);
   if (fault_ == kFullDisk) {
     const Result<std::uint64_t> free = disk_->free_bytes(kStore);
@@ -140,7 +140,7 @@ void Simulation::inject(std::uint64_t salt) {
     note("fault: the disk has ", std::to_string(left), " bytes left");
     return;
   }
-  constexpr const char* kWhere[] = {"wal/", "wal/", "runs/", "runs/", "snapshots/", "quarantine/", "recoveries/", ""};
+  constexpr const char* kWhere[] = {"wal/", "wal", "runs/", "runs/", "snapshots/", "quarantine/", "recoveries/", ""};
   Fault fault;
   fault.kind = static_cast<FaultKind>(*fault_);
   fault.path_contains = kWhere[random.below(std::size(kWhere))];

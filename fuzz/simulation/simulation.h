@@ -109,6 +109,7 @@ class Simulation {
   Contents judge_hurt(const Store::Opened& opened);
   std::optional<Sequence> judge_point_in_time(const Store::Opened& opened, Contents& found);
   [[nodiscard]] bool told_of_damage() const;
+  [[nodiscard]] bool names_in_doubt() const;
   [[nodiscard]] bool leaves_no_proof() const;
 
   // reads.cc: answers
@@ -139,7 +140,9 @@ class Simulation {
   [[nodiscard]] Keyspace handle(std::uint32_t id) const { return keyspaces_.at(id); }
   [[nodiscard]] bool fault_fired() const { return disk_->faults_fired() != fired_before_; }
   /// Something is hurt, and it is more than what must cost nothing.
-  [[nodiscard]] bool hurt() const { return told_ || log_read_failed_ || giving_up_ || !wounds_.harmless(); }
+  [[nodiscard]] bool hurt() const {
+    return told_ || log_read_failed_ || giving_up_ || !wounds_.harmless(plan_.wal_copies == 2 && !ever_troubled_);
+  }
   /// An error may be answered.
   [[nodiscard]] bool in_doubt() const { return hurt() || fault_fired(); }
 
@@ -163,6 +166,7 @@ class Simulation {
   bool refused_ = false;      // the start met errors in place of what is there
   Contents served_;           // by one that could not write
   Sequence served_last_ = 0;
+  bool ever_troubled_ = false;        // an error was injected: the log may stand in one directory only
   bool troubled_ = false;             // an error was injected, and no round of background work has succeeded since
   std::optional<std::size_t> fault_;  // of Totals::running
   std::uint64_t fired_before_ = 0;    // the act at hand

@@ -15,6 +15,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   options.cache_bytes = plan_.cache ? 1 << 20 : 0;
   options.recovery_policy = policy;
   options.read_only = read_only;
+  options.wal_copies = plan_.wal_copies;
   Environment environment;
   if (settings_.storage) {
     environment.storage = settings_.storage(disk_);
@@ -116,6 +117,14 @@ bool Simulation::told_of_damage() const {
   return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) { return !one.accepted; });
 }
 
+/// Then a name may be made up, or an older one, and gives way to the right one when what was lost is there again.
+bool Simulation::names_in_doubt() const {
+  const std::vector<DamageInfo> damage = store_->damage();
+  return std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
+    return !one.accepted && one.keyspace.value_or(kCatalogKeyspace) == kCatalogKeyspace;
+  });
+}
+
 void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy) {
   const RecoveryReport& report = opened.report;
   store_ = opened.store;
@@ -128,11 +137,20 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   std::optional<Sequence> as_the_line_says = report.last_sequence;
   if (!hurt()) {
     found = judge_exactly(opened);
-  } else if (policy == RecoveryPolicy::kPointInTime) {
-    as_the_line_says = judge_point_in_time(opened, found);
   } else {
-    found = judge_hurt(opened);
-    as_the_line_says.reset();
+    if (beyond_proof_) {  // what gave these ids may be gone without a trace
+      std::erase_if(ids_given_, [&](std::uint32_t id) {
+        const std::vector<KeyspaceInfo> left = store_->keyspaces();
+        return std::none_of(left.begin(), left.end(), [&](const KeyspaceInfo& k) { return k.keyspace.id() == id; });
+      });
+    }
+    if (policy == RecoveryPolicy::kPointInTime) {
+      as_the_line_says = judge_point_in_time(opened, found);
+    } else {
+      found = judge_hurt(opened);
+      as_the_line_says.reset();
+    }
+    found.next_id = found.keyspaces.empty() ? 1 : found.keyspaces.rbegin()->first + 1;  // at least
   }
   if (store_->stats().sequence != report.last_sequence)
     throw Violation{"acked-is-kept", "the report says another last sequence than the store"};
@@ -141,6 +159,8 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   totals_.healed += report.healed.stretches;
   store_.reset();
   if (!serves) {
+    // What such a start gives up is gone for good as soon as a manifest says so, also where it then cannot begin a log.
+    giving_up_ = giving_up_ || (policy == RecoveryPolicy::kPointInTime && report.lost.stretches > 0);
     served_ = std::move(found);
     served_last_ = report.last_sequence;
     return;
@@ -168,13 +188,17 @@ Contents Simulation::judge_exactly(const Store::Opened& opened) {
   Contents found = read_all(opened.store);
   model_.created(found);
   Contents expected = model_.at(report.last_sequence);
+  std::erase_if(expected.keyspaces,
+                [&](const auto& entry) { return entry.second.name.empty() && !found.keyspaces.contains(entry.first); });
   for (auto& [id, in] : expected.keyspaces) {
+    if (in.name.empty()) in.name = found.keyspaces.at(id).name;
     const std::set<std::string, std::less<>> unknown = in.unknown;
     for (const std::string& key : unknown) expected.learn(id, key, found.find(id, key));
   }
   if (!(found == expected)) {
-    throw Violation{wounds_.any() ? "one-fault-free" : "all-or-nothing",
-                    "the state is not the one after event " + std::to_string(report.last_sequence)};
+    throw Violation{wounds_.any() ? "one-fault-free" : "all-or-nothing", "the state is not the one after event " +
+                                                                             std::to_string(report.last_sequence) +
+                                                                             ": " + first_difference(found, expected)};
   }
   found.next_id = expected.next_id;
   return found;
@@ -195,7 +219,7 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
   for (const KeyspaceInfo& info : opened.store.keyspaces()) {
     const std::uint32_t id = info.keyspace.id();
     KeyspaceContents& in = found.keyspaces[id];
-    in.name = info.name;
+    if (!names_in_doubt()) in.name = info.name;
     for (const std::string& key : key_universe()) {
       const Result<std::string> got = opened.store.get(info.keyspace, key);
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
@@ -214,7 +238,15 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
     ++totals_.beyond;
     return std::nullopt;
   }
+  model_.created(found);
+  const bool any_name = names_in_doubt();
+  const auto same_name = [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second.name == b.second.name;
+  };
   const std::optional<Sequence> through = model_.first_since(report.snapshot_sequence, [&](const Contents& one) {
+    const auto &names = one.keyspaces, &names_found = found.keyspaces;
+    if (!any_name && !std::equal(names.begin(), names.end(), names_found.begin(), names_found.end(), same_name))
+      return false;
     return std::all_of(answers.begin(), answers.end(), [&](const Answer& answer) {
       const Value* then = one.find(answer.keyspace, answer.key);
       if (one.unknown(answer.keyspace, answer.key)) return true;
@@ -230,7 +262,8 @@ bool Simulation::leaves_no_proof() const {
   const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
   const bool log = wounds_.in(Room::kLog) && log_proves_little &&
                    (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing));
-  const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots);
+  const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots) &&
+                   wounds_.in(Room::kOther);  // recoveries/manifest
   return log || run || giving_up_;
 }
 
@@ -246,27 +279,28 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   } else {
     legal.push_back(model_.at(std::max(report.last_sequence, model_.lowest())));
   }
-  if (beyond_proof_) {  // what gave these ids may be gone without a trace
-    std::erase_if(ids_given_, [&](std::uint32_t id) {
-      const std::vector<KeyspaceInfo> left = store_->keyspaces();
-      return std::none_of(left.begin(), left.end(), [&](const KeyspaceInfo& k) { return k.keyspace.id() == id; });
-    });
-  }
   Contents found = legal.empty() ? model_.at(model_.highest()) : legal.back();
   const Store& store = opened.store;
-  const std::vector<DamageInfo> damage = store.damage();
-  const bool names_in_doubt = std::any_of(damage.begin(), damage.end(), [](const DamageInfo& one) {
-    return !one.accepted && one.keyspace.value_or(0) == 0;
-  });
+  const bool any_name = names_in_doubt();
   std::set<std::uint32_t> there;
   for (const KeyspaceInfo& info : store.keyspaces()) {
     const bool dropped = !legal.empty() && std::none_of(legal.begin(), legal.end(), [&](const Contents& one) {
       return one.keyspaces.contains(info.keyspace.id());
     });
-    if (dropped && names_in_doubt) continue;
+    if (dropped && any_name) continue;
     there.insert(info.keyspace.id());
     KeyspaceContents& in = found.keyspaces[info.keyspace.id()];
-    in.name = info.name;
+    if (!any_name) {
+      const auto has_it = [&](const Contents& one) {
+        const auto at = one.keyspaces.find(info.keyspace.id());
+        return at == one.keyspaces.end() || at->second.name.empty() || at->second.name == info.name;
+      };
+      if (!legal.empty() && std::none_of(legal.begin(), legal.end(), has_it))
+        throw Violation{"never-wrong", "keyspace '" + in.name + "' is called " + info.name + ", and nothing tells why"};
+      in.name = info.name;
+    } else if (legal.size() != 1) {
+      in.name.clear();
+    }
     for (const std::string& key : key_universe()) {
       const Result<std::string> got = store.get(info.keyspace, key);
       const std::string where = "keyspace " + std::to_string(info.keyspace.id()) + " key " + key;
@@ -292,14 +326,13 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
   }
   std::erase_if(found.keyspaces, [&](const auto& entry) {
     if (there.contains(entry.first)) return false;
-    const bool everywhere = !beyond_proof_ && std::all_of(legal.begin(), legal.end(), [&](const Contents& one) {
-      return one.keyspaces.contains(entry.first);
-    });
+    const bool everywhere = !beyond_proof_ && !entry.second.name.empty() &&
+                            std::all_of(legal.begin(), legal.end(),
+                                        [&](const Contents& one) { return one.keyspaces.contains(entry.first); });
     if (everywhere && store.keyspace(entry.second.name).status().is(Code::kNotFound))
       throw Violation{"never-wrong", "keyspace '" + entry.second.name + "' is denied, and nothing tells why"};
-    return true;
+    return legal.size() != 1 || !everywhere;  // it may come back with the name
   });
-  found.next_id = found.keyspaces.empty() ? 1 : found.keyspaces.rbegin()->first + 1;  // at least
   return found;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/bytes.h"
 #include "snapshot/manifest.h"
+#include "wal/segments.h"
 
 namespace daruma::simulation {
 namespace {
@@ -21,14 +22,15 @@ struct Place {
 Room room_of(std::string_view directory, std::string_view name) {
   if (directory == "runs" && name.ends_with(".run")) return Room::kRuns;
   if (directory == "snapshots" && name.ends_with(".snap")) return Room::kSnapshots;
-  if (directory == "wal" && name.ends_with(".log")) return Room::kLog;
-  if (directory == "wal" && name.starts_with("tail")) return Room::kRing;
+  const bool log = directory == kLogDirectories[0] || directory == kLogDirectories[1];
+  if (log && name.ends_with(".log")) return Room::kLog;
+  if (log && name.starts_with("tail")) return Room::kRing;
   return Room::kOther;
 }
 
 std::vector<Place> files_of(SimStorage& disk) {
   std::vector<Place> files;
-  for (const char* directory : {"wal", "runs", "snapshots", "quarantine", "recoveries"}) {
+  for (const char* directory : {"wal", "wal-copy", "runs", "snapshots", "quarantine", "recoveries"}) {
     const std::string path = std::string(kStore) + "/" + directory;
     const Result<std::vector<DirectoryEntry>> entries = disk.list(path);
     if (!entries.ok()) continue;
@@ -138,6 +140,10 @@ std::optional<Kind> Wounds::inflict(SimStorage& disk, std::uint64_t salt, bool r
   wound->path = place.path;
   wound->room = place.room;
   how = std::string(name(wound->kind)) + " " + place.path + " at " + std::to_string(wound->offset);
+  for (Wound& before : open_) {  // hurt once more, it is no less hurt
+    if (before.path != wound->path || before.left.empty()) continue;
+    if (const auto now = read_at(disk, before.path, before.offset, before.left.size())) before.left = *now;
+  }
   since_whole_.push_back(*wound);
   if (wound->kind != Kind::kStranger) open_.push_back(*wound);
   return wound->kind;
@@ -255,7 +261,7 @@ void Wounds::look_again(SimStorage& disk) {
     if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;
     const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
     const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);
-    return wound.kind == Kind::kUnreadable ? now.has_value() : !now || *now != wound.left;
+    return now && (wound.kind == Kind::kUnreadable || *now != wound.left);
   });
 }
 
@@ -274,10 +280,14 @@ bool Wounds::more_than_a_sector_in(Room room) const {
   return sectors > 1;
 }
 
-bool Wounds::harmless() const {
+bool Wounds::harmless(bool two_logs) const {
   std::size_t faults = 0;
+  std::string log;  // directory that may be hurt in any way
   for (const Wound& wound : since_whole_) {
     if (wound.kind == Kind::kStranger || wound.room == Room::kOther) continue;
+    const std::string directory = wound.path.substr(0, wound.path.find_last_of('/'));
+    if (two_logs && log.empty() && (wound.room == Room::kLog || wound.room == Room::kRing)) log = directory;
+    if (directory == log) continue;
     if (!wound.one_sector()) return false;
     ++faults;
   }

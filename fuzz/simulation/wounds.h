@@ -65,8 +65,9 @@ class Wounds {
   [[nodiscard]] bool in(Room room) const;
   [[nodiscard]] bool in(Room room, Wound::Kind kind) const;
   [[nodiscard]] bool more_than_a_sector_in(Room room) const;
-  /// All that happened since the disk was whole must cost nothing: one sector at most, or what holds no data.
-  [[nodiscard]] bool harmless() const;
+  /// All that happened since the disk was whole must cost nothing: one sector at most, or what holds no data; and
+  /// anything in one of two directories of the log.
+  [[nodiscard]] bool harmless(bool two_logs) const;
 
  private:
   std::optional<Wound> wound_sector(SimStorage& disk, const std::string& path, Random& random);

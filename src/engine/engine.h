@@ -113,6 +113,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
+  static void find_again(Start& start, const RunInfo& info);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -162,6 +163,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Manifest next_generation() REQUIRES(checkpoint_mutex_);
   /// `install` brings into use what the manifest names; it may fail for want of memory, and is then done again.
   Status publish_generation(Manifest next, std::function<void()> install) REQUIRES(checkpoint_mutex_);
+  void copy_newest_generation() REQUIRES(checkpoint_mutex_);
   Status finish_install() REQUIRES(checkpoint_mutex_);
   Status give_up(Outputs& outputs, Status why) REQUIRES(checkpoint_mutex_);
   Status settle() REQUIRES(checkpoint_mutex_);

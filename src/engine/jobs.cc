@@ -64,7 +64,14 @@ Status Engine::publish_generation(Manifest next, std::function<void()> install) 
   unsettled_manifests_.erase(mark);
   generations_.insert(generations_.begin(), std::move(next));
   install_ = std::move(install);
+  copy_newest_generation();
   return {};
+}
+
+/// It stands twice in snapshots/ already: where recoveries/ takes no writes, the store goes on.
+void Engine::copy_newest_generation() {
+  (void)or_out_of_memory(
+      [this]() REQUIRES(checkpoint_mutex_) { return copy_manifest(*storage_, directory_, generations_.front()); });
 }
 
 Status Engine::finish_install() {

@@ -155,7 +155,9 @@ Status Engine::lock_to_write() {
   DARUMA_TRY(lock_copy());
   const std::size_t slash = directory_.find_last_of('/');
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
-  for (const std::string& directory : {directory_, parent}) {
+  // In runs/ and snapshots/ names may have come or gone by what a life before could not sync any more: what this start
+  // sees there must be what a power cut leaves.
+  for (const std::string& directory : {directory_, parent, directory_ + "/runs", directory_ + "/snapshots"}) {
     Status synced = storage_->sync_directory(directory);
     if (is_of_the_process(synced)) return synced;
     if (no_writes_.ok()) no_writes_ = std::move(synced);

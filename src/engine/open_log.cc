@@ -209,11 +209,15 @@ Status Engine::set_damage(Start& start) {
   start.report.read_only = read_only_ || options_.read_only;
   if (looks_only()) return {};
   // A generation that is missing or hurt is healed by publishing the next one.
-  bool hurt = start.no_generation;
+  bool hurt = start.no_generation || start.found_again;
   for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {
     hurt = hurt || !start.catalogue.generations[i].rejected.ok() || !start.catalogue.generations[i].damaged.empty();
   }
-  if (!hurt && start.damage == before) return {};
+  if (!hurt && start.damage == before) {
+    // The start that published the damage may have died before the copy had it.
+    if (!start.damage.entries().empty()) copy_newest_generation();
+    return {};
+  }
 
   const auto publish_with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs) NO_THREAD_SAFETY_ANALYSIS {
     Manifest next = next_generation();

@@ -15,6 +15,9 @@
 namespace daruma {
 namespace {
 
+constexpr const char* kRunLost = "run_lost";
+constexpr const char* kCatalogueRunHurt = "catalogue_run_hurt";
+
 /// The entries of a directory of the store; none when it is not there, or a file stands in its place. One that cannot
 /// be read is an error: what it holds would be taken for missing, and its numbers for free.
 Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::string& parent, std::string_view name) {
@@ -99,6 +102,16 @@ void Engine::lose_run(Start& start, const RunInfo& info, const char* case_name, 
   start.report.lost.bytes += info.file_bytes;
 }
 
+/// What an earlier start could not have of this run: the device only refused it then.
+void Engine::find_again(Start& start, const RunInfo& info) {
+  const std::vector<DamageEntry> known = start.damage.entries();
+  for (const DamageEntry& entry : known) {
+    if (!entry.accepted && (entry.cause == kRunLost || entry.cause == kCatalogueRunHurt) &&
+        entry.file == "runs/" + run_name(info.number))
+      start.found_again = start.damage.remove(entry.id);
+  }
+}
+
 Status Engine::open_runs(Start& start) {
   for (const PlacedRun& placed : start.runs) {
     on_disk_[placed.info.number] = placed.info;
@@ -110,7 +123,7 @@ Status Engine::open_runs(Start& start) {
       continue;
     }
     if (is_of_the_process(run.status())) return run.status();
-    lose_run(start, placed.info, "run_lost", run.status());
+    lose_run(start, placed.info, kRunLost, run.status());
     lost_runs_.insert(placed.info.number);
   }
   if (generations_.empty()) {  // rebuilt, or new: what the runs are placed by
@@ -137,7 +150,7 @@ Status Engine::open_runs(Start& start) {
         newest.second = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
       }
       if (cursor.status().ok()) break;
-      if (hurt.insert(run.info.number).second) lose_run(start, run.info, "catalogue_run_hurt", cursor.status());
+      if (hurt.insert(run.info.number).second) lose_run(start, run.info, kCatalogueRunHurt, cursor.status());
       if (!cursor.damaged()) break;
       cursor.step_over();
     }
@@ -145,6 +158,7 @@ Status Engine::open_runs(Start& start) {
   for (const PlacedRun& placed : start.runs) {
     if (placed.info.keyspace == kCatalogKeyspace && !is_marker(placed.info) && !live_.contains(placed.info.number))
       hurt.insert(placed.info.number);
+    if (live_.contains(placed.info.number) && !hurt.contains(placed.info.number)) find_again(start, placed.info);
   }
   publish_state(std::move(state));
   for (const PlacedRun& placed : start.runs) next_keyspace_ = std::max(next_keyspace_, placed.info.keyspace + 1);

@@ -18,6 +18,12 @@
 #include "wal/segments.h"
 
 namespace daruma {
+namespace {
+
+/// Why a file was not healed: what it takes is missing, and will be there again.
+bool says_nothing_of_the_file(const Status& why) { return is_of_the_process(why) || why.is(Code::kNoSpace); }
+
+}  // namespace
 
 /// All that a pass looks at, in its order.
 std::vector<ScrubItem> Engine::scrub_items() {
@@ -151,6 +157,16 @@ Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
   const auto kept = std::find_if(generations_.begin(), generations_.end(),
                                  [&](const Manifest& generation) { return generation.number == number; });
   if (kept == generations_.end()) return {};
+  if (kept == generations_.begin()) {
+    const Result<ManifestRead> copy = read_manifest_copy(*storage_, directory_, store_id_);
+    if (is_of_the_process(copy.status())) return copy.status();
+    if (!copy.ok() || !copy->damaged.empty() || copy->manifest != *kept) {
+      const bool hurt = !copy.status().is(Code::kNotFound);
+      out.damaged += hurt;
+      DARUMA_TRY(copy_manifest(*storage_, directory_, *kept));
+      out.healed += hurt;
+    }
+  }
   DARUMA_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(*storage_, directory_, store_id_));
   for (const Generation& found : catalogue.generations) {
     if (found.number != number) continue;
@@ -193,7 +209,7 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   healed.bytes = info->file_bytes;
   healed.status = heal(*info);
   healed.duration_ns = clock_.monotonic_ns() - began;
-  if (is_of_the_process(healed.status)) return healed.status;
+  if (says_nothing_of_the_file(healed.status)) return healed.status;
   if (healed.status.ok()) {
     healed_.fetch_add(1, std::memory_order_relaxed);
     ++out.healed;
@@ -207,7 +223,7 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   }
   for (Result<bool> more = true; more.ok() && *more;) {
     more = rebuild_one();
-    if (is_of_the_process(more.status())) return more.status();
+    if (says_nothing_of_the_file(more.status())) return more.status();
   }
   MutexLock lock(checkpoint_mutex_);
   const bool whole = !lost_runs_.contains(number) && !unhealable_runs_.contains(number) &&

@@ -31,6 +31,9 @@ Header header_of(Stop stop) {
   return Header::kBad;
 }
 
+/// A format from the future is no damage: what it holds would be lost with the file.
+bool stops_the_start(const Status& status) { return status.is(Code::kUnsupported) || is_of_the_process(status); }
+
 bool given_up_for_good(const DamageEntry& entry) {
   return entry.cause.starts_with("killer_") || entry.cause == kPointInTimeCause;
 }
@@ -237,7 +240,7 @@ TailScan LogReplayer::read_ring(std::uint64_t nonce, std::size_t& side) const {
   for (std::size_t i = 0; i < kLogSides; ++i) {
     if (i != 0 && !out_.copy_refused.ok()) break;
     TailScan scan = read_tail(storage_, input_.directory, out_.store, nonce, i);
-    if (is_of_the_process(scan.status)) return scan;
+    if (stops_the_start(scan.status)) return scan;
     if (i != 0 && knows(scan) <= knows(best)) continue;
     best = std::move(scan);
     side = i;
@@ -245,35 +248,37 @@ TailScan LogReplayer::read_ring(std::uint64_t nonce, std::size_t& side) const {
   return best;
 }
 
-/// The ring of the newest segment. Without that segment's header: a ring that no segment names, if this boot wrote it;
-/// after a power loss it proves nothing.
+/// The ring of the newest segment. Where that is lost, or its header: the ring that no segment names, if this boot
+/// wrote it; after a power loss it proves nothing.
 Status LogReplayer::take_ring() {
-  Sequence settled = 0;  // by the newest segment: written before it was published
+  Sequence told = 0;  // by the newest segment, which held it before it was published; then by its ring
   bool copied = false;
   for (const Found& segment : segments_) {
     if (!segment.header) continue;
     tail_nonce_ = segment.header->tail_nonce;
     copied = segment.header->copied();
-    settled = std::max(settled, segment.header->prepared_sequence);
+    told = std::max(told, segment.header->prepared_sequence);
   }
+  const bool headed = !segments_.empty() && segments_.back().header;
   for (const auto& [nonce, sides] : rings_) {
     const bool named = std::any_of(segments_.begin(), segments_.end(), [&, ring = nonce](const Found& segment) {
       return segment.header && segment.header->tail_nonce == ring;
     });
     if (named) continue;
     const TailScan scan = read_ring(nonce, tail_side_);
-    if (is_of_the_process(scan.status)) return scan.status;
+    if (stops_the_start(scan.status)) return scan.status;
     if (!scan.status.ok() || boot_ == 0 || scan.header.boot != boot_ || !scan.mark_known) continue;
-    const bool holds_more = !scan.entries.empty() || segments_.empty() || !segments_.back().header;
-    if (!holds_more) continue;  // of a start that died before its first segment
-    // Of a start long ago, in a directory that could not be tidied then.
-    if (!scan.entries.empty() && scan.entries.back().sequence <= settled) continue;
+    if (!scan.begun) continue;  // of a start that died before its first segment
+    const Sequence newest = scan.entries.empty() ? scan.durable_sequence : scan.entries.back().sequence;
+    // Else of a start long ago, in a directory that could not be tidied then.
+    if (newest < told || (newest == told && headed)) continue;
+    told = newest;
     tail_nonce_ = nonce;
     if (!out_.store) out_.store = scan.header.store;
   }
   if (tail_nonce_ == 0) return {};
   tail_ = read_ring(tail_nonce_, tail_side_);
-  if (is_of_the_process(tail_.status)) return tail_.status;
+  if (stops_the_start(tail_.status)) return tail_.status;
   if (!tail_.status.ok()) return {};
   ++out_.files;
   out_.same_boot = boot_ != 0 && tail_.header.boot == boot_;
@@ -349,7 +354,7 @@ Status LogReplayer::read_one(const Found& segment) {
   out_.bytes_read += scan.bytes_read;
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);
-  if (scan.status.is(Code::kUnsupported) || is_of_the_process(scan.status)) return scan.status;
+  if (stops_the_start(scan.status)) return scan.status;
   for (const HealedFrame& frame : scan.healed) {
     RecoveryFinding& finding = healed("frame_healed", files[scan.files[frame.file].path], frame.damaged_at,
                                       frame.from_copy ? "from_its_copy" : "from_its_parity");

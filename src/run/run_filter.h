@@ -36,7 +36,6 @@ class RunFilter {
   RunFilter() = default;
   explicit RunFilter(std::uint64_t lines) : lines_(lines), bits_(lines * kFilterLineBytes) {}
   [[nodiscard]] std::span<char> bits() { return bits_.span(); }
-  [[nodiscard]] std::uint64_t lines() const { return lines_; }
 
   [[nodiscard]] bool may_contain(std::uint64_t key_hash) const {
     if (lines_ == 0) return true;

@@ -80,10 +80,6 @@ std::size_t RunIndex::find(std::string_view key, Sequence at) const {
   return low;
 }
 
-std::uint64_t RunIndex::memory_bytes() const {
-  return keys_.capacity() + places_.capacity() * sizeof(Place) + prefixes_.capacity() * sizeof(std::uint64_t);
-}
-
 void IndexEncoder::add(const IndexEntry& e) {
   if (in_current_ == 0) {
     put_u64(current_, e.offset);

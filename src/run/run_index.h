@@ -40,7 +40,6 @@ class RunIndex {
   [[nodiscard]] std::string_view last_key(std::size_t i) const;
   /// The first block that reaches (key, at): no block before it holds a version of `key` at or below `at`.
   [[nodiscard]] std::size_t find(std::string_view key, Sequence at) const;
-  [[nodiscard]] std::uint64_t memory_bytes() const;
 
  private:
   struct Place {

@@ -256,14 +256,6 @@ std::vector<RunFinding> RunReader::findings() const {
   return findings_;
 }
 
-std::uint64_t RunReader::memory_bytes() const {
-  const RunContents* c = loaded_.load(std::memory_order_acquire);
-  if (!c) return 0;
-  std::uint64_t erases = 0;
-  for (const RangeErase& e : c->erases.all()) erases += sizeof e + e.begin.size() + e.end.size();
-  return sizeof *c + c->index.memory_bytes() + c->filter.lines() * kFilterLineBytes + erases;
-}
-
 Result<RunDescription> describe_run(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
                                     std::uint64_t number) {
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));

@@ -65,8 +65,6 @@ class RunReader {
   [[nodiscard]] bool lost() const { return lost_.load(std::memory_order_relaxed); }
   /// Whoever verified the file found it so.
   void mark_hurt() const { hurt_.store(true, std::memory_order_relaxed); }
-  /// Index, filter and range erases in memory; 0 before the first use.
-  [[nodiscard]] std::uint64_t memory_bytes() const;
   [[nodiscard]] const std::string& path() const { return file_->path(); }
 
   class Cursor;

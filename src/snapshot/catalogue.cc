@@ -34,6 +34,22 @@ Result<std::string> read_what_can_be_read(Storage& storage, const std::string& p
   return bytes;
 }
 
+/// The copy of the newest, in place of what snapshots/ has of it.
+Status take_copy(Storage& storage, const std::string& directory, Catalogue& catalogue) {
+  Result<ManifestRead> read = read_manifest_copy(storage, directory, catalogue.store);
+  if (is_of_the_process(read.status())) return read.status();
+  if (!read.ok()) return {};
+  Generation generation;
+  generation.number = read->manifest.number;
+  generation.name = manifest_name(generation.number);
+  generation.damaged = "only " + std::string(kManifestCopyDirectory) + "/" + std::string(kManifestCopy) + " has it";
+  generation.manifest = std::move(read->manifest);
+  catalogue.store = generation.manifest->store;
+  catalogue.highest_number = std::max(catalogue.highest_number, generation.number);
+  catalogue.generations.insert(catalogue.generations.begin(), std::move(generation));
+  return {};
+}
+
 struct Job {
   std::vector<const RunInfo*> runs;
   bool flush = true;
@@ -115,12 +131,20 @@ const Manifest* Catalogue::newest() const {
   return nullptr;
 }
 
+Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,
+                                        const std::optional<StoreId>& store) {
+  const std::string path = directory + "/" + std::string(kManifestCopyDirectory) + "/" + std::string(kManifestCopy);
+  std::string unreadable;
+  DARUMA_TRY_ASSIGN(const std::string bytes, read_what_can_be_read(storage, path, kManifestFileBytesMax, unreadable));
+  return decode_manifest(bytes, std::nullopt, store);
+}
+
 Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store) {
   Catalogue catalogue;
   catalogue.store = store;
   const std::string folder = directory + "/" + std::string(kManifestDirectory);
   Result<std::vector<DirectoryEntry>> entries = storage.list(folder);
-  if (entries.status().is(Code::kNotFound)) return catalogue;
+  if (entries.status().is(Code::kNotFound)) entries = std::vector<DirectoryEntry>();
   if (!entries.ok()) return entries.status();
   for (const DirectoryEntry& entry : *entries) {
     const std::optional<std::uint64_t> number = manifest_number(entry.name);
@@ -170,6 +194,7 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
       g.rejected = Status(Code::kCorruption, "belongs to another store", {.file = folder + "/" + g.name});
     }
   }
+  if (!catalogue.newest()) DARUMA_TRY(take_copy(storage, directory, catalogue));
   for (Generation& g : catalogue.generations) {
     if (!g.manifest || g.manifest->previous_number == 0) continue;
     for (const Generation& before : catalogue.generations) {

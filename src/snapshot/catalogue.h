@@ -47,10 +47,14 @@ struct Catalogue {
   [[nodiscard]] const Manifest* newest() const;
 };
 
-/// Reads `directory`/snapshots; changes nothing. A missing directory is an empty catalogue; an unreadable file is a
-/// rejected generation, not an error. An unreadable sector costs only the copy it is in. Errors: kIoError when the
-/// directory cannot be listed.
+/// Reads `directory`/snapshots, and the copy in recoveries/ where no manifest verifies; changes nothing. A missing
+/// directory is an empty catalogue; an unreadable file is a rejected generation, not an error. An unreadable sector
+/// costs only the copy it is in. Errors: kIoError when the directory cannot be listed.
 Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store);
+
+/// What recoveries/ has of the newest manifest. Errors: kNotFound, kIoError, and those of `decode_manifest`.
+Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,
+                                        const std::optional<StoreId>& store);
 
 struct DroppedRun {
   std::uint64_t number = 0;

@@ -154,6 +154,7 @@ std::map<std::uint32_t, Levels> by_keyspace(const std::vector<PlacedRun>& runs) 
   return keyspaces;
 }
 
+/// How full a level is; a compaction is due at 1 and above.
 double score_of(const Runs& runs, std::uint32_t level, const CompactionSettings& settings) {
   if (level >= kBottomLevel) return 0;
   if (level == 0)
@@ -164,12 +165,6 @@ double score_of(const Runs& runs, std::uint32_t level, const CompactionSettings&
 }
 
 }  // namespace
-
-double compaction_score(const std::vector<PlacedRun>& runs, std::uint32_t keyspace, std::uint32_t level,
-                        const CompactionSettings& settings) {
-  DARUMA_ASSERT(level <= kBottomLevel);
-  return score_of(by_keyspace(runs)[keyspace].at[level], level, settings);
-}
 
 std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
                                               const std::set<std::uint64_t>& busy) {

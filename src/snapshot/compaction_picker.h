@@ -43,10 +43,6 @@ struct CompactionPick {
   bool operator==(const CompactionPick&) const = default;
 };
 
-/// How full a level is; a compaction is due at 1 and above. Level kBottomLevel is never due.
-double compaction_score(const std::vector<PlacedRun>& runs, std::uint32_t keyspace, std::uint32_t level,
-                        const CompactionSettings& settings);
-
 /// The most urgent compaction of all keyspaces that touches no run in `busy`; nullopt when none is due.
 std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
                                               const std::set<std::uint64_t>& busy = {});

@@ -73,7 +73,7 @@ Status decode_body(std::string_view body, bool may_go_on, Manifest& m) {
 }
 
 /// Verifies and decodes the copy whose header stands at `offset`. `spent` counts hashed bodies.
-Status decode_copy(std::string_view file, std::uint64_t offset, std::uint64_t number,
+Status decode_copy(std::string_view file, std::uint64_t offset, std::optional<std::uint64_t> number,
                    const std::optional<StoreId>& store, int& spent, Manifest& out) {
   const auto bad = [&](Code code, const std::string& what) {
     return Status(code, "copy at " + std::to_string(offset) + ": " + what);
@@ -89,9 +89,9 @@ Status decode_copy(std::string_view file, std::uint64_t offset, std::uint64_t nu
     return bad(Code::kCorruption, "header checksum is wrong");
   }
   if (store && id != *store) return bad(Code::kCorruption, "belongs to another store");
-  if (said != number)
+  if (said != number.value_or(said))
     return bad(Code::kCorruption,
-               "is manifest " + std::to_string(said) + " under the name of " + std::to_string(number));
+               "is manifest " + std::to_string(said) + " under the name of " + std::to_string(*number));
   if (load<std::uint32_t>(h + kVersionAt) != kManifestVersion) {
     return bad(Code::kUnsupported, "format version " + std::to_string(load<std::uint32_t>(h + kVersionAt)));
   }
@@ -106,12 +106,12 @@ Status decode_copy(std::string_view file, std::uint64_t offset, std::uint64_t nu
   if (copy_bytes != kSectorBytes + padded) return bad(Code::kCorruption, "lengths disagree");
   if (++spent > kBodiesTriedMax) return bad(Code::kCorruption, "too many copies");
   const std::string_view area = file.substr(offset + kSectorBytes, padded);
-  if (!checksum_holds(load<std::uint64_t>(h + kBodyChecksumAt), sum(area, id, number, offset + kSectorBytes))) {
+  if (!checksum_holds(load<std::uint64_t>(h + kBodyChecksumAt), sum(area, id, said, offset + kSectorBytes))) {
     return bad(Code::kCorruption, "body checksum is wrong");
   }
   Manifest m;
   m.store = id;
-  m.number = number;
+  m.number = said;
   if (Status status = decode_body(area.substr(0, body_bytes), load<std::uint64_t>(h + kOptionalAt) != 0, m);
       !status.ok()) {
     return bad(status.code(), status.message());
@@ -187,7 +187,8 @@ std::string encode_manifest(const Manifest& m) {
 
 std::uint64_t manifest_hash(const Manifest& m) { return sum(encode_body(m), m.store, m.number, 0); }
 
-Result<ManifestRead> decode_manifest(std::string_view file, std::uint64_t number, const std::optional<StoreId>& store) {
+Result<ManifestRead> decode_manifest(std::string_view file, std::optional<std::uint64_t> number,
+                                     const std::optional<StoreId>& store) {
   if (file.size() > kManifestFileBytesMax) return Status(Code::kCorruption, "manifest is larger than any can be");
   int spent = 0;
   ManifestRead read;
@@ -224,6 +225,13 @@ Status publish_manifest(Storage& storage, const std::string& directory, const Ma
   Result<ManifestRead> again = decode_manifest(file, manifest.number, manifest.store);
   DARUMA_ASSERT(again.ok() && again->damaged.empty() && again->manifest == manifest);
   return publish(storage, directory + "/" + std::string(kManifestDirectory), manifest_name(manifest.number), file);
+}
+
+Status copy_manifest(Storage& storage, const std::string& directory, const Manifest& newest) {
+  const std::string room = directory + "/" + std::string(kManifestCopyDirectory);
+  Status copied = publish(storage, room, std::string(kManifestCopy), encode_manifest(newest));
+  if (!copied.ok() && storage.remove(room + "/" + std::string(kManifestCopy)).ok()) (void)storage.sync_directory(room);
+  return copied;
 }
 
 }  // namespace daruma

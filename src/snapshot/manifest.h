@@ -9,6 +9,8 @@
 //   and no
 //     damage confined to one half, costs a generation.
 //   - A manifest file is published once and never changed. The newest valid one wins; nothing points to it.
+//   - The newest stands once more, under one name in recoveries/, replaced after each publish. It counts only where
+//   snapshots/ has none that verifies, so one that is behind hides nothing.
 //   - Every checksum is seeded with store, number and offset: a manifest under another name or of another store never
 //   verifies.
 #pragma once
@@ -42,6 +44,8 @@ struct Manifest {
 
 inline constexpr std::string_view kManifestMagic = "DRMSNAP1";
 inline constexpr std::string_view kManifestDirectory = "snapshots";
+inline constexpr std::string_view kManifestCopyDirectory = "recoveries";
+inline constexpr std::string_view kManifestCopy = "manifest";
 inline constexpr std::uint32_t kManifestVersion = 1;
 inline constexpr std::uint64_t kManifestFileBytesMax = std::uint64_t{512} << 20;
 
@@ -63,11 +67,15 @@ struct ManifestRead {
   std::string damaged;  ///< empty: both copies verify. Else why the other one does not; the caller reports it and heals
                         ///< by publishing the next generation
 };
-/// Decodes a file found under `number`. `store`: nullopt when not known yet; any other store is refused.
-/// Errors: kCorruption (no copy verifies; the message names what is wrong with each), kUnsupported (from the future).
-Result<ManifestRead> decode_manifest(std::string_view file, std::uint64_t number, const std::optional<StoreId>& store);
+/// Decodes a file found under `number` (nullopt: it may be any). `store`: nullopt when not known yet; any other store
+/// is refused. Errors: kCorruption (no copy verifies; the message names what is wrong with each), kUnsupported (from
+/// the future).
+Result<ManifestRead> decode_manifest(std::string_view file, std::optional<std::uint64_t> number,
+                                     const std::optional<StoreId>& store);
 
 /// Encodes and durably publishes into `directory`/snapshots. After ok every crash finds it whole.
 Status publish_manifest(Storage& storage, const std::string& directory, const Manifest& manifest);
+/// The newest one once more, after it was published; when that fails, none stands there rather than one that is behind.
+Status copy_manifest(Storage& storage, const std::string& directory, const Manifest& newest);
 
 }  // namespace daruma

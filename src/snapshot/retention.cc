@@ -13,7 +13,6 @@ namespace {
 
 Status remove_all(Storage& storage, const std::string& directory, const std::vector<std::uint64_t>& numbers,
                   const char* suffix) {
-  if (numbers.empty()) return {};
   for (const std::uint64_t number : numbers) {
     char name[40];
     std::snprintf(name, sizeof name, "/%016llu%s", static_cast<unsigned long long>(number), suffix);
@@ -84,8 +83,12 @@ RetentionPlan plan_retention(const RetentionInput& input) {
   return plan;
 }
 
+/// snapshots/ is synced also when nothing in it is removed: what is gone from sight may be so by a removal whose sync
+/// failed, and a manifest that a power cut brings back finds all its runs.
 Status apply_retention(Storage& storage, const std::string& directory, const RetentionPlan& plan) {
+  if (plan.empty()) return {};
   DARUMA_TRY(remove_all(storage, directory + "/" + std::string(kManifestDirectory), plan.remove_manifests, ".snap"));
+  if (plan.remove_runs.empty()) return {};
   return remove_all(storage, directory + "/" + std::string(kRunDirectory), plan.remove_runs, ".run");
 }
 

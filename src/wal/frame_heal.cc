@@ -2,6 +2,7 @@
 #include "wal/frame_heal.h"
 
 #include <algorithm>
+#include <set>
 #include <string>
 
 #include "parity/parity_format.h"
@@ -22,11 +23,7 @@ class FrameHealer {
         syndromes_(layout_.parity_sectors * kSectorBytes, '\0') {}
 
   FrameState heal(std::span<const std::uint64_t> unreadable, std::uint64_t& damaged_at) {
-    std::vector<bool> taken(layout_.parity_sectors, false);
-    for (const std::uint64_t i : unreadable) {
-      if (taken[stripe_of(i)]) return FrameState::kHurt;
-      taken[stripe_of(i)] = true;
-    }
+    if (!parity_replaces(header_, unreadable)) return FrameState::kHurt;
     for (std::uint64_t i = 0; i < layout_.sectors(); ++i) xor_into(syndrome(stripe_of(i)), view(i));
     for (const std::uint64_t i : unreadable) flip(i);
     if (!unreadable.empty()) damaged_at = unreadable.front() * kSectorBytes;
@@ -167,6 +164,12 @@ class FrameHealer {
 };
 
 }  // namespace
+
+bool parity_replaces(const FrameHeader& header, std::span<const std::uint64_t> unreadable) {
+  std::set<std::uint64_t> stripes;
+  for (const std::uint64_t i : unreadable) stripes.insert(i % header.layout().parity_sectors);
+  return stripes.size() == unreadable.size();
+}
 
 FrameState heal_frame(const StoreId& store, const FrameHeader& header, std::span<char> frame,
                       std::span<const std::uint64_t> unreadable, std::uint64_t& damaged_at) {

@@ -20,9 +20,12 @@ enum class FrameState : std::uint8_t {
   kHurt,    ///< beyond parity; left as it was read
 };
 
+/// Whether parity alone replaces these sectors of the frame: no two share a stripe.
+bool parity_replaces(const FrameHeader& header, std::span<const std::uint64_t> unreadable);
+
 /// `frame` holds header.frame_bytes as read, with zeros for the sectors in `unreadable` (numbers within the frame,
-/// rising). Heals one sector, or one burst of at most as many as there are parity sectors; and any unreadable ones of
-/// which no two share a stripe. `damaged_at`, when healed: the first byte that was wrong; where only parity or padding
+/// rising). Heals one sector, or one burst of at most as many as there are parity sectors; and any unreadable ones that
+/// parity replaces. `damaged_at`, when healed: the first byte that was wrong; where only parity or padding
 /// was, the sector is not known and this is a parity sector of its stripe.
 FrameState heal_frame(const StoreId& store, const FrameHeader& header, std::span<char> frame,
                       std::span<const std::uint64_t> unreadable, std::uint64_t& damaged_at);

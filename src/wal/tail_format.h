@@ -53,6 +53,8 @@ struct TailSlot {
   std::uint64_t position = 0;
   Sequence sequence = 0;
 };
+/// Slots are counted, and so many are written before the segment that names the ring is published.
+inline constexpr std::uint64_t kTailSlotsUnpublished = 2;
 void encode_tail_slot(const TailHeader& header, const TailSlot& slot, unsigned index, char* out);
 std::optional<TailSlot> decode_tail_slot(const TailHeader& header, unsigned index, std::string_view bytes);
 

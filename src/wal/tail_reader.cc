@@ -127,6 +127,7 @@ class RingReader {
       scan_.durable_position = marks[i].slot->position;
       scan_.durable_sequence = marks[i].slot->sequence;
     }
+    scan_.begun = newest > kTailSlotsUnpublished;
     for (std::size_t i = 0; i < halves_; ++i) {
       // A head that the mark has passed is an old copy of the sector.
       if (marks[i].head && *marks[i].head >= scan_.durable_position) heads_.push_back(*marks[i].head);

@@ -48,8 +48,7 @@ Status TailRing::copy_to(Storage& storage, const std::string& path) {
 
 void TailRing::begin(Sequence durable) {
   durable_ = durable;
-  write_slot(durable);
-  write_slot(durable);
+  for (counter_ = 0; counter_ < kTailSlotsUnpublished;) write_slot(durable);
   const std::string sector = encode_tail_header(header_);
   for (char* half : halves_) {
     store(half + kTailHeadAt, encode_tail_head(header_, head_));

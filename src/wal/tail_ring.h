@@ -30,6 +30,9 @@ class TailRing {
   /// Keeps the same in a second file from now on. Before the first push.
   Status copy_to(Storage& storage, const std::string& path);
 
+  /// The segment that names it is published: should that be lost, the ring says that there was one.
+  void begun() { write_slot(durable_); }
+
   /// Bytes `payload` would take now, the pad at the end of the ring included.
   [[nodiscard]] std::uint64_t cost(std::uint64_t payload) const;
   [[nodiscard]] bool fits(std::uint64_t payload) const { return head_ + cost(payload) - live_ <= header_.capacity; }

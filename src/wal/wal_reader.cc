@@ -191,7 +191,7 @@ class SegmentWalk {
 
   struct Reading {
     std::string frame;
-    bool readable = false;
+    bool unreadable = false;  ///< more is missing than parity replaces
     FrameState state = FrameState::kHurt;
     std::uint64_t damaged_at = 0;  ///< in the frame
   };
@@ -201,7 +201,7 @@ class SegmentWalk {
     out.frame.assign(f.frame_bytes, '\0');  // fits the segment: room_for
     const std::uint64_t end_of_it = f.offset + f.frame_bytes;
     const std::uint64_t end_of_file = std::clamp(limit_of(file), f.offset, end_of_it);
-    out.readable = end_of_file > f.offset && file.read(f.offset, std::span(out.frame).first(end_of_file - f.offset));
+    if (end_of_file > f.offset) file.read(f.offset, std::span(out.frame).first(end_of_file - f.offset));
     std::vector<std::uint64_t> missing = file.unreadable_in(f.offset, end_of_it);
     for (std::uint64_t at = end_of_file; at < end_of_it; at += kSectorBytes)
       missing.push_back((at - f.offset) / kSectorBytes);
@@ -212,6 +212,7 @@ class SegmentWalk {
                other->read(at, std::span(out.frame).subspan(i * kSectorBytes, kSectorBytes));
       });
     }
+    out.unreadable = !parity_replaces(f, missing);
     out.state = heal_frame(h_.store, f, out.frame, missing, out.damaged_at);
     return out;
   }
@@ -239,7 +240,6 @@ class SegmentWalk {
     }
     const std::string& frame = best.frame;
     const FrameState state = best.state;
-    const bool readable = best.readable;
     const std::uint64_t end_of_it = f.offset + f.frame_bytes;
     const bool footprint_ok = state != FrameState::kHurt || footprint_verifies(h_.store, f, frame);
     Result<std::string_view> raw = Status(Code::kCorruption, "payload does not verify");
@@ -261,7 +261,7 @@ class SegmentWalk {
       if (f.has_events()) scan_.last_good_sequence = f.last_sequence;
       trailing_poison_.reset();
     } else {
-      PoisonedFrame poisoned{f, std::nullopt, !readable};
+      PoisonedFrame poisoned{f, std::nullopt, best.unreadable};
       if (footprint_ok) {
         if (Result<Footprint> decoded = decode_footprint(footprint_of(f, frame)); decoded.ok())
           poisoned.footprint = *decoded;

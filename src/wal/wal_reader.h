@@ -51,7 +51,7 @@ struct FrameView {
 struct PoisonedFrame {
   FrameHeader header;                  ///< offset, frame_bytes, first_sequence, last_sequence
   std::optional<Footprint> footprint;  ///< when it verifies
-  bool unreadable = false;             ///< the device refuses part of it
+  bool unreadable = false;             ///< the device refuses more of it than its parity replaces
 };
 
 /// A frame that was damaged and is whole again.
@@ -140,6 +140,7 @@ struct TailScan {
   std::vector<WalRecord>
       entries;  ///< rising sequences, all not known durable; without the mark: whatever verifies. View `data`
   std::optional<std::uint64_t> head;  ///< where the last acknowledged entry ends; nothing when that is damaged twice
+  bool begun = false;                 ///< a segment that names it was published
   bool whole = false;                 ///< from the mark on nothing is missing or damaged between entries
   bool hurt = false;      ///< something that should stand in both halves does not; harmless after a power loss
   bool torn_end = false;  ///< no head, and behind the last entry begins one that does not verify: torn, or damaged

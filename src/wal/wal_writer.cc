@@ -83,6 +83,7 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
   DARUMA_TRY(writer->prepare_directories());
   DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
+  ring->begun();
   // Older rings may hold what nothing else does until this moment.
   for (std::size_t side = 0; side < kLogSides; ++side) {
     if (side == 1 && !start.copy_refused.ok()) continue;
@@ -193,7 +194,9 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   if (!broken_.ok()) return unavailable();
   DARUMA_ASSERT(sequence == appended_ + 1);
   if (goes_around_ring(event.size())) return append_around_ring(sequence, event);
-  for (unsigned unanswered = 0; !ring_->fits(event.size());) {
+  // Behind an event that is in memory alone the ring would hold what no start could apply.
+  const auto gap = [&]() REQUIRES(mutex_) { return !pending_.empty() && pending_.back().copy; };
+  for (unsigned unanswered = 0; gap() || !ring_->fits(event.size());) {
     DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
     if (!broken_.ok()) return unavailable();
   }
@@ -230,15 +233,17 @@ Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) 
       return {};
     });
     if (broken_.ok() && failed.ok()) continue;
-    if (!in_flight_.empty()) {  // a frame that has it cannot be called back, and its writer need not wait for ever
+    if (written_ >= sequence) {  // what has it cannot be called back, and its writer need not wait for ever
       Pending& newest = pending_.back();
       const Status copied = or_out_of_memory([&]() -> Status {
         newest.copy = std::make_shared<const std::string>(event);
         return {};
       });
-      if (!copied.ok()) continue;
-      newest.record.event = *newest.copy;
-      break;
+      if (copied.ok()) {
+        newest.record.event = *newest.copy;
+        break;
+      }
+      if (!in_flight_.empty()) continue;
     }
     pending_.pop_back();
     appended_ = sequence - 1;
@@ -407,6 +412,7 @@ Status WalWriter::write_batch(std::span<const WalRecord> batch) {
   DARUMA_TRY(make_room(body.frame_bytes()));
   submit(body);
   framed_ = body.last_sequence;
+  written_ = std::max(written_, framed_);
   return {};
 }
 
@@ -601,6 +607,7 @@ Status WalWriter::try_segment(Sequence start, std::span<const FrameBody> bodies,
   segment.sides = sides;
   Status status = or_out_of_memory([&]() -> Status {
     DARUMA_TRY(fill_segment(number, start, bodies, bytes, segment, failed));
+    written_ = std::max(written_, segment.header.prepared_sequence);
     const LiveSegment live{number, start, segment.header.capacity};
     return each_side(sides, failed, [&](std::size_t side) { return segments_.publish(side, live); });
   });

@@ -79,7 +79,8 @@ class WalWriter {
 
   /// Adds one event; after ok it survives the death of the process. The caller serialises appends; `sequence` follows
   /// the last. Drives the log itself when the ring is full or the event is too big for it. kUnavailable: the log is
-  /// down, or its device does not answer; kOutOfMemory. Nothing is kept then.
+  /// down, or its device does not answer; kOutOfMemory. Nothing is kept then, here or on disk. An event that a failed
+  /// write may have left on disk is kept, as one that is in no ring and not durable.
   Status append(Sequence sequence, std::string_view event) EXCLUDES(mutex_);
   /// An event of so many bytes is in no ring: only once it is durable does it survive the death of the process.
   [[nodiscard]] bool goes_around_ring(std::uint64_t bytes) const;
@@ -220,8 +221,9 @@ class WalWriter {
   LogSides seal_out_ = 0;  ///< not yet back from there
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t next_tag_ = 1;
-  Sequence framed_ = 0;  ///< last sequence put into a frame
-  Sequence told_ = 0;    ///< highest watermark that the log itself tells, durably
+  Sequence framed_ = 0;   ///< last sequence put into a frame
+  Sequence written_ = 0;  ///< highest that a file in wal/ may hold
+  Sequence told_ = 0;     ///< highest watermark that the log itself tells, durably
 
   mutable Mutex mutex_;
   CondVar progress_;

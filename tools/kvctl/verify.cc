@@ -40,7 +40,8 @@ void others(const StoreFiles& files, std::vector<std::string>& strangers, std::v
   sort(kManifestDirectory, [](const std::string& n) { return manifest_number(n).has_value(); });
   sort("quarantine",
        [](const std::string& n) { return n == "ledger" || (n.starts_with("q-") && n.ends_with(".bytes")); });
-  sort("recoveries", [](const std::string& n) { return n.ends_with(".json") || n == kScrubNote; });
+  sort("recoveries",
+       [](const std::string& n) { return n.ends_with(".json") || n == kScrubNote || n == kManifestCopy; });
 }
 
 Result<Outcome> verify(Context& context, bool deep) {
