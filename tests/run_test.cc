@@ -4,13 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <set>
-#include <sstream>
 #include <thread>
 
 #include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
 #include "base/coding.h"
+#include "golden_testing.h"
 #include "io/posix_storage.h"
 
 namespace daruma {
@@ -364,21 +363,10 @@ TEST(RunName, IsParsedBackAndNothingElseIs) {
   }
 }
 
-std::string golden(const std::string& name) {
-  std::ifstream in(std::string(DARUMA_SOURCE_DIR) + "/tests/golden/" + name, std::ios::binary);
-  std::ostringstream all;
-  all << in.rdbuf();
-  return all.str();
-}
-
 TEST(RunGolden, ABuildGivesTheseBytes) {
   SimStorage disk;
   build_run(disk, small_model(), 7, {.block_bytes = 512, .compress = false});
-  const std::string built = *read_whole(disk, test_path(7), 1 << 20);
-  const std::string want = golden("run_v1_plain.run");
-  ASSERT_FALSE(want.empty());
-  ASSERT_EQ(built.size(), want.size());
-  for (std::size_t i = 0; i < want.size(); ++i) ASSERT_EQ(built[i], want[i]) << "the format changed, at offset " << i;
+  expect_golden("run_v1_plain.run", *read_whole(disk, test_path(7), 1 << 20));
 }
 
 TEST(RunGolden, OldFilesAreRead) {  // compressed bytes differ between versions of LZ4, so these are only read
