@@ -106,7 +106,9 @@ class DARUMA_API Cursor {
   [[nodiscard]] bool valid() const;
   [[nodiscard]] std::string_view key() const;    ///< until the next move
   [[nodiscard]] std::string_view value() const;  ///< until the next move
-  [[nodiscard]] Status status() const;           ///< why it is not valid; ok at either end
+  /// Why it is not valid; ok at either end. On a valid cursor: ok, or kDataLoss where keys that are lost may have been
+  /// passed over, since of these only hashes are known.
+  [[nodiscard]] Status status() const;
 
  private:
   friend class Engine;

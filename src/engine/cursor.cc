@@ -7,6 +7,16 @@
 #include "base/assert.h"
 
 namespace daruma {
+namespace {
+
+Status may_miss(const DamageEntry& lost) {
+  return {Code::kDataLoss,
+          "keys in this range may be missing: " + lost.cause,
+          {.file = lost.file, .sequence = lost.sequence_hi},
+          "accept the loss with `kvctl damage accept`"};
+}
+
+}  // namespace
 
 CursorState::CursorState(std::shared_ptr<const void> pin, std::vector<std::unique_ptr<EntrySource>> sources,
                          std::vector<RangeErase> erases, std::shared_ptr<const DamageMap> damage,
@@ -20,6 +30,11 @@ CursorState::CursorState(std::shared_ptr<const void> pin, std::vector<std::uniqu
       lower_(std::move(lower)),
       upper_(std::move(upper)) {
   std::erase_if(erases_, [at](const RangeErase& erase) { return erase.sequence > at; });
+  if (!hurt()) return;
+  for (const DamageEntry& e : damage_->entries()) {
+    if (!e.accepted && e.keys == DamageEntry::Keys::kHashes && e.keyspace.value_or(keyspace_) == keyspace_)
+      passes_over_ = may_miss(e);
+  }
 }
 
 void CursorState::seek_first() { seek(lower_); }
@@ -165,13 +180,12 @@ bool CursorState::skips(const std::string& begin, const std::optional<std::strin
   const std::vector<DamageEntry>& entries = damage_->entries();
   const auto lost = std::find_if(entries.begin(), entries.end(), [&](const DamageEntry& e) {
     if (e.accepted || (e.keyspace && *e.keyspace != keyspace_)) return false;
-    // Hashes tell no order and would stop every scan at its first key: `end` tells of them.
+    // Hashes tell no order and would stop every scan at its first key: `passes_over_` and `end` tell of them.
     if (e.keys != DamageEntry::Keys::kRange) return e.keys == DamageEntry::Keys::kAll;
     return (!end || e.begin < *end) && (!e.end || begin < *e.end);
   });
   if (lost == entries.end()) return false;
-  status_ = Status(Code::kDataLoss, "keys in this range may be missing: " + lost->cause,
-                   {.file = lost->file, .sequence = lost->sequence_hi}, "accept the loss with `kvctl damage accept`");
+  status_ = may_miss(*lost);
   return true;
 }
 
@@ -180,10 +194,7 @@ bool CursorState::skips(const std::string& begin, const std::optional<std::strin
 void CursorState::end() {
   if (!damage_ || damage_->empty()) return;
   const auto upper = upper_.empty() ? std::nullopt : std::optional(upper_);
-  if (const DamageEntry* hurt = damage_->touches(keyspace_, lower_, upper)) {
-    status_ = Status(Code::kDataLoss, "keys in this range may be missing: " + hurt->cause,
-                     {.file = hurt->file, .sequence = hurt->sequence_hi}, "accept the loss with `kvctl damage accept`");
-  }
+  if (const DamageEntry* hurt = damage_->touches(keyspace_, lower_, upper)) status_ = may_miss(*hurt);
 }
 
 bool CursorState::failed() {
