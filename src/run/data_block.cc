@@ -90,28 +90,35 @@ const char* DataBlock::restart_value(std::size_t i) const {
   return offset <= static_cast<std::uint64_t>(trailer_ - values_) ? values_ + offset : nullptr;
 }
 
-const char* DataBlock::decode(const char* p, const char* value, Entry& out) const {
-  std::uint64_t shared = 0, unshared = 0, value_bytes = 0;
-  if (values_ - p >= 3 && ((p[0] | p[1] | p[2]) & 0x80) == 0) {  // three short lengths: the usual case
-    shared = static_cast<std::uint8_t>(p[0]), unshared = static_cast<std::uint8_t>(p[1]),
-    value_bytes = static_cast<std::uint8_t>(p[2]);
-    p += 3;
-  } else {
-    if (!(p = decode_varint(p, values_, &shared)) || !(p = decode_varint(p, values_, &unshared)) ||
-        !(p = decode_varint(p, values_, &value_bytes)))
-      return nullptr;
+struct DataBlock::Lengths {
+  std::uint64_t shared, unshared, value;
+};
+
+inline const char* DataBlock::read_lengths(const char* p, Lengths& out) const {
+  if (values_ - p >= 3 && ((p[0] | p[1] | p[2]) & 0x80) == 0) {  // three short ones: the usual case
+    out = {static_cast<std::uint8_t>(p[0]), static_cast<std::uint8_t>(p[1]), static_cast<std::uint8_t>(p[2])};
+    return p + 3;
   }
-  if (shared > kMaxKeyBytes || unshared > kMaxKeyBytes - shared || value_bytes > kMaxValueBytes ||
-      unshared + 8 > static_cast<std::uint64_t>(values_ - p) ||
-      value_bytes > static_cast<std::uint64_t>(trailer_ - value))
+  if ((p = decode_varint(p, values_, &out.shared)) && (p = decode_varint(p, values_, &out.unshared)) &&
+      (p = decode_varint(p, values_, &out.value)) && out.shared <= kMaxKeyBytes && out.unshared <= kMaxKeyBytes &&
+      out.value <= kMaxValueBytes)
+    return p;
+  return nullptr;
+}
+
+const char* DataBlock::decode(const char* p, const char* value, Entry& out) const {
+  Lengths n;
+  p = read_lengths(p, n);
+  if (!p || n.shared + n.unshared > kMaxKeyBytes || n.unshared + 8 > static_cast<std::uint64_t>(values_ - p) ||
+      n.value > static_cast<std::uint64_t>(trailer_ - value))
     return nullptr;
-  out.shared = shared;
-  out.suffix = {p, static_cast<std::size_t>(unshared)};
-  p += unshared;
+  out.shared = n.shared;
+  out.suffix = {p, static_cast<std::size_t>(n.unshared)};
+  p += n.unshared;
   out.tag = load<std::uint64_t>(p);
   p += 8;
   if (out.kind() != EntryKind::kPut && out.kind() != EntryKind::kErase) return nullptr;
-  out.value = {value, static_cast<std::size_t>(value_bytes)};
+  out.value = {value, static_cast<std::size_t>(n.value)};
   return p;
 }
 
@@ -134,25 +141,33 @@ DataBlock::Search DataBlock::find(std::string_view key, Sequence at, Entry& out)
   if (!ok()) return Search::kBad;
   const std::size_t from = restart_before(key, at);
   if (from == kNone) return Search::kBad;
+  const char* const first_value = restart_value(from);
+  if (!first_value) return Search::kBad;
   // Of the entry before: its key's length, and how much of `key` it begins with. It stands before (key, at).
-  std::size_t before_bytes = 0, match = 0;
-  const char* value = restart_value(from);
-  if (!value) return Search::kBad;
+  std::uint64_t before_bytes = 0, match = 0;
+  std::uint64_t value_at = 0;  // from `first_value` on; looked at only once an entry is the one
   for (const char* p = restart_entry(from); p != values_;) {
-    p = decode(p, value, out);
-    if (!p || out.shared > before_bytes) return Search::kBad;
-    value += out.value.size();
-    before_bytes = out.shared + out.suffix.size();
-    if (out.shared > match) continue;  // differs from `key` where the entry before does
-    const std::string_view rest = key.substr(out.shared);
-    const std::size_t n = common_prefix(rest, out.suffix);
-    match = out.shared + n;
-    if (n == out.suffix.size()) {
-      if (n == rest.size() && out.sequence() <= at) return Search::kFound;
-      continue;  // a prefix of `key`, or a version too new
+    const char* const entry = p;
+    Lengths n;
+    p = read_lengths(p, n);
+    if (!p || n.shared > before_bytes || n.unshared + 8 > static_cast<std::uint64_t>(values_ - p)) return Search::kBad;
+    before_bytes = n.shared + n.unshared;
+    if (n.shared <= match) {  // else it differs from `key` where the entry before does
+      const std::string_view suffix(p, n.unshared), rest = key.substr(n.shared);
+      const std::size_t common = common_prefix(rest, suffix);
+      match = n.shared + common;
+      if (common == suffix.size()) {  // a prefix of `key`, or `key` in some version
+        if (common == rest.size() && load<std::uint64_t>(p + n.unshared) >> 8 <= at) {
+          if (value_at > static_cast<std::uint64_t>(trailer_ - first_value)) return Search::kBad;
+          return decode(entry, first_value + value_at, out) ? Search::kFound : Search::kBad;
+        }
+      } else if (common == rest.size() ||
+                 static_cast<std::uint8_t>(suffix[common]) > static_cast<std::uint8_t>(rest[common])) {
+        return Search::kPassed;
+      }
     }
-    if (n == rest.size() || static_cast<std::uint8_t>(out.suffix[n]) > static_cast<std::uint8_t>(rest[n]))
-      return Search::kPassed;
+    p += n.unshared + 8;
+    value_at += n.value;
   }
   return Search::kEnd;
 }

@@ -88,6 +88,9 @@ class DataBlock {
 
  private:
   friend class DataBlockCursor;
+  struct Lengths;
+  /// Those that an entry begins with; where they end, null when they make no sense.
+  const char* read_lengths(const char* p, Lengths& out) const;
   /// The entry at `p`, whose value is at `value`; where the next one begins, null when the bytes make no sense.
   [[nodiscard]] const char* decode(const char* p, const char* value, Entry& out) const;
   /// Of restart `i`; null when they lie outside.
