@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The race: Daruma beside LevelDB, RocksDB, LMDB, SQLite and WiredTiger, and beside the machine itself, over the same
-// work in one run. This program plans, keeps and reports; the stores run in programs of their own (bench/race/racer.cc).
+// work in one run. This program plans, keeps and reports; the stores run in programs of their own
+// (bench/race/racer.cc).
 //
 // What must stay true: the stores take turns within every trial of every round, so that whatever else the machine does
 // hits all alike; a store that crashes or hangs has no figure, and the race goes on; what has been measured is in the
@@ -156,9 +157,8 @@ struct Trials {
 
 /// The racers that stand beside this program, in the order of the table.
 std::vector<Trials> find_racers(const Arguments& arguments, std::map<std::string, std::string>& what) {
-  static constexpr const char* kOrder[] = {"daruma",          "leveldb", "leveldb_release", "rocksdb",
-                                           "rocksdb_release", "lmdb",    "sqlite",          "wiredtiger",
-                                           kReference};
+  static constexpr const char* kOrder[] = {"daruma", "leveldb", "leveldb_release", "rocksdb", "rocksdb_release",
+                                           "lmdb",   "sqlite",  "wiredtiger",      kReference};
   const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
   std::vector<Trials> found;
   for (const char* name : kOrder) {
@@ -170,9 +170,7 @@ std::vector<Trials> find_racers(const Arguments& arguments, std::map<std::string
       std::exit(1);
     }
     Trials one{{told["name"], told["version"], told["settings"], told["cannot"]}, program, {}};
-    for (const json& trial : told["trials"]) {
-      what[one.ids.emplace_back(trial["id"])] = trial["what"];
-    }
+    for (const json& trial : told["trials"]) { what[one.ids.emplace_back(trial["id"])] = trial["what"]; }
     found.push_back(std::move(one));
   }
   return found;

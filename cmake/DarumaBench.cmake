@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# bench/: a program for each *_bench.cc, the race and the survival matrix. The latter go without stores of others that are
-# not installed.
+# bench/: the hot parts, the race and the survival matrix. The latter two go without stores of others that are not
+# installed.
 
 function(bench_program name)
   add_executable(${name} ${ARGN})
@@ -8,16 +8,11 @@ function(bench_program name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
 endfunction()
 
-# Google Benchmark, one for each hot part; `benches` builds them all.
+# Every hot part, under Google Benchmark.
 find_package(benchmark REQUIRED)
-add_custom_target(benches)
 file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*_bench.cc")
-foreach(source IN LISTS bench_sources)
-  cmake_path(GET source STEM name)
-  bench_program(${name} "${source}")
-  target_link_libraries(${name} PRIVATE ${DARUMA_ROOMS} benchmark::benchmark)
-  add_dependencies(benches ${name})
-endforeach()
+bench_program(hot_parts ${bench_sources})
+target_link_libraries(hot_parts PRIVATE ${DARUMA_ROOMS} benchmark::benchmark benchmark::benchmark_main)
 
 # The stores of others that are installed. bench/stores/ holds one way to ask all of them.
 set(peers leveldb rocksdb lmdb sqlite wiredtiger)

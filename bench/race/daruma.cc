@@ -15,8 +15,8 @@ Contender contender() {
             options.cache_bytes = settings.cache_bytes;
             auto opened = ::daruma::Store::open(directory, options);
             if (!opened.ok()) return nullptr;
-            return stores::of_daruma(
-                *std::move(opened), settings.power ? ::daruma::Durability::kPower : ::daruma::Durability::kProcess);
+            return stores::of_daruma(*std::move(opened),
+                                     settings.power ? ::daruma::Durability::kPower : ::daruma::Durability::kProcess);
           }};
 }
 

@@ -135,7 +135,7 @@ void warm(const std::string& directory) {
 double disk_bytes(const std::string& directory) {
   double sum = 0;
   for_each_file(directory, [&](const std::string& path) {
-    struct stat status{};
+    struct stat status {};
     if (stat(path.c_str(), &status) == 0) sum += 512.0 * static_cast<double>(status.st_blocks);
   });
   return sum;

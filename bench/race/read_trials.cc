@@ -105,8 +105,8 @@ Figures read_while_writing(const Course& course) {
   });
 }
 
-/// With a quarter of the data as memory, page cache included, and a quarter of that for the store's own cache. The first
-/// third of the time is not measured: what is read with every key is cached by then.
+/// With a quarter of the data as memory, page cache included, and a quarter of that for the store's own cache. The
+/// first third of the time is not measured: what is read with every key is cached by then.
 Figures cold(const Course& course, const Operation& each, std::uint64_t operations_each) {
   const std::uint64_t records = course.many_records();
   const std::string directory = kept_store(course, "many", records, false);
@@ -137,9 +137,8 @@ std::vector<Trial> read_trials() {
       {"get_hot_2", "the same by 2 threads", [](auto& c) { return hot(c, 2, get_of(c.records())); }},
       {"get_missing", "gets of keys between those",
        [](auto& c) {
-         return hot(c, 1, [n = c.records()](auto& session, auto) {
-           get(session, Key::missing(draw(n)), Answer::kAbsent);
-         });
+         return hot(c, 1,
+                    [n = c.records()](auto& session, auto) { get(session, Key::missing(draw(n)), Answer::kAbsent); });
        }},
       {"multi_get", "32 of them at once; each counts",
        [](auto& c) { return hot(c, 1, multi_get_of(c.records()), static_cast<double>(kKeysAtOnce)); }},

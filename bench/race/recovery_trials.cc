@@ -70,8 +70,7 @@ Figures open(const Course& course) {
 /// The same, with as much to replay as in replay_256. It is settled afterwards, for whoever comes next.
 Figures open_tail(const Course& course) {
   const std::string directory = kept_store(course, "many", course.many_records(), false);
-  const std::uint64_t last =
-      die_with_tail(course, directory, course.many_records(), course.scaled(256 << 20));
+  const std::uint64_t last = die_with_tail(course, directory, course.many_records(), course.scaled(256 << 20));
   forget(directory);
   Figures figures = start(course, directory, last, "cold_");
   in_child([&]() -> Figures {

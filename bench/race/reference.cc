@@ -119,9 +119,8 @@ Figures append_and_sync(const Course& course) {
 Figures write_call(const Course& course) {
   const OpenFile file(course, O_APPEND);
   const char record[128] = {};
-  return measured(course, [&](std::uint64_t) {
-    must(::write(file.fd, record, sizeof record) == sizeof record, "write");
-  });
+  return measured(course,
+                  [&](std::uint64_t) { must(::write(file.fd, record, sizeof record) == sizeof record, "write"); });
 }
 
 Figures mib_per_second(double bytes, const Meter& meter) { return {{"rate", bytes / (1 << 20) / meter.seconds()}}; }

@@ -15,7 +15,7 @@ struct Row {
   std::string title;
   std::string trial, figure = "rate";
   std::string unit = "1/s";
-  double aim = 0;  ///< least ratio of Daruma to what stands below, above 1 where it is ahead; 0: none
+  double aim = 0;                   ///< least ratio of Daruma to what stands below, above 1 where it is ahead; 0: none
   std::string against = kBestPeer;  ///< or a store, the beginning of its name
   std::string against_trial = {};   ///< empty: the same
   bool pictured = false;

@@ -59,8 +59,7 @@ void add_rate(Figures& figures, const Meter& meter, const Done& done, const std:
   figures["cpu_us" + suffix] = 1e6 * meter.cpu_seconds() / operations;
 }
 
-std::unique_ptr<stores::Store> must_open(const Course& course, const std::string& directory,
-                                         const Settings& settings) {
+std::unique_ptr<stores::Store> must_open(const Course& course, const std::string& directory, const Settings& settings) {
   std::unique_ptr<stores::Store> store = course.store.open(directory, settings);
   must(store != nullptr, "open");
   return store;

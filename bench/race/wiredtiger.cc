@@ -16,21 +16,23 @@
 namespace race {
 
 Contender contender() {
-  return {RACE_NAME,
-          std::to_string(WIREDTIGER_VERSION_MAJOR) + "." + std::to_string(WIREDTIGER_VERSION_MINOR) + "." +
-              std::to_string(WIREDTIGER_VERSION_PATCH),
-          "B-tree table, " RACE_COMPRESSION ", log on (file_max 64 MB), a checkpoint every 64 MB of it; "
-          "transaction_sync fsync where puts survive loss of power, else none; a session and a cursor a thread; pipelined "
-          "puts are made durable by log_flush; bulk load by a bulk cursor",
-          [](const std::string& directory, const Settings& settings) {
-            return stores::open_wiredtiger(
-                directory,
-                {.connection = "create,session_max=200,cache_size=" + std::to_string(settings.cache_bytes >> 20) +
-                               "MB,log=(enabled=true,file_max=64MB),transaction_sync=(enabled=true,method=" +
-                               (settings.power ? "fsync" : "none") + ")" +
-                               (settings.tail ? "" : ",checkpoint=(log_size=64MB)") + RACE_EXTENSION,
-                 .table = "key_format=u,value_format=u" RACE_COMPRESSOR});
-          }};
+  return {
+      RACE_NAME,
+      std::to_string(WIREDTIGER_VERSION_MAJOR) + "." + std::to_string(WIREDTIGER_VERSION_MINOR) + "." +
+          std::to_string(WIREDTIGER_VERSION_PATCH),
+      "B-tree table, " RACE_COMPRESSION
+      ", log on (file_max 64 MB), a checkpoint every 64 MB of it; "
+      "transaction_sync fsync where puts survive loss of power, else none; a session and a cursor a thread; pipelined "
+      "puts are made durable by log_flush; bulk load by a bulk cursor",
+      [](const std::string& directory, const Settings& settings) {
+        return stores::open_wiredtiger(
+            directory,
+            {.connection = "create,session_max=200,cache_size=" + std::to_string(settings.cache_bytes >> 20) +
+                           "MB,log=(enabled=true,file_max=64MB),transaction_sync=(enabled=true,method=" +
+                           (settings.power ? "fsync" : "none") + ")" +
+                           (settings.tail ? "" : ",checkpoint=(log_size=64MB)") + RACE_EXTENSION,
+             .table = "key_format=u,value_format=u" RACE_COMPRESSOR});
+      }};
 }
 
 }  // namespace race

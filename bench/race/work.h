@@ -49,8 +49,8 @@ class Values {
   std::string pool_;
 };
 
-/// The numbers below n in an order that looks random, each once: a bijection over the next power of two, walked until it
-/// falls below n.
+/// The numbers below n in an order that looks random, each once: a bijection over the next power of two, walked until
+/// it falls below n.
 class Scattered {
  public:
   explicit Scattered(std::uint64_t n) : n_(n), bits_(std::bit_width(n - 1)), mask_((std::uint64_t{1} << bits_) - 1) {}
@@ -88,8 +88,8 @@ class Zipf {
     const double uz = u * zeta_;
     if (uz < 1) return 0;
     if (uz < 1 + std::pow(0.5, kTheta)) return 1;
-    const auto out = static_cast<std::uint64_t>(static_cast<double>(n_) *
-                                                std::pow(eta_ * u - eta_ + 1, 1 / (1 - kTheta)));
+    const auto out =
+        static_cast<std::uint64_t>(static_cast<double>(n_) * std::pow(eta_ * u - eta_ + 1, 1 / (1 - kTheta)));
     return out < n_ ? out : n_ - 1;
   }
   /// The often ones anywhere.

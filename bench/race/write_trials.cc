@@ -58,9 +58,8 @@ Figures erase(const Course& course) {
     const Scattered order(course.records());
     Figures figures;
     const Meter meter;
-    const Done done = drive(store, 1, course.records(), 10 * course.seconds, [&](auto& session, auto i) {
-      must(session.erase(Key::present(order(i))), "erase");
-    });
+    const Done done = drive(store, 1, course.records(), 10 * course.seconds,
+                            [&](auto& session, auto i) { must(session.erase(Key::present(order(i))), "erase"); });
     add_rate(figures, meter, done);
     return figures;
   });

@@ -8,8 +8,8 @@
 namespace stores {
 
 struct LevelDbUse {
-  bool sync = false;    ///< of every write
-  bool verify = false;  ///< checksums, on every read
+  bool sync = false;                   ///< of every write
+  bool verify = false;                 ///< checksums, on every read
   std::shared_ptr<const void> keep{};  ///< what the options point to
 };
 /// Nothing: it does not open.

@@ -2,14 +2,19 @@
 #include "stores/sqlite.h"
 
 #include <filesystem>
+#include <mutex>
 
 namespace stores {
 namespace {
 
+/// SQLite lets one writer in and the others sleep and ask again; here they take turns by a mutex, as programs do that
+/// have several.
 class SqliteSession final : public Session {
  public:
-  static std::unique_ptr<SqliteSession> open(const std::string& directory, const std::vector<std::string>& pragmas) {
-    auto session = std::make_unique<SqliteSession>();
+  explicit SqliteSession(std::mutex& writing) : writing_(writing) {}
+  static std::unique_ptr<SqliteSession> open(const std::string& directory, const std::vector<std::string>& pragmas,
+                                             std::mutex& writing) {
+    auto session = std::make_unique<SqliteSession>(writing);
     if (sqlite3_open((directory + kSqliteFile).c_str(), &session->db_) != SQLITE_OK) return nullptr;
     sqlite3_busy_timeout(session->db_, 60'000);
     for (const std::string& pragma : pragmas) {
@@ -32,14 +37,17 @@ class SqliteSession final : public Session {
   }
   bool put(std::string_view key, std::string_view value) override {
     rest();
+    const std::scoped_lock lock(writing_);
     return change({key, value});
   }
   bool erase(std::string_view key) override {
     rest();
+    const std::scoped_lock lock(writing_);
     return change({key, std::nullopt});
   }
   bool write(std::span<const Change> changes) override {
     rest();
+    const std::scoped_lock lock(writing_);
     if (!run("BEGIN IMMEDIATE")) return false;
     bool good = true;
     for (const Change& one : changes) good = good && change(one);
@@ -79,7 +87,7 @@ class SqliteSession final : public Session {
     sqlite3_finalize(statement);
     return good;
   }
-  /// All of it in one transaction, by any number of puts in between.
+  /// All of it in one transaction.
   bool load(std::uint64_t records, const Source& source) {
     bool good = run("BEGIN IMMEDIATE");
     for (std::uint64_t i = 0; good && i < records; ++i) {
@@ -114,6 +122,7 @@ class SqliteSession final : public Session {
     const void* const bytes = sqlite3_column_blob(statement, at);
     return {static_cast<const char*>(bytes), static_cast<std::size_t>(sqlite3_column_bytes(statement, at))};
   }
+  std::mutex& writing_;
   sqlite3* db_ = nullptr;
   sqlite3_stmt *put_ = nullptr, *erase_ = nullptr, *get_ = nullptr, *scan_ = nullptr, *back_ = nullptr;
   bool reading_ = false;
@@ -121,9 +130,12 @@ class SqliteSession final : public Session {
 
 class Sqlite final : public Store {
  public:
-  Sqlite(std::string directory, std::vector<std::string> pragmas, std::unique_ptr<SqliteSession> first)
-      : directory_(std::move(directory)), pragmas_(std::move(pragmas)), own_(std::move(first)) {}
-  std::unique_ptr<Session> session() override { return SqliteSession::open(directory_, pragmas_); }
+  Sqlite(std::string directory, std::vector<std::string> pragmas)
+      : directory_(std::move(directory)),
+        pragmas_(std::move(pragmas)),
+        own_(SqliteSession::open(directory_, pragmas_, writing_)) {}
+  [[nodiscard]] bool opened() const { return own_ != nullptr; }
+  std::unique_ptr<Session> session() override { return SqliteSession::open(directory_, pragmas_, writing_); }
   bool flush() override { return own_->run("PRAGMA wal_checkpoint(TRUNCATE)"); }
   bool bulk_load(std::uint64_t records, const Source& source) override {
     return own_->load(records, source) && flush();
@@ -132,6 +144,7 @@ class Sqlite final : public Store {
  private:
   const std::string directory_;
   const std::vector<std::string> pragmas_;
+  std::mutex writing_;
   const std::unique_ptr<SqliteSession> own_;
 };
 
@@ -140,9 +153,8 @@ class Sqlite final : public Store {
 std::unique_ptr<Store> open_sqlite(const std::string& directory, std::vector<std::string> pragmas) {
   std::filesystem::create_directories(directory);
   pragmas.insert(pragmas.begin(), "journal_mode=WAL");
-  std::unique_ptr<SqliteSession> first = SqliteSession::open(directory, pragmas);
-  if (!first) return nullptr;
-  return std::make_unique<Sqlite>(directory, std::move(pragmas), std::move(first));
+  auto store = std::make_unique<Sqlite>(directory, std::move(pragmas));
+  return store->opened() ? std::move(store) : nullptr;
 }
 
 }  // namespace stores

@@ -60,7 +60,8 @@ class Session {
   }
   /// False: it ended with an error.
   virtual bool scan(const Range& range, const Visit& each) = 0;
-  /// A put that survives loss of power once `sync` has returned for its ticket. 0: failed, or the store has no such call.
+  /// A put that survives loss of power once `sync` has returned for its ticket. 0: failed, or the store has no such
+  /// call.
   virtual std::uint64_t put_early(std::string_view key, std::string_view value) {
     static_cast<void>(key), static_cast<void>(value);
     return 0;

@@ -91,8 +91,7 @@ Contender daruma(const std::string& settings) {
        {"careful", sizes + ", recovery_policy refuse", with(::daruma::RecoveryPolicy::kRefuse)},
        {.name = "power loss",
         .settings = sizes + "; another boot, and the tail ring is gone",
-        .open = [settings](
-                    const std::string& directory) { return open(directory, options_of(settings), "another"); },
+        .open = [settings](const std::string& directory) { return open(directory, options_of(settings), "another"); },
         .before_open = forget_ring,
         .rested = true}},
       end_of_log};

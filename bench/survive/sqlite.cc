@@ -34,10 +34,11 @@ Contender sqlite() {
       {"default", mode, open},
       {.name = "careful",
        .settings = "WAL, synchronous EXTRA, wal_autocheckpoint 0, cell_size_check, integrity_check at open",
-       .open = [](const std::string& directory) {
-         return stores::open_sqlite(
-             directory, {"wal_autocheckpoint=0", "synchronous=EXTRA", "cell_size_check=ON", "integrity_check"});
-       },
+       .open =
+           [](const std::string& directory) {
+             return stores::open_sqlite(
+                 directory, {"wal_autocheckpoint=0", "synchronous=EXTRA", "cell_size_check=ON", "integrity_check"});
+           },
        .careful_base = true}};
   if (std::system("command -v sqlite3 >/dev/null") == 0)
     modes.push_back({"repaired", "default, after sqlite3 .dump into a new file", open, dump_and_load});

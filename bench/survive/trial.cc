@@ -38,7 +38,9 @@ Opened open(const Mode& mode, const std::string& directory) {
 }
 
 bool write(Session& session, std::span<const Change> changes) {
-  return session.write(std::vector<stores::Change>(changes.begin(), changes.end()));
+  std::vector<stores::Change> views;
+  for (const auto& [key, value] : changes) views.push_back({key, value});
+  return session.write(views);
 }
 
 }  // namespace

@@ -26,22 +26,23 @@ bool salvage(const std::string& directory) {
 
 Contender wiredtiger() {
   const std::string base = "log on (file_max 1 MB), transaction_sync fsync, cache 64 MB";
-  return {"wiredtiger",
-          std::to_string(WIREDTIGER_VERSION_MAJOR) + "." + std::to_string(WIREDTIGER_VERSION_MINOR) + "." +
-              std::to_string(WIREDTIGER_VERSION_PATCH),
-          {files("log", "log", "WiredTigerLog\\.[0-9]+"), files("table", "table", "kv\\.wt"),
-           files("metadata", "root", "WiredTiger\\.wt"), files("turtle", "root", "WiredTiger\\.turtle"),
-           files("version", "other", "WiredTiger"), files("basecfg", "other", "WiredTiger\\.basecfg"),
-           files("lookaside", "other", "WiredTigerLAS\\.wt"), files("lock", "other", "WiredTiger\\.lock")},
-          {{"default", base, open},
-           {.name = "careful",
-            .settings = base + ", checksum=on, session.verify at open",
-            .open = [](const std::string& directory) {
-              return stores::open_wiredtiger(directory,
-                                             {kConnection, "key_format=u,value_format=u,checksum=on", true});
+  return {
+      "wiredtiger",
+      std::to_string(WIREDTIGER_VERSION_MAJOR) + "." + std::to_string(WIREDTIGER_VERSION_MINOR) + "." +
+          std::to_string(WIREDTIGER_VERSION_PATCH),
+      {files("log", "log", "WiredTigerLog\\.[0-9]+"), files("table", "table", "kv\\.wt"),
+       files("metadata", "root", "WiredTiger\\.wt"), files("turtle", "root", "WiredTiger\\.turtle"),
+       files("version", "other", "WiredTiger"), files("basecfg", "other", "WiredTiger\\.basecfg"),
+       files("lookaside", "other", "WiredTigerLAS\\.wt"), files("lock", "other", "WiredTiger\\.lock")},
+      {{"default", base, open},
+       {.name = "careful",
+        .settings = base + ", checksum=on, session.verify at open",
+        .open =
+            [](const std::string& directory) {
+              return stores::open_wiredtiger(directory, {kConnection, "key_format=u,value_format=u,checksum=on", true});
             },
-            .careful_base = true},
-           {"repaired", "default, after wiredtiger_open with salvage=true and session.salvage", open, salvage}}};
+        .careful_base = true},
+       {"repaired", "default, after wiredtiger_open with salvage=true and session.salvage", open, salvage}}};
 }
 
 }  // namespace survive
