@@ -152,11 +152,11 @@ Ran run(const std::vector<std::string>& command, double timeout) {
 struct Trials {
   Racer racer;
   std::string program;
-  std::vector<std::string> ids;
+  std::vector<std::string> ids, what;
 };
 
 /// The racers that stand beside this program, in the order of the table.
-std::vector<Trials> find_racers(const Arguments& arguments, std::map<std::string, std::string>& what) {
+std::vector<Trials> find_racers(const Arguments& arguments) {
   static constexpr const char* kOrder[] = {"daruma", "leveldb", "leveldb_release", "rocksdb", "rocksdb_release",
                                            "lmdb",   "sqlite",  "wiredtiger",      kReference};
   const fs::path here = fs::read_symlink("/proc/self/exe").parent_path();
@@ -169,11 +169,27 @@ std::vector<Trials> find_racers(const Arguments& arguments, std::map<std::string
       std::fprintf(stderr, "race: %s does not say what it is\n", program.c_str());
       std::exit(1);
     }
-    Trials one{{told["name"], told["version"], told["settings"], told["cannot"]}, program, {}};
-    for (const json& trial : told["trials"]) { what[one.ids.emplace_back(trial["id"])] = trial["what"]; }
+    Trials one{{told["name"], told["version"], told["settings"], told["cannot"]}, program, {}, {}};
+    for (const json& trial : told["trials"]) {
+      one.ids.push_back(trial["id"]);
+      one.what.push_back(trial["what"]);
+    }
     found.push_back(std::move(one));
   }
   return found;
+}
+
+/// Each once, in their order.
+void for_each_trial(const std::vector<Trials>& racers,
+                    const std::function<void(const std::string& id, const std::string& what)>& each) {
+  std::vector<std::string> seen;
+  for (const Trials& one : racers) {
+    for (std::size_t i = 0; i < one.ids.size(); ++i) {
+      if (std::find(seen.begin(), seen.end(), one.ids[i]) != seen.end()) continue;
+      seen.push_back(one.ids[i]);
+      each(one.ids[i], one.what[i]);
+    }
+  }
 }
 
 std::string machine() {
@@ -220,11 +236,9 @@ class Race {
 
   void run_all() {
     std::vector<std::string> ids;
-    for (const Trials& one : racers_) {
-      for (const std::string& id : one.ids) {
-        if (listed(arguments_.rows, id, false) && std::find(ids.begin(), ids.end(), id) == ids.end()) ids.push_back(id);
-      }
-    }
+    for_each_trial(racers_, [&](const std::string& id, const std::string&) {
+      if (listed(arguments_.rows, id, false)) ids.push_back(id);
+    });
     for (unsigned round = 0; round < static_cast<unsigned>(arguments_.rounds); ++round) {
       for (const std::string& id : ids) {
         // Another one begins each round.
@@ -274,10 +288,11 @@ class Race {
 
 int main_of(const Arguments& arguments) {
   Results results(arguments.results, arguments.scale, arguments.seconds);
-  std::map<std::string, std::string> what;
-  const std::vector<Trials> racers = find_racers(arguments, what);
+  const std::vector<Trials> racers = find_racers(arguments);
   if (arguments.list) {
-    for (const auto& [id, words] : what) std::printf("%-20s %s\n", id.c_str(), words.c_str());
+    for_each_trial(racers, [](const std::string& id, const std::string& what) {
+      std::printf("%-20s %s\n", id.c_str(), what.c_str());
+    });
     return 0;
   }
   if (arguments.rounds > 0) {

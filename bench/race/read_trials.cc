@@ -146,9 +146,9 @@ std::vector<Trial> read_trials() {
       {"scan_back", "every record, from the last to the first", [](auto& c) { return scan(c, true); }},
       {"seek", "50 records from any key on", seek},
       {"read_while_writing", "a thread that gets and one that puts again, a million records", read_while_writing},
-      {"get_cold", "gets of any of ten million records, with memory for a quarter of them",
+      {"cold_get", "gets of any of ten million records, with memory for a quarter of them",
        [](auto& c) { return cold(c, get_of(c.many_records()), 1); }},
-      {"multi_get_cold", "32 of them at once; each counts",
+      {"cold_multi_get", "32 of them at once; each counts",
        [](auto& c) { return cold(c, multi_get_of(c.many_records()), kKeysAtOnce); }},
   };
 }

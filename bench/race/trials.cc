@@ -30,8 +30,9 @@ Done drive(stores::Store& store, unsigned threads, std::uint64_t count, double s
         changed.notify_all();
         changed.wait(lock, [&] { return go; });
       }
-      std::uint64_t i = count * t / threads;
-      const std::uint64_t first = i, end = count * (t + 1) / threads;
+      const std::uint64_t share = count / threads;
+      std::uint64_t i = share * t;
+      const std::uint64_t first = i, end = t + 1 == threads ? count : i + share;
       for (; i < end && !stop.load(std::memory_order_relaxed); ++i) each(*session, i);
       operations += i - first;
       const std::unique_lock lock(mutex);
