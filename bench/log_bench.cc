@@ -73,7 +73,7 @@ void append(benchmark::State& state) {
   const Directory directory;
   const std::shared_ptr<Storage> storage = make_posix_storage();
   const TailHeader header{kStore, 77, std::uint64_t{16} << 20, 5};
-  auto ring = std::move(TailRing::create(*storage, directory.path() + "/wal/" + tail_name(header.nonce), header, 0));
+  auto ring = TailRing::create(*storage, directory.path() + "/wal/" + tail_name(header.nonce), header, 0);
   if (!ring.ok()) return state.SkipWithError("no ring");
   const std::string event = events(1)[0];
   Sequence sequence = 0;

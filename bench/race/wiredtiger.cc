@@ -21,17 +21,17 @@ Contender contender() {
       std::to_string(WIREDTIGER_VERSION_MAJOR) + "." + std::to_string(WIREDTIGER_VERSION_MINOR) + "." +
           std::to_string(WIREDTIGER_VERSION_PATCH),
       "B-tree table, " RACE_COMPRESSION
-      ", log on (file_max 64 MB), a checkpoint every 64 MB of it; "
+      ", log on (file_max 64 MB), a checkpoint every 60 s or 2 GB of it and 4 eviction threads, as MongoDB has it; "
       "transaction_sync fsync where puts survive loss of power, else none; a session and a cursor a thread; pipelined "
       "puts are made durable by log_flush; bulk load by a bulk cursor",
       [](const std::string& directory, const Settings& settings) {
         return stores::open_wiredtiger(
-            directory,
-            {.connection = "create,session_max=200,cache_size=" + std::to_string(settings.cache_bytes >> 20) +
-                           "MB,log=(enabled=true,file_max=64MB),transaction_sync=(enabled=true,method=" +
-                           (settings.power ? "fsync" : "none") + ")" +
-                           (settings.tail ? "" : ",checkpoint=(log_size=64MB)") + RACE_EXTENSION,
-             .table = "key_format=u,value_format=u" RACE_COMPRESSOR});
+            directory, {.connection = "create,session_max=200,eviction=(threads_min=4,threads_max=4),cache_size=" +
+                                      std::to_string(settings.cache_bytes >> 20) +
+                                      "MB,log=(enabled=true,file_max=64MB),transaction_sync=(enabled=true,method=" +
+                                      (settings.power ? "fsync" : "none") + ")" +
+                                      (settings.tail ? "" : ",checkpoint=(wait=60,log_size=2GB)") + RACE_EXTENSION,
+                        .table = "key_format=u,value_format=u" RACE_COMPRESSOR});
       }};
 }
 
