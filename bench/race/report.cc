@@ -244,9 +244,10 @@ std::string picture(const Results& results) {
     if (racer.name != kUs && racer.name != kReference)
       versions += (versions.empty() ? "" : ", ") + racer.name + " " + racer.version;
   }
-  words(12, y, "faint",
-        "1× is the best of the others, in the last group RocksDB; to the right is better. " + versions +
-            ". Made by tools/dev bench race.");
+  words(
+      12, y, "faint",
+      "1× is the best of the others, in the last group RocksDB; to the right is better. Made by tools/dev bench race.");
+  words(12, y += 16, "faint", versions);
   const double width = kLabel + kPlot + kRight, height = y + 14;
   std::ostringstream out;
   out << "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " << width << " " << text("%.0f", height)
