@@ -61,7 +61,7 @@ void insert(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
 }
-BENCHMARK(insert)->Unit(benchmark::kMillisecond);
+BENCHMARK(insert)->Name("memtable/insert")->Unit(benchmark::kMillisecond);
 
 /// Decimal keys, as people make them: they share a prefix and make a deep tree.
 const std::vector<std::string>& decimal() {
@@ -97,7 +97,13 @@ void insert_decimal(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
 }
-BENCHMARK(insert_decimal)->Arg(0)->Arg(8)->Arg(16)->ArgName("prefetched")->Unit(benchmark::kMillisecond);
+BENCHMARK(insert_decimal)
+    ->Name("memtable/insert_decimal")
+    ->Arg(0)
+    ->Arg(8)
+    ->Arg(16)
+    ->ArgName("prefetched")
+    ->Unit(benchmark::kMillisecond);
 
 void overwrite_one_key(benchmark::State& state) {
   for (auto _ : state) {
@@ -107,7 +113,7 @@ void overwrite_one_key(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
 }
-BENCHMARK(overwrite_one_key)->Unit(benchmark::kMillisecond);
+BENCHMARK(overwrite_one_key)->Name("memtable/overwrite_one_key")->Unit(benchmark::kMillisecond);
 
 void get(benchmark::State& state, const std::vector<std::string>& keys, const Memtable& memtable) {
   Random random(3);
@@ -116,8 +122,8 @@ void get(benchmark::State& state, const std::vector<std::string>& keys, const Me
 }
 void get_present(benchmark::State& state) { get(state, present(), shared()); }
 void get_absent(benchmark::State& state) { get(state, absent(), shared()); }
-BENCHMARK(get_present)->ThreadRange(1, 2)->UseRealTime();
-BENCHMARK(get_absent);
+BENCHMARK(get_present)->Name("memtable/get_present")->ThreadRange(1, 2)->UseRealTime();
+BENCHMARK(get_absent)->Name("memtable/get_absent");
 
 void get_under_range_erases(benchmark::State& state) {
   auto memtable = filled();
@@ -128,7 +134,7 @@ void get_under_range_erases(benchmark::State& state) {
   }
   get(state, present(), *memtable);
 }
-BENCHMARK(get_under_range_erases)->Arg(1)->Arg(1000);
+BENCHMARK(get_under_range_erases)->Name("memtable/get_under_range_erases")->Arg(1)->Arg(1000);
 
 void get_beside_a_writer(benchmark::State& state) {
   auto memtable = filled();
@@ -143,7 +149,7 @@ void get_beside_a_writer(benchmark::State& state) {
   stop = true;
   writer.join();
 }
-BENCHMARK(get_beside_a_writer)->UseRealTime();
+BENCHMARK(get_beside_a_writer)->Name("memtable/get_beside_a_writer")->UseRealTime();
 
 void get_old_version(benchmark::State& state) {
   Memtable memtable;
@@ -152,7 +158,7 @@ void get_old_version(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(memtable.get("hot", 1 + random.below(kKeys)));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(get_old_version);
+BENCHMARK(get_old_version)->Name("memtable/get_old_version");
 
 void seek(benchmark::State& state) {
   Memtable::Cursor cursor = shared().cursor();
@@ -163,7 +169,7 @@ void seek(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(seek);
+BENCHMARK(seek)->Name("memtable/seek");
 
 void scan(benchmark::State& state) {
   Memtable::Cursor cursor = shared().cursor();
@@ -172,9 +178,7 @@ void scan(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(kKeys));
 }
-BENCHMARK(scan)->Unit(benchmark::kMillisecond);
+BENCHMARK(scan)->Name("memtable/scan")->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace daruma
-
-BENCHMARK_MAIN();

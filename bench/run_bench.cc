@@ -68,7 +68,7 @@ const RunReader& warm_run() {
   return *built.reader;
 }
 
-void BM_GetHit(benchmark::State& state) {
+void get_hit(benchmark::State& state) {
   const RunReader& reader = warm_run();
   Random random(1);
   for (auto _ : state) {
@@ -78,17 +78,17 @@ void BM_GetHit(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_GetHit)->ThreadRange(1, 2);
+BENCHMARK(get_hit)->Name("run/get_hit")->ThreadRange(1, 2);
 
-void BM_GetMiss(benchmark::State& state) {
+void get_miss(benchmark::State& state) {
   const RunReader& reader = warm_run();
   Random random(2);
   for (auto _ : state) benchmark::DoNotOptimize(reader.get(key_of(2 * random.below(kEntries) + 1), kMaxSequence));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_GetMiss);
+BENCHMARK(get_miss)->Name("run/get_miss");
 
-void BM_MultiGet(benchmark::State& state) {
+void multi_get(benchmark::State& state) {
   const RunReader& reader = warm_run();
   Random random(3);
   std::vector<std::string> keys(static_cast<std::size_t>(state.range(0)));
@@ -99,9 +99,9 @@ void BM_MultiGet(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
-BENCHMARK(BM_MultiGet)->Arg(32);
+BENCHMARK(multi_get)->Name("run/multi_get")->Arg(32);
 
-void BM_Scan(benchmark::State& state) {
+void scan(benchmark::State& state) {
   auto cursor = warm_run().cursor();
   cursor.seek_first();
   for (auto _ : state) {
@@ -111,9 +111,9 @@ void BM_Scan(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_Scan);
+BENCHMARK(scan)->Name("run/scan");
 
-void BM_ScanBackward(benchmark::State& state) {
+void scan_backward(benchmark::State& state) {
   auto cursor = warm_run().cursor();
   cursor.seek_last();
   for (auto _ : state) {
@@ -123,9 +123,9 @@ void BM_ScanBackward(benchmark::State& state) {
   }
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_ScanBackward);
+BENCHMARK(scan_backward)->Name("run/scan_backward");
 
-void BM_Verify(benchmark::State& state) {
+void verify(benchmark::State& state) {
   const RunReader& reader = warm_run();
   std::uint64_t bytes = 0;
   for (auto _ : state) {
@@ -135,9 +135,9 @@ void BM_Verify(benchmark::State& state) {
   }
   state.SetBytesProcessed(static_cast<std::int64_t>(bytes));
 }
-BENCHMARK(BM_Verify)->Unit(benchmark::kMillisecond);
+BENCHMARK(verify)->Name("run/verify")->Unit(benchmark::kMillisecond);
 
-void BM_Build(benchmark::State& state) {
+void build(benchmark::State& state) {
   const std::shared_ptr<Storage> storage = make_posix_storage();
   if (!storage->make_directory(directory()).ok()) std::abort();
   const auto entries = static_cast<std::uint64_t>(state.range(0));
@@ -147,9 +147,7 @@ void BM_Build(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0) *
                           static_cast<std::int64_t>(kValueBytes + key_of(0).size()));
 }
-BENCHMARK(BM_Build)->Arg(100'000)->Unit(benchmark::kMillisecond);
+BENCHMARK(build)->Name("run/build")->Arg(100'000)->Unit(benchmark::kMillisecond);
 
 }  // namespace
 }  // namespace daruma
-
-BENCHMARK_MAIN();

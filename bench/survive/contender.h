@@ -1,46 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What bench/survive.cc asks of each store, and nothing more: written by one process that is killed, hurt, opened by
-// another and asked for every key.
-//
-// What must stay true: an error of the store is handed on as one, never swallowed and never the end of the process;
-// whoever opens an existing store gets what the killed process left.
+// What bench/survive.cc knows of each store: the ways to open it, all of whose writes survive loss of power once they
+// are acknowledged, and the files that may be hurt.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
+
+#include "stores/store.h"
 
 namespace survive {
 
-struct Change {
-  std::string key;
-  std::optional<std::string> value;  ///< nothing: the key is deleted
-};
-
-enum class Answer : std::uint8_t { kValue, kAbsent, kError };
-
-class Store {
- public:
-  Store() = default;
-  Store(const Store&) = delete;
-  Store& operator=(const Store&) = delete;
-  virtual ~Store() = default;
-  /// One transaction, acknowledged when it survives loss of power.
-  virtual bool write(std::span<const Change> changes) = 0;
-  /// All so far out of the log, into tables.
-  virtual bool flush() = 0;
-  virtual Answer get(std::string_view key, std::string& value) = 0;
-  /// Every key and value in order; false: it ended with an error.
-  virtual bool scan(const std::function<void(std::string_view key, std::string_view value)>& each) = 0;
-  /// The start said by itself that data is lost.
-  [[nodiscard]] virtual bool told_of_loss() const { return false; }
-};
+using stores::Answer;
+using stores::Session;
+using stores::Store;
 
 /// Files of one kind, or one part of a file.
 struct FileClass {

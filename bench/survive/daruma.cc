@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "daruma/store.h"
-
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -11,65 +9,23 @@
 #include "base/random.h"
 #include "engine/engine.h"
 #include "io/posix_storage.h"
+#include "stores/daruma.h"
 #include "survive/contender.h"
 #include "wal/wal_reader.h"
 
 namespace survive {
 namespace {
 
-class Daruma final : public Store {
- public:
-  /// `boot`: of the machine, as the store is told; empty: as it is.
-  static std::unique_ptr<Store> open(const std::string& directory, const ::daruma::Options& options,
-                                     const std::string& boot = {}) {
-    ::daruma::Environment machine;
-    machine.storage = ::daruma::make_posix_storage({.use_io_uring = options.use_io_uring, .boot_id = boot});
-    machine.clock = &::daruma::system_clock();
-    machine.seed = ::daruma::entropy_seed();
-    auto opened = ::daruma::Engine::open_store(directory, options, machine);
-    if (!opened.ok()) return nullptr;
-    return std::make_unique<Daruma>(std::move(opened->store), opened->report);
-  }
-  Daruma(::daruma::Store store, const ::daruma::RecoveryReport& report)
-      : store_(std::move(store)), told_(!report.clean()) {
-    if (report.created) static_cast<void>(store_.create_keyspace("kv"));
-    if (const auto there = store_.keyspace("kv"); there.ok()) in_ = *there;
-  }
-  bool write(std::span<const Change> changes) override {
-    ::daruma::Batch batch;
-    for (const Change& change : changes) {
-      if (change.value)
-        batch.put(in_, change.key, *change.value);
-      else
-        batch.erase(in_, change.key);
-    }
-    return store_.write(batch).ok();
-  }
-  bool flush() override { return store_.checkpoint().ok(); }
-  Answer get(std::string_view key, std::string& value) override {
-    auto got = store_.get(in_, key);
-    if (got.ok()) {
-      value = *std::move(got);
-      return Answer::kValue;
-    }
-    // No keyspace at all is an answer about each of its keys only while nothing is said to be in doubt.
-    if (in_ == ::daruma::Keyspace())
-      return store_.keyspace("kv").status().is(::daruma::Code::kNotFound) ? Answer::kAbsent : Answer::kError;
-    return got.status().is(::daruma::Code::kNotFound) ? Answer::kAbsent : Answer::kError;
-  }
-  bool scan(const std::function<void(std::string_view, std::string_view)>& each) override {
-    auto cursor = store_.cursor(in_);
-    if (!cursor.ok()) return false;
-    for (cursor->seek_first(); cursor->valid(); cursor->next()) each(cursor->key(), cursor->value());
-    return cursor->status().ok();
-  }
-  [[nodiscard]] bool told_of_loss() const override { return told_; }
-
- private:
-  ::daruma::Store store_;
-  ::daruma::Keyspace in_;
-  bool told_;
-};
+/// `boot`: of the machine, as the store is told; empty: as it is.
+std::unique_ptr<Store> open(const std::string& directory, const ::daruma::Options& options,
+                            const std::string& boot = {}) {
+  ::daruma::Environment machine;
+  machine.storage = ::daruma::make_posix_storage({.use_io_uring = options.use_io_uring, .boot_id = boot});
+  machine.clock = &::daruma::system_clock();
+  machine.seed = ::daruma::entropy_seed();
+  auto opened = ::daruma::Engine::open_store(directory, options, machine);
+  return opened.ok() ? stores::of_daruma(*std::move(opened), ::daruma::Durability::kPower) : nullptr;
+}
 
 ::daruma::Options options_of(const std::string& settings) {
   ::daruma::Options options;
@@ -117,7 +73,7 @@ Contender daruma(const std::string& settings) {
     return [settings, policy](const std::string& directory) {
       ::daruma::Options options = options_of(settings);
       options.recovery_policy = policy;
-      return Daruma::open(directory, options);
+      return open(directory, options);
     };
   };
   static_cast<void>(options_of(settings));
@@ -135,8 +91,7 @@ Contender daruma(const std::string& settings) {
        {"careful", sizes + ", recovery_policy refuse", with(::daruma::RecoveryPolicy::kRefuse)},
        {.name = "power loss",
         .settings = sizes + "; another boot, and the tail ring is gone",
-        .open = [settings](
-                    const std::string& directory) { return Daruma::open(directory, options_of(settings), "another"); },
+        .open = [settings](const std::string& directory) { return open(directory, options_of(settings), "another"); },
         .before_open = forget_ring,
         .rested = true}},
       end_of_log};

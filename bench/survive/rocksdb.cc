@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <rocksdb/db.h>
 #include <rocksdb/file_checksum.h>
-#include <rocksdb/iterator.h>
 #include <rocksdb/version.h>
-#include <rocksdb/write_batch.h>
 
+#include "stores/rocksdb.h"
 #include "survive/contender.h"
 
 namespace survive {
 namespace {
-
-::rocksdb::Slice slice(std::string_view s) { return {s.data(), s.size()}; }
 
 ::rocksdb::Options options_of(bool careful) {
   ::rocksdb::Options options;
@@ -29,45 +26,14 @@ namespace {
   return options;
 }
 
-class RocksDb final : public Store {
- public:
-  static std::unique_ptr<Store> open(const std::string& directory, bool careful) {
-    ::rocksdb::DB* db = nullptr;
-    if (!::rocksdb::DB::Open(options_of(careful), directory, &db).ok()) return nullptr;
-    return std::make_unique<RocksDb>(db);
-  }
-  explicit RocksDb(::rocksdb::DB* db) : db_(db) {}
-  bool write(std::span<const Change> changes) override {
-    ::rocksdb::WriteBatch batch;
-    for (const Change& change : changes) {
-      const auto status = change.value ? batch.Put(change.key, *change.value) : batch.Delete(change.key);
-      if (!status.ok()) return false;
-    }
-    ::rocksdb::WriteOptions options;
-    options.sync = true;
-    return db_->Write(options, &batch).ok();
-  }
-  bool flush() override { return db_->Flush({}).ok(); }
-  Answer get(std::string_view key, std::string& value) override {
-    const ::rocksdb::Status status = db_->Get({}, slice(key), &value);
-    if (status.ok()) return Answer::kValue;
-    return status.IsNotFound() ? Answer::kAbsent : Answer::kError;
-  }
-  bool scan(const std::function<void(std::string_view, std::string_view)>& each) override {
-    const std::unique_ptr<::rocksdb::Iterator> it(db_->NewIterator({}));
-    for (it->SeekToFirst(); it->Valid(); it->Next())
-      each({it->key().data(), it->key().size()}, {it->value().data(), it->value().size()});
-    return it->status().ok();
-  }
-
- private:
-  const std::unique_ptr<::rocksdb::DB> db_;
-};
+std::unique_ptr<Store> open(const std::string& directory, bool careful) {
+  return stores::open_rocksdb(directory, options_of(careful), true);
+}
 
 }  // namespace
 
 Contender rocksdb() {
-  const auto plain = [](const std::string& directory) { return RocksDb::open(directory, false); };
+  const auto plain = [](const std::string& directory) { return open(directory, false); };
   const std::string sizes = "write_buffer_size and target_file_size_base 512 KiB, max_bytes_for_level_base 2 MiB";
   return {"rocksdb",
           std::to_string(ROCKSDB_MAJOR) + "." + std::to_string(ROCKSDB_MINOR) + "." + std::to_string(ROCKSDB_PATCH),
@@ -79,7 +45,7 @@ Contender rocksdb() {
            {.name = "careful",
             .settings = sizes + ", paranoid_file_checks, kAbsoluteConsistency, track_and_verify_wals_in_manifest, "
                                 "verify_sst_unique_id_in_manifest, file checksums",
-            .open = [](const std::string& directory) { return RocksDb::open(directory, true); },
+            .open = [](const std::string& directory) { return open(directory, true); },
             .careful_base = true},
            {"repaired", "default, after RepairDB", plain,
             [](const std::string& directory) { return ::rocksdb::RepairDB(directory, options_of(false)).ok(); }}}};

@@ -27,6 +27,22 @@ std::string value_of(Random& random) {
   return value;
 }
 
+/// Never destroyed: the process is killed, and destructors would write.
+struct Opened {
+  Store* store = nullptr;
+  Session* session = nullptr;
+};
+Opened open(const Mode& mode, const std::string& directory) {
+  Store* const store = mode.open(directory).release();
+  return {store, store == nullptr ? nullptr : store->session().release()};
+}
+
+bool write(Session& session, std::span<const Change> changes) {
+  std::vector<stores::Change> views;
+  for (const auto& [key, value] : changes) views.push_back({key, value});
+  return session.write(views);
+}
+
 }  // namespace
 
 FileClass files(std::string name, std::string group, const std::string& pattern, Which which) {
@@ -104,12 +120,11 @@ Script::Verdict Script::judge(std::uint32_t key, const std::optional<std::string
 }
 
 std::size_t live(const Mode& mode, const std::string& directory, const Script& script, std::size_t first) {
-  // Never destroyed: the process is killed, and destructors would write.
-  Store* const store = mode.open(directory).release();
-  if (store == nullptr) std::_Exit(3);
+  const auto [store, session] = open(mode, directory);
+  if (session == nullptr) std::_Exit(3);
   for (std::size_t i = first; i < script.steps().size(); ++i) {
     const Step& step = script.steps()[i];
-    if (!store->write(step.changes)) std::_Exit(4);
+    if (!write(*session, step.changes)) std::_Exit(4);
     if (step.flush && !store->flush()) std::_Exit(5);
     if (step.killed) return i + 1;
   }
@@ -137,22 +152,22 @@ void ask(const Contender& contender, const Mode& mode, const FileClass& of, Faul
   findings.offset = *place;
   findings.phase = Findings::kHurt;
   if (mode.before_open && !mode.before_open(directory)) findings.repair_failed = 1;
-  Store* const store = mode.open(directory).release();
-  if (store == nullptr) {
+  const auto [store, session] = open(mode, directory);
+  if (session == nullptr) {
     findings.phase = Findings::kRefused;
     return;
   }
   findings.phase = Findings::kOpened;
   findings.told = store->told_of_loss();
-  std::string value;
+  std::string_view value;
   for (std::uint32_t key = 0; key < kKeys + kNeverWritten; ++key) {
-    const Answer answer = store->get(Script::key(key), value);
+    const Answer answer = session->get(Script::key(key), value);
     ++findings.asked;
     if (answer == Answer::kError) {
       ++findings.reported;
       continue;
     }
-    switch (script.judge(key, answer == Answer::kValue ? std::optional<std::string_view>(value) : std::nullopt)) {
+    switch (script.judge(key, answer == Answer::kValue ? std::optional(value) : std::nullopt)) {
       case Script::Verdict::kRight: ++findings.right; break;
       case Script::Verdict::kMissing: ++findings.missing; break;
       case Script::Verdict::kStale: ++findings.stale; break;
@@ -163,7 +178,7 @@ void ask(const Contender& contender, const Mode& mode, const FileClass& of, Faul
   // A key below the last one seen was passed over in silence; one behind it too, unless the scan ended with an error.
   std::vector<bool> seen(kKeys + kNeverWritten);
   std::uint32_t next = 0;
-  const bool ended = store->scan([&](std::string_view key, std::string_view scanned) {
+  const bool ended = session->scan({}, [&](std::string_view key, std::string_view scanned) {
     const std::string digits(key.substr(std::min<std::size_t>(4, key.size())));
     const auto number = static_cast<std::uint32_t>(std::strtoul(digits.c_str(), nullptr, 10));
     if (number >= seen.size() || Script::key(number) != key || seen[number] || number < next) {
@@ -179,7 +194,7 @@ void ask(const Contender& contender, const Mode& mode, const FileClass& of, Faul
   for (std::uint32_t key = 0; key < upto; ++key) findings.scan_silent += script.lives(key) && !seen[key];
   const Change one{"later", "written behind the damage"};
   findings.write_failed =
-      !store->write({&one, 1}) || store->get(one.key, value) != Answer::kValue || value != *one.value;
+      !write(*session, {&one, 1}) || session->get(one.key, value) != Answer::kValue || value != *one.value;
   findings.phase = Findings::kDone;
 }
 

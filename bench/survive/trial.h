@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,11 @@
 #include "survive/fault.h"
 
 namespace survive {
+
+struct Change {
+  std::string key;
+  std::optional<std::string> value;  ///< nothing: the key is deleted
+};
 
 struct Step {
   std::vector<Change> changes;
