@@ -120,6 +120,22 @@ TEST(EnginePolicy, ServeBlocksTheFootprintOnly) {
   EXPECT_EQ(answer(store, "gone"), Code::kOk);
 }
 
+TEST(EnginePolicy, AScanTellsAllTheWayThatItMayPassOverTheFootprint) {
+  Hurt world;
+  Store store = world.must_open();
+  Result<Cursor> cursor = store.cursor(*store.keyspace("k"), {});
+  ASSERT_TRUE(cursor.ok());
+  int seen = 0;
+  for (cursor->seek_first(); cursor->valid(); cursor->next(), ++seen)
+    ASSERT_TRUE(cursor->status().is(Code::kDataLoss)) << cursor->key() << ": whoever stops here was told of no loss";
+  EXPECT_EQ(seen, kBefore + kBehind);
+  EXPECT_TRUE(cursor->status().is(Code::kDataLoss));
+  ASSERT_TRUE(store.accept_damage(store.damage()[0].id).ok());
+  cursor = store.cursor(*store.keyspace("k"), {});
+  cursor->seek_first();
+  EXPECT_TRUE(cursor->valid() && cursor->status().ok());
+}
+
 TEST(EnginePolicy, ReadOnlyTakesWritesOnceTheLossIsAccepted) {
   Hurt world;
   for (int starts = 0; starts < 2; ++starts) {

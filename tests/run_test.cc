@@ -4,13 +4,12 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
 #include <set>
-#include <sstream>
 #include <thread>
 
 #include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
 #include "base/coding.h"
+#include "golden_testing.h"
 #include "io/posix_storage.h"
 
 namespace daruma {
@@ -354,41 +353,6 @@ TEST(Run, IsReadByManyThreads) {
   static_cast<void>(storage->remove(directory));
 }
 
-TEST(BlockCache, StaysWithinItsLimitAndKeepsWhatIsPinned) {
-  BlockCache cache(100'000);
-  const std::uint64_t owner = cache.new_owner();
-  EXPECT_NE(owner, cache.new_owner());
-  std::vector<BlockRef> pinned;
-  for (std::uint64_t i = 0; i < 500; ++i) {
-    BlockRef block = BlockRef::make(1000);
-    std::fill_n(block.data(), 1000, static_cast<char>(i));
-    if (i % 50 == 0) pinned.push_back(block);
-    cache.insert(owner, i * 4096, std::move(block));
-    ASSERT_LE(cache.stats().bytes, 100'000u);
-  }
-  for (std::size_t i = 0; i < pinned.size(); ++i)
-    EXPECT_EQ(pinned[i].view(), std::string(1000, static_cast<char>(i * 50)));
-  EXPECT_TRUE(cache.find(owner, 499 * 4096));
-  EXPECT_FALSE(cache.find(owner + 1, 499 * 4096)) << "another reader's";
-  EXPECT_FALSE(cache.find(owner, 0)) << "long evicted";
-  cache.insert(owner, 1, BlockRef::make(200'000));
-  EXPECT_FALSE(cache.find(owner, 1)) << "larger than the cache";
-  const auto stats = cache.stats();
-  EXPECT_EQ(stats.hits, 1u);
-  EXPECT_EQ(stats.misses, 3u);
-  EXPECT_GT(stats.evictions, 0u);
-}
-
-TEST(BlockCache, KeepsWhatIsUsed) {
-  BlockCache cache(50'000);
-  const std::uint64_t owner = cache.new_owner();
-  cache.insert(owner, 0, BlockRef::make(1000));
-  for (std::uint64_t i = 1; i < 1000; ++i) {
-    ASSERT_TRUE(cache.find(owner, 0)) << i;
-    cache.insert(owner, i, BlockRef::make(1000));
-  }
-}
-
 TEST(RunName, IsParsedBackAndNothingElseIs) {
   EXPECT_EQ(run_name(7), "0000000000000007.run");
   for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{12345678901234}, kMaxRunNumber})
@@ -399,21 +363,10 @@ TEST(RunName, IsParsedBackAndNothingElseIs) {
   }
 }
 
-std::string golden(const std::string& name) {
-  std::ifstream in(std::string(DARUMA_SOURCE_DIR) + "/tests/golden/" + name, std::ios::binary);
-  std::ostringstream all;
-  all << in.rdbuf();
-  return all.str();
-}
-
 TEST(RunGolden, ABuildGivesTheseBytes) {
   SimStorage disk;
   build_run(disk, small_model(), 7, {.block_bytes = 512, .compress = false});
-  const std::string built = *read_whole(disk, test_path(7), 1 << 20);
-  const std::string want = golden("run_v1_plain.run");
-  ASSERT_FALSE(want.empty());
-  ASSERT_EQ(built.size(), want.size());
-  for (std::size_t i = 0; i < want.size(); ++i) ASSERT_EQ(built[i], want[i]) << "the format changed, at offset " << i;
+  expect_golden("run_v1_plain.run", *read_whole(disk, test_path(7), 1 << 20));
 }
 
 TEST(RunGolden, OldFilesAreRead) {  // compressed bytes differ between versions of LZ4, so these are only read

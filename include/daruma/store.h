@@ -49,23 +49,22 @@ class DARUMA_API Batch {
   /// Erases every key in [begin, end); an empty `end` means to the last key.
   void erase_range(Keyspace keyspace, std::string_view begin, std::string_view end);
   void clear();
-  [[nodiscard]] bool empty() const { return operations_.empty(); }
-  [[nodiscard]] std::size_t size() const { return operations_.size(); }  ///< operations
-  [[nodiscard]] std::size_t bytes() const { return bytes_; }             ///< keys and values
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+  [[nodiscard]] std::size_t size() const { return count_; }   ///< operations
+  [[nodiscard]] std::size_t bytes() const { return bytes_; }  ///< keys and values
 
  private:
   friend class Engine;
   enum class Kind : std::uint8_t { kPut = 1, kErase = 2, kEraseRange = 3 };
-  struct Operation {
-    Kind kind;
-    Keyspace keyspace;
-    std::string key;
-    std::string value;  // or the end of the range
-  };
   void add(Kind kind, Keyspace keyspace, std::string_view key, std::string_view value);
-  std::vector<Operation> operations_;
-  std::size_t bytes_ = 0;
-  bool incomplete_ = false;  // an operation found no memory
+  std::string event_;                     // as it is logged: room for the count, then the operations
+  std::size_t start_ = 0;                 // where the count begins; it ends where the operations begin
+  std::uint64_t count_ = 0;               // operations
+  std::size_t bytes_ = 0;                 // of keys and values
+  std::vector<std::uint32_t> keyspaces_;  // that operations name, neighbours once
+  bool ranges_ = false;                   // an operation erases a range
+  bool incomplete_ = false;               // an operation found no memory
+  Status refused_;                        // an operation is over a limit: why
 };
 
 /// A read position: every read through it sees the store as it was when the view was made. Keeps alive what it needs,
@@ -107,7 +106,9 @@ class DARUMA_API Cursor {
   [[nodiscard]] bool valid() const;
   [[nodiscard]] std::string_view key() const;    ///< until the next move
   [[nodiscard]] std::string_view value() const;  ///< until the next move
-  [[nodiscard]] Status status() const;           ///< why it is not valid; ok at either end
+  /// Why it is not valid; ok at either end. On a valid cursor: ok, or kDataLoss where keys that are lost may have been
+  /// passed over, since of these only hashes are known.
+  [[nodiscard]] Status status() const;
 
  private:
   friend class Engine;

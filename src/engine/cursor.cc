@@ -7,6 +7,16 @@
 #include "base/assert.h"
 
 namespace daruma {
+namespace {
+
+Status may_miss(const DamageEntry& lost) {
+  return {Code::kDataLoss,
+          "keys in this range may be missing: " + lost.cause,
+          {.file = lost.file, .sequence = lost.sequence_hi},
+          "accept the loss with `kvctl damage accept`"};
+}
+
+}  // namespace
 
 CursorState::CursorState(std::shared_ptr<const void> pin, std::vector<std::unique_ptr<EntrySource>> sources,
                          std::vector<RangeErase> erases, std::shared_ptr<const DamageMap> damage,
@@ -20,6 +30,11 @@ CursorState::CursorState(std::shared_ptr<const void> pin, std::vector<std::uniqu
       lower_(std::move(lower)),
       upper_(std::move(upper)) {
   std::erase_if(erases_, [at](const RangeErase& erase) { return erase.sequence > at; });
+  if (!hurt()) return;
+  for (const DamageEntry& e : damage_->entries()) {
+    if (!e.accepted && e.keys == DamageEntry::Keys::kHashes && e.keyspace.value_or(keyspace_) == keyspace_)
+      passes_over_ = may_miss(e);
+  }
 }
 
 void CursorState::seek_first() { seek(lower_); }
@@ -44,7 +59,7 @@ void CursorState::seek_last() {
     source->seek(upper_);
     if (source->valid()) {
       source->prev();
-    } else if (source->status().ok()) {
+    } else if (!source->failed()) {
       source->seek_last();
     }
   }
@@ -53,26 +68,24 @@ void CursorState::seek_last() {
 
 void CursorState::next() {
   DARUMA_ASSERT(valid_);
-  if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them behind it
+  if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them at it
     direction_ = Direction::kForward;
-    for (auto& source : sources_) {
-      source->seek(key_);
-      while (source->valid() && source->key() == key_) source->next();
-    }
+    for (auto& source : sources_) source->seek(key_);
   }
+  pass_key();
   if (hurt()) edge_ = key_ + '\0';
   settle_forward();
 }
 
 void CursorState::prev() {
   DARUMA_ASSERT(valid_);
-  if (direction_ == Direction::kForward) {  // the sources stand behind this key: put them before it
+  if (direction_ == Direction::kForward) {  // the sources stand at this key or behind it: put them before it
     direction_ = Direction::kBackward;
     for (auto& source : sources_) {
       source->seek(key_);
       if (source->valid()) {
         source->prev();
-      } else if (source->status().ok()) {
+      } else if (!source->failed()) {
         source->seek_last();
       }
     }
@@ -81,11 +94,19 @@ void CursorState::prev() {
   settle_backward();
 }
 
-/// From sources that stand at or behind the next key: finds the next key that exists, leaving the sources behind it.
+/// Forward: puts every source behind the key.
+void CursorState::pass_key() {
+  for (auto& source : sources_) {
+    while (source->valid() && source->key() == key_) source->next();
+  }
+}
+
+/// From sources that stand at or behind the next key: finds the next key that exists. They are left at the version that
+/// each has of it, which `value_` views, or behind the key.
 void CursorState::settle_forward() {
   valid_ = false;
   status_ = Status();
-  for (;;) {
+  for (;; pass_key()) {
     if (failed()) return;
     const EntrySource* least = nullptr;
     for (const auto& source : sources_) {
@@ -95,12 +116,14 @@ void CursorState::settle_forward() {
     key_.assign(least->key());
     newest_ = 0;
     for (auto& source : sources_) {
-      while (source->valid() && source->key() == key_) {
-        take_version(*source);
-        source->next();
+      while (source->valid() && source->sequence() > at_ && source->key() == key_) source->next();
+      if (source->valid() && source->sequence() > newest_ && source->key() == key_) {
+        newest_ = source->sequence();
+        kind_ = source->kind();
+        value_ = source->value();
       }
     }
-    if (failed() || skips(edge_ ? *edge_ : std::string(), key_) || decide()) return;
+    if (failed() || (hurt() && skips(edge_ ? *edge_ : std::string(), key_)) || decide()) return;
     if (hurt()) edge_ = key_ + '\0';
   }
 }
@@ -118,22 +141,18 @@ void CursorState::settle_backward() {
     if (!greatest || greatest->key() < lower_) return end();
     key_.assign(greatest->key());
     newest_ = 0;
-    for (auto& source : sources_) {
-      while (source->valid() && source->key() == key_) {
-        take_version(*source);
-        source->prev();
+    for (auto& source : sources_) {  // of each the oldest version comes first
+      for (; source->valid() && source->key() == key_; source->prev()) {
+        if (source->sequence() > at_ || source->sequence() < newest_) continue;
+        newest_ = source->sequence();
+        kind_ = source->kind();
+        kept_value_.assign(source->value());
       }
     }
-    if (failed() || skips(key_ + '\0', edge_) || decide()) return;
+    value_ = kept_value_;
+    if (failed() || (hurt() && skips(key_ + '\0', edge_)) || decide()) return;
     if (hurt()) edge_ = key_;
   }
-}
-
-void CursorState::take_version(const EntrySource& source) {
-  if (source.sequence() > at_ || source.sequence() < newest_) return;
-  newest_ = source.sequence();
-  kind_ = source.kind();
-  if (kind_ == EntryKind::kPut) value_.assign(source.value());
 }
 
 /// True when the walk ends at `key_`: it exists, or its answer may be lost.
@@ -157,17 +176,16 @@ bool CursorState::decide() {
 /// True when a key between the one before and this one may be lost with every version that it had: then no source holds
 /// it, and going on would deny it.
 bool CursorState::skips(const std::string& begin, const std::optional<std::string>& end) {
-  if (!hurt() || (end && begin >= *end)) return false;
+  if (end && begin >= *end) return false;
   const std::vector<DamageEntry>& entries = damage_->entries();
   const auto lost = std::find_if(entries.begin(), entries.end(), [&](const DamageEntry& e) {
     if (e.accepted || (e.keyspace && *e.keyspace != keyspace_)) return false;
-    // Hashes tell no order and would stop every scan at its first key: `end` tells of them.
+    // Hashes tell no order and would stop every scan at its first key: `passes_over_` and `end` tell of them.
     if (e.keys != DamageEntry::Keys::kRange) return e.keys == DamageEntry::Keys::kAll;
     return (!end || e.begin < *end) && (!e.end || begin < *e.end);
   });
   if (lost == entries.end()) return false;
-  status_ = Status(Code::kDataLoss, "keys in this range may be missing: " + lost->cause,
-                   {.file = lost->file, .sequence = lost->sequence_hi}, "accept the loss with `kvctl damage accept`");
+  status_ = may_miss(*lost);
   return true;
 }
 
@@ -176,15 +194,12 @@ bool CursorState::skips(const std::string& begin, const std::optional<std::strin
 void CursorState::end() {
   if (!damage_ || damage_->empty()) return;
   const auto upper = upper_.empty() ? std::nullopt : std::optional(upper_);
-  if (const DamageEntry* hurt = damage_->touches(keyspace_, lower_, upper)) {
-    status_ = Status(Code::kDataLoss, "keys in this range may be missing: " + hurt->cause,
-                     {.file = hurt->file, .sequence = hurt->sequence_hi}, "accept the loss with `kvctl damage accept`");
-  }
+  if (const DamageEntry* hurt = damage_->touches(keyspace_, lower_, upper)) status_ = may_miss(*hurt);
 }
 
 bool CursorState::failed() {
   for (const auto& source : sources_) {
-    if (!source->valid() && !source->status().ok()) {
+    if (source->failed()) {
       status_ = source->status();
       return true;
     }

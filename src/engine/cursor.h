@@ -32,7 +32,7 @@ class CursorState {
   [[nodiscard]] bool valid() const { return valid_; }
   [[nodiscard]] std::string_view key() const { return key_; }
   [[nodiscard]] std::string_view value() const { return value_; }
-  [[nodiscard]] const Status& status() const { return status_; }
+  [[nodiscard]] const Status& status() const { return valid_ ? passes_over_ : status_; }
   /// Until the next seek.
   void fail(const Status& why) {
     valid_ = false;
@@ -43,7 +43,7 @@ class CursorState {
   enum class Direction : std::uint8_t { kForward, kBackward };
   void settle_forward();
   void settle_backward();
-  void take_version(const EntrySource& source);
+  void pass_key();
   bool decide();
   void end();
   bool skips(const std::string& begin, const std::optional<std::string>& end);
@@ -61,10 +61,12 @@ class CursorState {
   Direction direction_ = Direction::kForward;
   bool valid_ = false;
   Status status_;
+  Status passes_over_;  // of damage that tells no places: the walk cannot stop at what it may have missed
   // The key being decided, then the one the cursor is on.
   std::optional<std::string> edge_;  // with damage only: what was passed ends here; nothing: at the keyspace's end
   std::string key_;
-  std::string value_;
+  std::string_view value_;
+  std::string kept_value_;  // walking backward, where the sources have moved on
   Sequence newest_ = 0;
   EntryKind kind_ = EntryKind::kErase;
 };

@@ -131,7 +131,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] Status may_write() const;
   Status check_batch(const Batch& batch) const;
   /// `event` is taken when it is in the log and could not be applied.
-  Result<Sequence> commit(EventBuilder& event) REQUIRES(write_mutex_);
+  Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
+  Status place(std::string_view event) REQUIRES(write_mutex_);
   /// Before anything else is done under the lock: applies what memory was too short for.
   Status place_unplaced() REQUIRES(write_mutex_);
   /// `at_hand`: of a replay, told of each event before it is applied.
@@ -254,8 +255,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::shared_ptr<State> current_ GUARDED_BY(write_mutex_);
   Sequence last_ GUARDED_BY(write_mutex_) = 0;
   std::atomic<bool> has_unplaced_{false};
-  std::optional<EventBuilder> unplaced_
-      GUARDED_BY(write_mutex_);  // event `last_`: in the log, not yet all in memtables
+  std::string unplaced_ GUARDED_BY(write_mutex_);  // event `last_`: in the log, not yet all in memtables
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
 
   Mutex compaction_mutex_;

@@ -10,22 +10,32 @@ template <typename Inner>
 class Source final : public EntrySource {
  public:
   explicit Source(Inner cursor) : cursor_(std::move(cursor)) {}
-  void seek_first() override { cursor_.seek_first(); }
-  void seek_last() override { cursor_.seek_last(); }
-  void seek(std::string_view key) override { cursor_.seek(key); }
-  void next() override { cursor_.next(); }
-  void prev() override { cursor_.prev(); }
-  [[nodiscard]] bool valid() const override { return cursor_.valid(); }
-  [[nodiscard]] std::string_view key() const override { return cursor_.key(); }
-  [[nodiscard]] Sequence sequence() const override { return cursor_.sequence(); }
-  [[nodiscard]] EntryKind kind() const override { return cursor_.kind(); }
-  [[nodiscard]] std::string_view value() const override { return cursor_.value(); }
+  void seek_first() override {
+    move([this] { cursor_.seek_first(); });
+  }
+  void seek_last() override {
+    move([this] { cursor_.seek_last(); });
+  }
+  void seek(std::string_view key) override {
+    move([&] { cursor_.seek(key); });
+  }
+  void next() override {
+    move([this] { cursor_.next(); });
+  }
+  void prev() override {
+    move([this] { cursor_.prev(); });
+  }
   [[nodiscard]] Status status() const override {
     if constexpr (requires { cursor_.status(); }) return cursor_.status();
     return {};
   }
 
  private:
+  template <typename Move>
+  void move(const Move& there) {
+    there();
+    stand_at(cursor_);
+  }
   Inner cursor_;
 };
 
@@ -57,15 +67,11 @@ class LevelSource final : public EntrySource {
     cursor_->prev();
     skip_backward();
   }
-  [[nodiscard]] bool valid() const override { return cursor_ && cursor_->valid(); }
-  [[nodiscard]] std::string_view key() const override { return cursor_->key(); }
-  [[nodiscard]] Sequence sequence() const override { return cursor_->sequence(); }
-  [[nodiscard]] EntryKind kind() const override { return cursor_->kind(); }
-  [[nodiscard]] std::string_view value() const override { return cursor_->value(); }
   [[nodiscard]] Status status() const override { return cursor_ ? cursor_->status() : Status(); }
 
  private:
   void enter(std::size_t run) {
+    if (cursor_ && at_ == run) return;  // it keeps the block that it stands in
     at_ = run;
     cursor_.reset();
     if (run < level_.runs.size()) cursor_.emplace(level_.runs[run]->reader->cursor());
@@ -76,13 +82,24 @@ class LevelSource final : public EntrySource {
       enter(at_ + 1);
       if (cursor_) cursor_->seek_first();
     }
+    stand();
   }
   void skip_backward() {
     while (cursor_ && !cursor_->valid() && cursor_->status().ok()) {
-      if (at_ == 0) return cursor_.reset();
-      enter(at_ - 1);
-      cursor_->seek_last();
+      if (at_ == 0) {
+        cursor_.reset();
+      } else {
+        enter(at_ - 1);
+        cursor_->seek_last();
+      }
     }
+    stand();
+  }
+  void stand() {
+    if (cursor_)
+      stand_at(*cursor_);
+    else
+      stand_at_end();
   }
 
   const RunSet::Level& level_;

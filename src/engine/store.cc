@@ -5,20 +5,31 @@
 #include "base/out_of_memory.h"
 #include "engine/cursor.h"
 #include "engine/engine.h"
+#include "event/event.h"
 #include "io/posix_storage.h"
 
 namespace daruma {
 
 void Batch::add(Kind kind, Keyspace keyspace, std::string_view key, std::string_view value) {
+  const std::size_t value_limit = kind == Kind::kPut ? kMaxValueBytes : kMaxKeyBytes;
   const Status added = or_out_of_memory([&]() -> Status {
-    operations_.push_back({kind, keyspace, std::string(key), std::string(value)});
+    if (key.size() > kMaxKeyBytes || value.size() > value_limit) {
+      const bool of_key = key.size() > kMaxKeyBytes;
+      refused_ = Status(Code::kInvalidArgument, std::string(of_key               ? "a key"
+                                                            : kind == Kind::kPut ? "a value"
+                                                                                 : "the end of a range") +
+                                                    " of " + std::to_string(of_key ? key.size() : value.size()) +
+                                                    " bytes is over the limit of " +
+                                                    std::to_string(of_key ? kMaxKeyBytes : value_limit));
+      return {};
+    }
+    if (keyspaces_.empty() || keyspaces_.back() != keyspace.id()) keyspaces_.push_back(keyspace.id());
+    append_op(event_, start_, count_, static_cast<OpKind>(kind), keyspace.id(), key, value);
+    bytes_ += key.size() + value.size();
+    ranges_ = ranges_ || kind == Kind::kEraseRange;
     return {};
   });
-  if (added.ok()) {
-    bytes_ += key.size() + value.size();
-  } else {
-    incomplete_ = true;
-  }
+  if (!added.ok()) incomplete_ = true;
 }
 
 void Batch::put(Keyspace keyspace, std::string_view key, std::string_view value) {
@@ -32,9 +43,11 @@ void Batch::erase_range(Keyspace keyspace, std::string_view begin, std::string_v
 }
 
 void Batch::clear() {
-  operations_.clear();
-  bytes_ = 0;
-  incomplete_ = false;
+  event_.clear();
+  keyspaces_.clear();
+  count_ = bytes_ = 0;
+  ranges_ = incomplete_ = false;
+  refused_ = Status();
 }
 
 Sequence View::sequence() const { return state_->sequence; }
@@ -97,16 +110,29 @@ Result<Store::Opened> Store::open(const std::string& directory, const Options& o
   });
 }
 
+namespace {
+
+/// A batch of one, in memory that the thread keeps for the next.
+template <typename Fill>
+Status write_one(Store& store, const WriteOptions& options, const Fill& fill) {
+  constexpr std::size_t kKeptBytes = 64 << 10;
+  thread_local Batch spare;
+  Batch batch = std::move(spare);  // out of reach of a listener that writes too
+  batch.clear();
+  fill(batch);
+  Status status = store.write(batch, options).status();
+  if (batch.bytes() <= kKeptBytes) spare = std::move(batch);
+  return status;
+}
+
+}  // namespace
+
 Status Store::put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options) {
-  Batch batch;
-  batch.put(keyspace, key, value);
-  return write(batch, options).status();
+  return write_one(*this, options, [&](Batch& batch) { batch.put(keyspace, key, value); });
 }
 
 Status Store::erase(Keyspace keyspace, std::string_view key, const WriteOptions& options) {
-  Batch batch;
-  batch.erase(keyspace, key);
-  return write(batch, options).status();
+  return write_one(*this, options, [&](Batch& batch) { batch.erase(keyspace, key); });
 }
 
 Status Store::erase_range(Keyspace keyspace, std::string_view begin, std::string_view end,

@@ -11,16 +11,31 @@
 namespace daruma {
 namespace {
 
+/// As RangeErase::covers.
+bool erases(const Op& range, std::string_view key) {
+  return range.key <= key && (range.end.empty() || key < range.end);
+}
+
 /// Later ranges of a batch win over its earlier puts, though both get one sequence: such a put is written as an erase.
-bool erased_later(const auto& operations, std::size_t i, auto is_range) {
-  for (std::size_t j = i + 1; j < operations.size(); ++j) {
-    const auto& later = operations[j];
-    if (is_range(later) && later.keyspace == operations[i].keyspace &&
-        RangeErase{later.key, later.value, 0}.covers(operations[i].key)) {
-      return true;
+EventBuilder with_later_ranges(std::string_view event) {
+  std::vector<Op> ops;
+  const Status walked = walk_event(event, [&](const Op& op) { ops.push_back(op); });
+  DARUMA_ASSERT(walked.ok());
+  EventBuilder out;
+  for (std::size_t i = 0; i < ops.size(); ++i) {
+    const Op& op = ops[i];
+    const bool erased =
+        op.kind == OpKind::kPut &&
+        std::any_of(ops.begin() + static_cast<std::ptrdiff_t>(i), ops.end(), [&](const Op& later) {
+          return later.kind == OpKind::kEraseRange && later.keyspace == op.keyspace && erases(later, op.key);
+        });
+    switch (op.kind) {
+      case OpKind::kPut: erased ? out.erase(op.keyspace, op.key) : out.put(op.keyspace, op.key, op.value); break;
+      case OpKind::kErase: out.erase(op.keyspace, op.key); break;
+      case OpKind::kEraseRange: out.erase_range(op.keyspace, op.key, op.end); break;
     }
   }
-  return false;
+  return out;
 }
 
 }  // namespace
@@ -41,66 +56,34 @@ Status Engine::check_batch(const Batch& batch) const {
             {.file = directory_},
             "see `kvctl damage ls`; accept the loss to write again"};
   }
-  EpochGuard guard;
-  const State& state = *state_.load(std::memory_order_acquire);
-  for (const Batch::Operation& op : batch.operations_) {
-    if (op.key.size() > kMaxKeyBytes) {
-      return {Code::kInvalidArgument, "a key of " + std::to_string(op.key.size()) + " bytes is over the limit of " +
-                                          std::to_string(kMaxKeyBytes)};
-    }
-    if (op.kind == Batch::Kind::kPut && op.value.size() > kMaxValueBytes) {
-      return {Code::kInvalidArgument, "a value of " + std::to_string(op.value.size()) + " bytes is over the limit of " +
-                                          std::to_string(kMaxValueBytes)};
-    }
-    if (op.kind == Batch::Kind::kEraseRange && op.value.size() > kMaxKeyBytes) {
-      return {Code::kInvalidArgument,
-              "the end of a range is over the limit of " + std::to_string(kMaxKeyBytes) + " bytes"};
-    }
-    if (op.keyspace.id() == kCatalogKeyspace || !state.find(op.keyspace.id())) {
-      return {Code::kNotFound,
-              "keyspace " + std::to_string(op.keyspace.id()) + " does not exist (dropped, or of another store)"};
-    }
-  }
-  return {};
+  return batch.refused_;
 }
 
 Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wait) {
   DARUMA_TRY(check_batch(batch));
-  EventBuilder event;
-  const auto is_range = [](const Batch::Operation& op) { return op.kind == Batch::Kind::kEraseRange; };
-  const bool ranges = std::any_of(batch.operations_.begin(), batch.operations_.end(), is_range);
-  for (std::size_t i = 0; i < batch.operations_.size(); ++i) {
-    const Batch::Operation& op = batch.operations_[i];
-    const std::uint32_t id = op.keyspace.id();
-    switch (op.kind) {
-      case Batch::Kind::kPut:
-        if (ranges && erased_later(batch.operations_, i, is_range)) {
-          event.erase(id, op.key);
-        } else {
-          event.put(id, op.key, op.value);
-        }
-        break;
-      case Batch::Kind::kErase: event.erase(id, op.key); break;
-      case Batch::Kind::kEraseRange: event.erase_range(id, op.key, op.value); break;
-    }
+  EventBuilder rewritten;  // of a batch without operations, so it is
+  std::string_view event = rewritten.bytes();
+  if (!batch.empty()) event = std::string_view(batch.event_).substr(batch.start_);
+  if (batch.ranges_) {
+    rewritten = with_later_ranges(event);
+    event = rewritten.bytes();
   }
-  if (event.bytes().size() > kMaxEventBytes) {
-    return Status(Code::kInvalidArgument,
-                  "a batch of " + std::to_string(event.bytes().size()) + " bytes is over the limit of " +
-                      std::to_string(kMaxEventBytes),
-                  {}, "split it");
+  if (event.size() > kMaxEventBytes) {
+    return Status(
+        Code::kInvalidArgument,
+        "a batch of " + std::to_string(event.size()) + " bytes is over the limit of " + std::to_string(kMaxEventBytes),
+        {}, "split it");
   }
-  const bool durable = wait == Durability::kPower || wal_->goes_around_ring(event.bytes().size());
+  const bool durable = wait == Durability::kPower || wal_->goes_around_ring(event.size());
   if (memtables_overfull()) DARUMA_TRY(checkpoint_if(&Engine::memtables_overfull));  // the writer helps
   Sequence sequence = 0;
   {
     MutexLock lock(write_mutex_);
     DARUMA_TRY(place_unplaced());
-    // Again under the lock: a keyspace may have been dropped meanwhile, and an event must not name one that is gone.
-    for (const Batch::Operation& op : batch.operations_) {
-      if (!current_->find(op.keyspace.id())) {
-        return Status(Code::kNotFound, "keyspace " + std::to_string(op.keyspace.id()) + " was dropped");
-      }
+    for (const std::uint32_t id : batch.keyspaces_) {
+      if (id != kCatalogKeyspace && current_->find(id)) continue;
+      return Status(Code::kNotFound,
+                    "keyspace " + std::to_string(id) + " does not exist (dropped, or of another store)");
     }
     DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
@@ -108,34 +91,48 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
   return sequence;
 }
 
-Result<Sequence> Engine::commit(EventBuilder& event) {
-  DARUMA_ASSERT(!unplaced_);
-  const Sequence sequence = last_ + 1;
-  DARUMA_TRY(wal_->append(sequence, event.bytes()));
-  last_ = sequence;
-  unplaced_.emplace(std::move(event));
-  has_unplaced_.store(true, std::memory_order_relaxed);
-  DARUMA_TRY(place_unplaced());
-  return sequence;
+Result<Sequence> Engine::commit(std::string_view event) {
+  constexpr std::size_t kKeptBytes = 1 << 20;
+  DARUMA_ASSERT(!has_unplaced_);
+  unplaced_.reserve(event.size());
+  DARUMA_TRY(wal_->append(last_ + 1, event));
+  ++last_;
+  if (Status placed = place(event); !placed.ok()) {
+    unplaced_.assign(event);
+    has_unplaced_.store(true, std::memory_order_relaxed);
+    return placed;
+  }
+  if (unplaced_.capacity() > kKeptBytes) unplaced_ = std::string();
+  return last_;
+}
+
+Status Engine::place(std::string_view event) {
+  DARUMA_TRY(or_out_of_memory([&]() REQUIRES(write_mutex_) -> Status {
+    const WalRecord record{last_, event};
+    apply({&record, 1});
+    return {};
+  }));
+  visible_.store(last_, std::memory_order_seq_cst);
+  return {};
 }
 
 /// Again from its beginning: what of it is in memtables already is replaced by the same, and not visible before all is.
 Status Engine::place_unplaced() {
-  if (!unplaced_) return {};
-  DARUMA_TRY(or_out_of_memory([this]() REQUIRES(write_mutex_) -> Status {
-    const WalRecord record{last_, unplaced_->bytes()};
-    apply({&record, 1});
-    return {};
-  }));
-  unplaced_.reset();
+  if (!has_unplaced_.load(std::memory_order_relaxed)) return {};
+  DARUMA_TRY(place(unplaced_));
   has_unplaced_.store(false, std::memory_order_relaxed);
-  visible_.store(last_, std::memory_order_seq_cst);
   return {};
 }
 
 /// Ops are taken some at a time, so that the cache misses of their keys overlap. (The analysis cannot see that
 /// `walk_event` calls under the lock that is held here.)
 void Engine::apply(std::span<const WalRecord> events, Attempts* at_hand) {
+  if (!at_hand && events.size() == 1 && events.front().event.front() == 1) {  // one op: nothing to overlap
+    const Status applied = walk_event(
+        events.front().event, [&](const Op& op) NO_THREAD_SAFETY_ANALYSIS { apply_op(events.front().sequence, op); });
+    DARUMA_ASSERT(applied.ok());
+    return;
+  }
   struct Next {
     Sequence sequence;
     Op op;
@@ -294,7 +291,7 @@ Result<Keyspace> Engine::create_keyspace(std::string_view name) {
     EventBuilder event;
     event.put(kCatalogKeyspace, catalog_key(id), name);
     event.put(kCatalogKeyspace, catalog_key(kNextIdKey), catalog_key(id + 1));
-    DARUMA_TRY_ASSIGN(sequence, commit(event));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
   }
   DARUMA_TRY(wal_->wait_durable(sequence));
   return Keyspace(id);
@@ -314,7 +311,7 @@ Status Engine::rename_keyspace(Keyspace keyspace, std::string_view name) {
     }
     EventBuilder event;
     event.put(kCatalogKeyspace, catalog_key(keyspace.id()), name);
-    DARUMA_TRY_ASSIGN(sequence, commit(event));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
   }
   return wal_->wait_durable(sequence);
 }
@@ -329,7 +326,7 @@ Status Engine::drop_keyspace(Keyspace keyspace) {
       return {Code::kNotFound, "the keyspace does not exist"};
     EventBuilder event;
     event.erase(kCatalogKeyspace, catalog_key(keyspace.id()));
-    DARUMA_TRY_ASSIGN(sequence, commit(event));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
   }
   return wal_->wait_durable(sequence);
 }

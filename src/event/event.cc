@@ -1,7 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event/event.h"
 
+#include <algorithm>
+
 namespace daruma {
+
+void append_op(std::string& buffer, std::size_t& start, std::uint64_t& count, OpKind kind, std::uint32_t keyspace,
+               std::string_view key, std::string_view rest) {
+  const std::size_t begin = std::max(buffer.size(), kMaxVarintBytes);
+  buffer.reserve(begin + 1 + 3 * kMaxVarintBytes + key.size() + rest.size());  // all that may fail
+  buffer.resize(begin);
+  put_u8(buffer, static_cast<std::uint8_t>(kind));
+  put_varint(buffer, keyspace);
+  put_bytes(buffer, key);
+  if (kind != OpKind::kErase) put_bytes(buffer, rest);
+  ++count;
+  start = kMaxVarintBytes - varint_size(count);
+  encode_varint(buffer.data() + start, count);
+}
 
 void EventBuilder::clear() {
   buffer_.assign(kMaxVarintBytes, '\0');
@@ -9,28 +25,19 @@ void EventBuilder::clear() {
   count_ = 0;
 }
 
-void EventBuilder::begin_op(OpKind kind, std::uint32_t keyspace, std::string_view key) {
-  DARUMA_ASSERT(key.size() <= kMaxKeyBytes);
-  ++count_;
-  start_ = kMaxVarintBytes - varint_size(count_);
-  encode_varint(buffer_.data() + start_, count_);
-  put_u8(buffer_, static_cast<std::uint8_t>(kind));
-  put_varint(buffer_, keyspace);
-  put_bytes(buffer_, key);
+void EventBuilder::add(OpKind kind, std::uint32_t keyspace, std::string_view key, std::string_view rest) {
+  DARUMA_ASSERT(key.size() <= kMaxKeyBytes && rest.size() <= (kind == OpKind::kPut ? kMaxValueBytes : kMaxKeyBytes));
+  append_op(buffer_, start_, count_, kind, keyspace, key, rest);
 }
 
 void EventBuilder::put(std::uint32_t keyspace, std::string_view key, std::string_view value) {
-  DARUMA_ASSERT(value.size() <= kMaxValueBytes);
-  begin_op(OpKind::kPut, keyspace, key);
-  put_bytes(buffer_, value);
+  add(OpKind::kPut, keyspace, key, value);
 }
 
-void EventBuilder::erase(std::uint32_t keyspace, std::string_view key) { begin_op(OpKind::kErase, keyspace, key); }
+void EventBuilder::erase(std::uint32_t keyspace, std::string_view key) { add(OpKind::kErase, keyspace, key, {}); }
 
 void EventBuilder::erase_range(std::uint32_t keyspace, std::string_view begin, std::string_view end) {
-  DARUMA_ASSERT(end.size() <= kMaxKeyBytes);
-  begin_op(OpKind::kEraseRange, keyspace, begin);
-  put_bytes(buffer_, end);
+  add(OpKind::kEraseRange, keyspace, begin, end);
 }
 
 Status not_an_event(const char* why) { return {Code::kCorruption, std::string("not an event: ") + why}; }

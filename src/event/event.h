@@ -30,6 +30,11 @@ struct Op {
   bool operator==(const Op&) const = default;
 };
 
+/// Adds an op to an event that is built in `buffer`: room for the count, which begins at `start`, then the ops. `rest`:
+/// the value, or the end of the range. Without memory (std::bad_alloc) nothing changes.
+void append_op(std::string& buffer, std::size_t& start, std::uint64_t& count, OpKind kind, std::uint32_t keyspace,
+               std::string_view key, std::string_view rest);
+
 /// Collects the ops of one event. The caller has checked the limits of keys and values; they are asserted here. Not
 /// thread-safe; reuse by `clear` keeps the memory.
 class EventBuilder {
@@ -44,9 +49,9 @@ class EventBuilder {
   void clear();
 
  private:
-  void begin_op(OpKind kind, std::uint32_t keyspace, std::string_view key);
-  std::string buffer_;     ///< room for the count, then the ops
-  std::size_t start_ = 0;  ///< where the count begins; it ends where the ops begin
+  void add(OpKind kind, std::uint32_t keyspace, std::string_view key, std::string_view rest);
+  std::string buffer_;
+  std::size_t start_ = 0;
   std::uint64_t count_ = 0;
 };
 

@@ -6,8 +6,9 @@
 namespace daruma {
 namespace {
 
-constexpr std::size_t kShardsMax = 64;
+constexpr std::size_t kShardsMax = 16;
 constexpr std::uint64_t kShardBytesMin = 1 << 20;  // below that, one large block would empty a shard
+constexpr std::uint64_t kGivenUpAtOnce = 16;
 
 }  // namespace
 
@@ -15,8 +16,18 @@ BlockRef BlockRef::make(std::size_t bytes) {
   void* memory = ::operator new(sizeof(Block) + bytes);
   BlockRef ref;
   ref.block_ = new (memory) Block;
-  ref.block_->bytes = bytes;
+  ref.block_->bytes = ref.block_->capacity = bytes;
   return ref;
+}
+
+void BlockRef::remake(std::size_t bytes) {
+  // Nobody can come by another reference: the cache holds one of each block that it gives out.
+  if (!block_ || block_->references.load(std::memory_order_acquire) != 1 || block_->capacity < bytes) {
+    *this = make(bytes);
+    return;
+  }
+  block_->bytes = bytes;
+  block_->skip = 0;
 }
 
 void BlockRef::release() {
@@ -24,14 +35,23 @@ void BlockRef::release() {
   ::operator delete(block_);
 }
 
-std::size_t BlockCache::KeyHash::operator()(const Key& key) const {
-  std::uint64_t x = key.owner * 0x9e3779b97f4a7c15ULL ^ key.offset;  // offsets are far apart, owners are small
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9ULL;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebULL;
-  return x ^ (x >> 31);
+BlockSlots::BlockSlots(BlockCache& cache, std::size_t blocks)
+    : cache_(cache), blocks_(blocks), slots_(std::make_unique<std::atomic<BlockRef::Block*>[]>(blocks)) {}
+
+BlockSlots::~BlockSlots() {
+  for (std::size_t i = 0; i < blocks_; ++i) cache_.remove(slots_[i]);
 }
+
+BlockRef BlockSlots::find(std::size_t block) const {
+  EpochGuard guard;  // what leaves the slot now lives until this ends
+  BlockRef::Block* cached = slots_[block].load(std::memory_order_seq_cst);
+  cache_.count(cached != nullptr);
+  if (cached && !cached->used_lately.load(std::memory_order_relaxed))
+    cached->used_lately.store(true, std::memory_order_relaxed);
+  return BlockRef(cached);
+}
+
+void BlockSlots::insert(std::size_t block, const BlockRef& ref) { cache_.insert(slots_[block], ref); }
 
 BlockCache::BlockCache(std::uint64_t limit_bytes) : limit_bytes_(limit_bytes) {
   while (shard_count_ < kShardsMax && limit_bytes / (2 * shard_count_) >= kShardBytesMin) shard_count_ *= 2;
@@ -39,66 +59,88 @@ BlockCache::BlockCache(std::uint64_t limit_bytes) : limit_bytes_(limit_bytes) {
   shards_ = std::make_unique<Shard[]>(shard_count_);
 }
 
-BlockRef BlockCache::find(std::uint64_t owner, std::uint64_t offset) {
-  const Key key{owner, offset};
-  Shard& shard = shard_of(key);
-  MutexLock lock(shard.mutex);
-  const auto it = shard.where.find(key);
-  if (it == shard.where.end()) {
-    ++shard.stats.misses;
-    return {};
-  }
-  ++shard.stats.hits;
-  Slot& slot = shard.slots[it->second];
-  slot.used_lately = true;
-  return slot.block;
+BlockCache::Shard& BlockCache::shard_of(const Slot& slot) const {
+  const std::uint64_t mixed = reinterpret_cast<std::uintptr_t>(&slot) / sizeof slot * 0x9e3779b97f4a7c15ULL;
+  return shards_[mixed >> 32 & (shard_count_ - 1)];
 }
 
-void BlockCache::insert(std::uint64_t owner, std::uint64_t offset, BlockRef block) {
-  const std::uint64_t bytes = block.memory_bytes();
-  if (bytes > shard_limit_) return;
-  const Key key{owner, offset};
-  Shard& shard = shard_of(key);
-  std::vector<BlockRef> evicted;  // freed after the lock is given back
-  MutexLock lock(shard.mutex);
-  if (shard.where.contains(key)) return;
-  while (shard.stats.bytes + bytes > shard_limit_) {  // ends: every second visit of a slot empties it
-    if (shard.hand >= shard.slots.size()) shard.hand = 0;
-    Slot& slot = shard.slots[shard.hand];
-    if (slot.block && !std::exchange(slot.used_lately, false)) {
-      shard.stats.bytes -= slot.block.memory_bytes();
-      --shard.stats.blocks;
-      ++shard.stats.evictions;
-      shard.where.erase(slot.key);
-      shard.free.push_back(shard.hand);  // there is room: see below
-      evicted.push_back(std::exchange(slot.block, BlockRef()));
+void BlockCache::count(bool hit) {
+  thread_local char mine;
+  Counts& counts = counts_[(reinterpret_cast<std::uintptr_t>(&mine) >> 12) % counts_.size()];
+  (hit ? counts.hits : counts.misses).fetch_add(1, std::memory_order_relaxed);
+}
+
+/// Its place is free then; the caller says when the block goes.
+BlockRef BlockCache::take_out(Shard& shard, std::size_t at) {
+  Place& place = shard.places[at];
+  place.slot->store(nullptr, std::memory_order_seq_cst);
+  shard.free.push_back(static_cast<std::uint32_t>(at));  // there is room: see `insert`
+  shard.bytes -= place.block.memory_bytes();
+  --shard.blocks;
+  return std::exchange(place, Place()).block;
+}
+
+void BlockCache::make_room(Shard& shard, std::uint64_t bytes) {
+  while (shard.bytes + bytes > shard_limit_) {  // ends: every second visit of a place empties it
+    if (shard.hand >= shard.places.size()) shard.hand = 0;
+    const BlockRef& block = shard.places[shard.hand].block;
+    if (block && !block.block_->used_lately.exchange(false, std::memory_order_relaxed)) {
+      shard.given_up.make_room();
+      BlockRef out = take_out(shard, shard.hand);
+      BlockRef::Block* given_up = std::exchange(out.block_, nullptr);  // a closure of one word allocates nothing
+      shard.given_up.retire([given_up] {
+        BlockRef last;
+        last.block_ = given_up;
+      });
+      if (++shard.evictions % kGivenUpAtOnce == 0) shard.given_up.collect();
     }
     ++shard.hand;
   }
+}
+
+void BlockCache::insert(Slot& slot, const BlockRef& ref) {
+  const std::uint64_t bytes = ref.memory_bytes();
+  if (bytes > shard_limit_) return;
+  Shard& shard = shard_of(slot);
+  MutexLock lock(shard.mutex);
+  if (slot.load(std::memory_order_relaxed)) return;
+  make_room(shard, bytes);
   if (shard.free.empty()) {
-    if (shard.free.capacity() <= shard.slots.size()) shard.free.reserve(2 * (shard.slots.size() + 1));  // for all slots
-    shard.slots.emplace_back();
-    shard.free.push_back(shard.slots.size() - 1);
+    if (shard.free.capacity() <= shard.places.size())
+      shard.free.reserve(2 * (shard.places.size() + 1));  // for all places
+    shard.places.emplace_back();
+    shard.free.push_back(static_cast<std::uint32_t>(shard.places.size() - 1));
   }
-  const std::size_t at = shard.free.back();
-  shard.where.emplace(key, at);
+  const std::uint32_t at = shard.free.back();
   shard.free.pop_back();
-  shard.slots[at] = {key, std::move(block), false};
-  shard.stats.bytes += bytes;
-  ++shard.stats.blocks;
+  shard.places[at] = {&slot, ref};
+  ref.block_->place = at;
+  shard.bytes += bytes;
+  ++shard.blocks;
+  slot.store(ref.block_, std::memory_order_release);
+}
+
+/// Nobody looks into the slot any more.
+void BlockCache::remove(Slot& slot) {
+  if (!slot.load(std::memory_order_seq_cst)) return;
+  Shard& shard = shard_of(slot);
+  BlockRef removed;  // freed after the lock is given back
+  MutexLock lock(shard.mutex);
+  if (const BlockRef::Block* block = slot.load(std::memory_order_relaxed)) removed = take_out(shard, block->place);
 }
 
 BlockCache::Stats BlockCache::stats() const {
   Stats all;
+  for (const Counts& counts : counts_) {
+    all.hits += counts.hits.load(std::memory_order_relaxed);
+    all.misses += counts.misses.load(std::memory_order_relaxed);
+  }
   for (std::size_t i = 0; i < shard_count_; ++i) {
     const Shard& shard = shards_[i];
     MutexLock lock(shard.mutex);
-    const Stats& one = shard.stats;
-    all.hits += one.hits;
-    all.misses += one.misses;
-    all.evictions += one.evictions;
-    all.blocks += one.blocks;
-    all.bytes += one.bytes;
+    all.evictions += shard.evictions;
+    all.blocks += shard.blocks;
+    all.bytes += shard.bytes;
   }
   return all;
 }

@@ -1,20 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decompressed, verified data blocks, shared by all runs of a store.
+// Decompressed, verified data blocks, shared by all runs of a store. Each reader has a slot per block of its run, and a
+// slot points at the block that is cached: a hit is one load, without a lock or a table ("swizzled" pointers, as in
+// Leis et al., "LeanStore", ICDE 2018).
 //
 // What must stay true: a block is immutable once it is shared; whoever holds a BlockRef may read it, whether or not the
-// cache still has it. Each shard stays within its part of the limit, pinned blocks that it gave up not counted.
+// cache still has it. A block leaves its slot first and the cache's own reference to it goes only when no reader that
+// could have met it there is still looking (epoch.h). Each shard stays within its part of the limit, what it gave up
+// not counted.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "base/epoch.h"
 #include "base/mutex.h"
 
 namespace daruma {
@@ -26,9 +31,7 @@ class BlockRef {
   BlockRef() = default;
   /// Memory for `bytes`, not zeroed; fill it through data() before sharing.
   static BlockRef make(std::size_t bytes);
-  BlockRef(const BlockRef& other) : block_(other.block_) {
-    if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
-  }
+  BlockRef(const BlockRef& other) : BlockRef(other.block_) {}
   BlockRef(BlockRef&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
   BlockRef& operator=(BlockRef other) noexcept {
     std::swap(block_, other.block_);
@@ -45,16 +48,48 @@ class BlockRef {
     return {reinterpret_cast<const char*>(block_ + 1) + block_->skip, block_->bytes - block_->skip};
   }
   void hide(std::size_t skip) { block_->skip = skip; }
-  [[nodiscard]] std::size_t memory_bytes() const { return sizeof(Block) + block_->bytes; }
+  /// Makes it one of `bytes`, to be filled anew: in the same memory when nobody else has it and it is large enough.
+  void remake(std::size_t bytes);
+  [[nodiscard]] std::size_t memory_bytes() const { return sizeof(Block) + block_->capacity; }
 
  private:
+  friend class BlockCache;
+  friend class BlockSlots;
   struct Block {
     std::atomic<std::uint32_t> references{1};
+    std::atomic<bool> used_lately{false};
+    std::uint32_t place = 0;  ///< in its shard of the cache
     std::size_t bytes = 0;
+    std::size_t capacity = 0;
     std::size_t skip = 0;
   };
+  explicit BlockRef(Block* block) : block_(block) {
+    if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
+  }
   void release();
   Block* block_ = nullptr;
+};
+
+class BlockCache;
+
+/// One reader's blocks in a cache, which outlives it, by their number. Any thread.
+class BlockSlots {
+ public:
+  BlockSlots(BlockCache& cache, std::size_t blocks);
+  BlockSlots(const BlockSlots&) = delete;
+  BlockSlots& operator=(const BlockSlots&) = delete;
+  /// Takes its blocks out of the cache.
+  ~BlockSlots();
+
+  /// Empty when it is not here. Counts a hit or a miss.
+  [[nodiscard]] BlockRef find(std::size_t block) const;
+  /// Keeps it, unless one stands there already or it is larger than a shard may be.
+  void insert(std::size_t block, const BlockRef& ref);
+
+ private:
+  BlockCache& cache_;
+  const std::size_t blocks_;
+  const std::unique_ptr<std::atomic<BlockRef::Block*>[]> slots_;
 };
 
 /// CLOCK in shards. Any thread.
@@ -63,13 +98,6 @@ class BlockCache {
   explicit BlockCache(std::uint64_t limit_bytes);
   BlockCache(const BlockCache&) = delete;
   BlockCache& operator=(const BlockCache&) = delete;
-
-  /// A name for one reader's blocks, never given twice: a file that takes over another's path is not mistaken for it.
-  std::uint64_t new_owner() { return next_owner_.fetch_add(1, std::memory_order_relaxed); }
-  /// Empty when it is not here. Counts a hit or a miss.
-  BlockRef find(std::uint64_t owner, std::uint64_t offset);
-  /// Keeps the block, unless one stands there already or it is larger than a shard may be.
-  void insert(std::uint64_t owner, std::uint64_t offset, BlockRef block);
 
   struct Stats {
     std::uint64_t hits = 0;
@@ -82,34 +110,38 @@ class BlockCache {
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
 
  private:
-  struct Key {
-    std::uint64_t owner;
-    std::uint64_t offset;
-    bool operator==(const Key&) const = default;
-  };
-  struct KeyHash {
-    std::size_t operator()(const Key& key) const;
-  };
-  struct Slot {
-    Key key;
+  friend class BlockSlots;
+  using Slot = std::atomic<BlockRef::Block*>;
+  struct Place {
+    Slot* slot = nullptr;  ///< that points at `block`
     BlockRef block;
-    bool used_lately = false;
   };
   struct alignas(64) Shard {
     mutable Mutex mutex;
-    std::unordered_map<Key, std::size_t, KeyHash> where GUARDED_BY(mutex);
-    std::vector<Slot> slots GUARDED_BY(mutex);
-    std::vector<std::size_t> free GUARDED_BY(mutex);
+    std::vector<Place> places GUARDED_BY(mutex);
+    std::vector<std::uint32_t> free GUARDED_BY(mutex);
     std::size_t hand GUARDED_BY(mutex) = 0;
-    Stats stats GUARDED_BY(mutex);
+    std::uint64_t bytes GUARDED_BY(mutex) = 0;
+    std::uint64_t blocks GUARDED_BY(mutex) = 0;
+    std::uint64_t evictions GUARDED_BY(mutex) = 0;
+    EpochRetired given_up;
   };
-  Shard& shard_of(const Key& key) { return shards_[KeyHash()(key) >> 32 & (shard_count_ - 1)]; }
+  struct alignas(64) Counts {
+    std::atomic<std::uint64_t> hits{0};
+    std::atomic<std::uint64_t> misses{0};
+  };
+  void insert(Slot& slot, const BlockRef& ref);
+  void remove(Slot& slot);
+  BlockRef take_out(Shard& shard, std::size_t place) REQUIRES(shard.mutex);
+  void make_room(Shard& shard, std::uint64_t bytes) REQUIRES(shard.mutex);
+  void count(bool hit);
+  Shard& shard_of(const Slot& slot) const;
 
   const std::uint64_t limit_bytes_;
   std::size_t shard_count_ = 1;
   std::uint64_t shard_limit_ = 0;
   std::unique_ptr<Shard[]> shards_;
-  std::atomic<std::uint64_t> next_owner_{1};
+  std::array<Counts, 16> counts_;  ///< threads share one rarely
 };
 
 }  // namespace daruma

@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "run/block_cache.h"
 #include "run/erase_list.h"
 #include "run/run_bytes.h"
 #include "run/run_filter.h"
@@ -68,6 +69,7 @@ struct RunContents {
   EraseList erases;
   Status erases_lost;  ///< not ok: there were range erases that are not in `erases`
   RunFilter filter;
+  std::unique_ptr<BlockSlots> cached;  ///< data blocks; null without a cache
   [[nodiscard]] DamagedKeys damaged_keys(std::size_t block) const;
 };
 

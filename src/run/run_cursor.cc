@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
 #include "base/assert.h"
 #include "run/run_reader.h"
 
@@ -28,15 +30,57 @@ void RunReader::Cursor::stop_at_damage(Status status) {
   damaged_ = contents_->damaged_keys(at_);
 }
 
-bool RunReader::Cursor::open_block() {
-  Result<BlockRef> ref = reader_->block(*contents_, at_);
-  if (!ref.ok()) {
-    stop_at_damage(ref.status());
-    return false;
+bool RunReader::Cursor::open_block(Arrival arrival) {
+  in_block_.close();
+  if (arrival == Arrival::kBySeek) ahead_bytes_ = 0;
+  BlockRef cached = contents_->cached ? contents_->cached->find(at_) : BlockRef();
+  if (cached) {
+    block_ = std::move(cached);
+  } else if (arrival == Arrival::kBySeek || !take_ahead()) {
+    Result<BlockRef> ref = reader_->block(*contents_, at_);
+    if (!ref.ok()) {
+      stop_at_damage(ref.status());
+      return false;
+    }
+    block_ = std::move(*ref);
   }
-  block_ = std::move(*ref);
   in_block_.open(DataBlock(block_.view()));
   return true;
+}
+
+/// Block `at_` from what was read ahead; false when it is not to be had so, and whoever reads it alone finds out why.
+bool RunReader::Cursor::take_ahead() {
+  const IndexEntry at = contents_->index.at(at_);
+  if (at.gap) return false;
+  if (at.offset < ahead_begin_ || at.offset + at.frame_bytes > ahead_end_) read_ahead(at);
+  if (at.offset < ahead_begin_ || at.offset + at.frame_bytes > ahead_end_) return false;
+  const std::string_view frame(ahead_.data() + (at.offset - ahead_begin_), at.frame_bytes);
+  const std::optional<BlockHeader> header = decode_block(frame, reader_->place_, at.offset);
+  if (!header || header->kind != BlockKind::kData) return false;
+  block_.remake(header->raw_bytes);
+  if (header->lz4) return unpack_block(*header, frame, block_.data());
+  std::copy(frame.begin() + kBlockHeaderBytes, frame.end(), block_.data());
+  return true;
+}
+
+/// Whole blocks, `at` and those behind it on the way that the cursor goes; one at first, as most walks are short.
+void RunReader::Cursor::read_ahead(const IndexEntry& at) {
+  ahead_bytes_ = std::clamp<std::uint64_t>(4 * ahead_bytes_, at.frame_bytes, std::max(kReadAheadBytes, at.frame_bytes));
+  std::uint64_t begin = at.offset, end = at.offset + at.frame_bytes;
+  for (std::size_t i = at_; forward_ ? ++i < contents_->index.size() : i-- > 0;) {
+    const IndexEntry more = contents_->index.at(i);
+    const std::uint64_t more_end = more.offset + more.frame_bytes;
+    if (more.gap || (forward_ ? more.offset != end || more_end - begin > ahead_bytes_
+                              : more_end != begin || end - more.offset > ahead_bytes_))
+      break;
+    (forward_ ? end : begin) = forward_ ? more_end : more.offset;
+  }
+  ahead_begin_ = ahead_end_ = 0;
+  if (ahead_.size() < end - begin) ahead_ = AlignedBuffer(end - begin);
+  const Result<std::size_t> got = reader_->file_->read(begin, {ahead_.data(), end - begin});
+  if (!got.ok() || *got != end - begin) return;
+  ahead_begin_ = begin;
+  ahead_end_ = end;
 }
 
 /// From a block cursor that was moved forward: into the next blocks while there is nothing more.
@@ -46,7 +90,7 @@ void RunReader::Cursor::forward_from_here() {
       return stop_at_damage(reader_->lost_block(
           *contents_, at_, run_damage("data block makes no sense", reader_->path(), contents_->index.at(at_).offset)));
     if (++at_ >= contents_->index.size()) return stop({});
-    if (!open_block()) return;
+    if (!open_block(Arrival::kByWalk)) return;
     in_block_.first();
   }
 }
@@ -58,7 +102,7 @@ void RunReader::Cursor::backward_from_here() {
           *contents_, at_, run_damage("data block makes no sense", reader_->path(), contents_->index.at(at_).offset)));
     if (at_ == 0) return stop({});
     --at_;
-    if (!open_block()) return;
+    if (!open_block(Arrival::kByWalk)) return;
     in_block_.last();
   }
 }
@@ -67,7 +111,7 @@ void RunReader::Cursor::seek_first() {
   if (!begin() || contents_->index.size() == 0) return;
   forward_ = true;
   at_ = 0;
-  if (!open_block()) return;
+  if (!open_block(Arrival::kBySeek)) return;
   in_block_.first();
   forward_from_here();
 }
@@ -76,7 +120,7 @@ void RunReader::Cursor::seek_last() {
   if (!begin() || contents_->index.size() == 0) return;
   forward_ = false;
   at_ = contents_->index.size() - 1;
-  if (!open_block()) return;
+  if (!open_block(Arrival::kBySeek)) return;
   in_block_.last();
   backward_from_here();
 }
@@ -85,7 +129,7 @@ void RunReader::Cursor::seek(std::string_view key) {
   if (!begin()) return;
   forward_ = true;
   at_ = contents_->index.find(key, kMaxSequence);
-  if (at_ >= contents_->index.size() || !open_block()) return;
+  if (at_ >= contents_->index.size() || !open_block(Arrival::kBySeek)) return;
   in_block_.seek(key, kMaxSequence);
   forward_from_here();
 }

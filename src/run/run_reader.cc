@@ -29,12 +29,7 @@ Result<std::unique_ptr<RunReader>> RunReader::open(Storage& storage, const std::
 
 RunReader::RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place,
                      std::shared_ptr<BlockCache> cache, std::optional<RunInfo> known)
-    : storage_(storage),
-      file_(std::move(file)),
-      place_(place),
-      cache_(std::move(cache)),
-      owner_(cache_ ? cache_->new_owner() : 0),
-      known_(std::move(known)) {}
+    : storage_(storage), file_(std::move(file)), place_(place), cache_(std::move(cache)), known_(std::move(known)) {}
 
 RunReader::~RunReader() = default;
 
@@ -62,6 +57,7 @@ Result<const RunContents*> RunReader::load() const {
   }
   if (!loaded.ok() || std::any_of(findings.begin(), findings.end(), [](const RunFinding& f) { return !f.healed; }))
     lost_.store(true, std::memory_order_relaxed);
+  if (loaded.ok() && cache_) (*loaded)->cached = std::make_unique<BlockSlots>(*cache_, (*loaded)->index.size());
   // What the device refuses to read is not lost: it is asked again the next time, and serves what it can until then.
   const auto refused_by_device = std::count_if(
       findings.begin(), findings.end(), [](const RunFinding& f) { return !f.healed && f.status.is(Code::kIoError); });
@@ -129,8 +125,8 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
 Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
   const IndexEntry at = c.index.at(i);
   if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
-  if (cache_) {
-    if (BlockRef cached = cache_->find(owner_, at.offset)) return cached;
+  if (c.cached) {
+    if (BlockRef cached = c.cached->find(i)) return cached;
   }
   BlockRef frame = BlockRef::make(at.frame_bytes);
   const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
@@ -171,7 +167,7 @@ Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, Bloc
     frame.hide(kBlockHeaderBytes);
     ref = std::move(frame);
   }
-  if (cache_) cache_->insert(owner_, at.offset, ref);
+  if (c.cached) c.cached->insert(i, ref);
   return ref;
 }
 
@@ -214,7 +210,7 @@ std::vector<Result<RunReader::Lookup>> RunReader::multi_get(std::span<const std:
   std::vector<std::size_t> wanted;  // positions in `blocks`
   for (std::size_t b = 0; b < blocks.size(); ++b) {
     const IndexEntry e = c.index.at(blocks[b].first);
-    if (cache_) blocks[b].second = cache_->find(owner_, e.offset);
+    if (c.cached) blocks[b].second = c.cached->find(blocks[b].first);
     if (blocks[b].second) continue;
     blocks[b].second = BlockRef::make(e.frame_bytes);
     requests.push_back({.file = file_.get(),

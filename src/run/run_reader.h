@@ -23,7 +23,6 @@
 #include "base/mutex.h"
 #include "event/entry.h"
 #include "io/storage.h"
-#include "run/block_cache.h"
 #include "run/data_block.h"
 #include "run/run_contents.h"
 
@@ -110,7 +109,6 @@ class RunReader {
   const std::unique_ptr<File> file_;
   const RunPlace place_;
   const std::shared_ptr<BlockCache> cache_;
-  const std::uint64_t owner_;
   const std::optional<RunInfo> known_;
   mutable std::atomic<const RunContents*> loaded_{nullptr};
   mutable std::atomic<bool> hurt_{false};
@@ -142,9 +140,8 @@ class RunReader::Cursor {
   [[nodiscard]] std::string_view key() const { return in_block_.key(); }
   [[nodiscard]] Sequence sequence() const { return in_block_.entry().sequence(); }
   [[nodiscard]] EntryKind kind() const { return in_block_.entry().kind(); }
-  /// Valid until the cursor leaves the block; hold `block()` to keep it.
+  /// Valid until the next move.
   [[nodiscard]] std::string_view value() const { return in_block_.entry().value; }
-  [[nodiscard]] const BlockRef& block() const { return block_; }
   /// Why it is not valid; ok at either end.
   [[nodiscard]] const Status& status() const { return status_; }
   /// The keys of the block that stopped it; nothing when the run as a whole is not served, or the cursor is valid.
@@ -153,10 +150,15 @@ class RunReader::Cursor {
   void step_over();
 
  private:
+  /// Blocks read at once when a walk goes on and on; they do not enter the cache, which such a walk would only empty.
+  static constexpr std::uint64_t kReadAheadBytes = 256 << 10;
+  enum class Arrival : std::uint8_t { kBySeek, kByWalk };
   bool begin();
   void stop(Status status);
   void stop_at_damage(Status status);
-  bool open_block();
+  bool open_block(Arrival arrival);
+  bool take_ahead();
+  void read_ahead(const IndexEntry& at);
   void forward_from_here();
   void backward_from_here();
 
@@ -164,7 +166,10 @@ class RunReader::Cursor {
   const RunContents* contents_ = nullptr;
   std::size_t at_ = 0;  ///< block
   bool forward_ = true;
-  BlockRef block_;
+  BlockRef block_;  ///< `at_`, while `in_block_` is open
+  AlignedBuffer ahead_;
+  std::uint64_t ahead_begin_ = 0, ahead_end_ = 0;  ///< in the file
+  std::uint64_t ahead_bytes_ = 0;                  ///< to read the next time: more each time
   DataBlockCursor in_block_;
   Status status_;
   std::optional<DamagedKeys> damaged_;

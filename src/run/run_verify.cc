@@ -109,27 +109,8 @@ class Verify {
     // Every restart must be reachable: a lookup jumps to them, this walk does not.
     DataBlock::Entry found;
     return !cursor.bad() && entries == e.entries && last_key_ == e.last_key && last_sequence_ == e.last_sequence &&
-           restarts_agree(raw) && DataBlock(raw).find(last_key_, last_sequence_, found) == DataBlock::Search::kFound;
-  }
-
-  /// Each restart is where the walk finds a key that stands whole.
-  static bool restarts_agree(std::string_view raw) {
-    DataBlockCursor cursor;
-    cursor.open(DataBlock(raw));
-    cursor.first();
-    const auto restarts = load<std::uint32_t>(raw.data() + raw.size() - 4);
-    std::size_t seen = 0, position = 0;
-    for (; cursor.valid(); cursor.next(), ++position) {
-      if (position % kRestartInterval != 0) continue;
-      if (cursor.entry().shared != 0 || seen >= restarts) return false;
-      const char* whole_key = cursor.entry().suffix.data();
-      const std::uint64_t head = static_cast<std::uint64_t>(whole_key - raw.data());
-      const std::uint64_t lengths =
-          varint_size(0) + varint_size(cursor.entry().suffix.size()) + varint_size(cursor.entry().value.size());
-      if (load<std::uint32_t>(raw.data() + raw.size() - 4 - 4 * (restarts - seen)) != head - lengths) return false;
-      ++seen;
-    }
-    return seen == restarts;
+           DataBlock(raw).consistent() &&
+           DataBlock(raw).find(last_key_, last_sequence_, found) == DataBlock::Search::kFound;
   }
 
   /// Blocks of one section verify, fill it, and continue the count.

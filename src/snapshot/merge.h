@@ -16,17 +16,44 @@
 
 namespace daruma {
 
-/// Entries by (key ascending, sequence descending), positioned on the first. Views are valid until the next move.
+/// Entries by (key ascending, sequence descending), positioned on the first. Views are valid until the next move. Only
+/// moves are virtual: each leaves here what stands there, since entries are looked at far more often than moved over.
 class MergeSource {
  public:
   virtual ~MergeSource() = default;
-  [[nodiscard]] virtual bool valid() const = 0;
-  [[nodiscard]] virtual std::string_view key() const = 0;
-  [[nodiscard]] virtual Sequence sequence() const = 0;
-  [[nodiscard]] virtual EntryKind kind() const = 0;
-  [[nodiscard]] virtual std::string_view value() const = 0;
+  [[nodiscard]] bool valid() const { return valid_; }
+  [[nodiscard]] bool failed() const { return failed_; }  ///< not valid, and not at the end: `status` says why
+  [[nodiscard]] std::string_view key() const { return key_; }
+  [[nodiscard]] Sequence sequence() const { return sequence_; }
+  [[nodiscard]] EntryKind kind() const { return kind_; }
+  [[nodiscard]] std::string_view value() const { return value_; }
   virtual void next() = 0;
   [[nodiscard]] virtual Status status() const = 0;  ///< why it is not valid; ok at the end
+
+ protected:
+  /// After each move, the first one in the constructor included.
+  template <typename Cursor>
+  void stand_at(const Cursor& cursor) {
+    valid_ = cursor.valid();
+    failed_ = false;
+    if (valid_) {
+      key_ = cursor.key();
+      value_ = cursor.value();
+      sequence_ = cursor.sequence();
+      kind_ = cursor.kind();
+    } else if constexpr (requires { cursor.status(); }) {
+      failed_ = !cursor.status().ok();
+    }
+  }
+  void stand_at_end() { valid_ = failed_ = false; }
+
+ private:
+  bool valid_ = false;
+  bool failed_ = false;
+  EntryKind kind_ = EntryKind::kErase;
+  Sequence sequence_ = 0;
+  std::string_view key_;
+  std::string_view value_;
 };
 
 struct MergeSettings {

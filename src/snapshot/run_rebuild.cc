@@ -18,24 +18,28 @@ class RangedRun final : public MergeSource {
   RangedRun(const RunReader& reader, std::vector<KeyRange> ranges)
       : cursor_(reader.cursor()), ranges_(std::move(ranges)) {
     enter();
+    stand();
   }
   /// All that is left of a damaged run.
   explicit RangedRun(const RunReader& reader) : cursor_(reader.cursor()), all_(true) {
     cursor_.seek_first();
     settle();
+    stand();
   }
-  [[nodiscard]] bool valid() const override { return cursor_.valid() && !done_; }
-  [[nodiscard]] std::string_view key() const override { return cursor_.key(); }
-  [[nodiscard]] Sequence sequence() const override { return cursor_.sequence(); }
-  [[nodiscard]] EntryKind kind() const override { return cursor_.kind(); }
-  [[nodiscard]] std::string_view value() const override { return cursor_.value(); }
   void next() override {
     cursor_.next();
     settle();
+    stand();
   }
   [[nodiscard]] Status status() const override { return done_ ? Status() : cursor_.status(); }
 
  private:
+  void stand() {
+    if (done_)
+      stand_at_end();
+    else
+      stand_at(cursor_);
+  }
   void enter() {
     done_ = at_ >= ranges_.size();
     if (done_) return;
@@ -63,13 +67,14 @@ class RangedRun final : public MergeSource {
 
 class WholeMemtable final : public MergeSource {
  public:
-  explicit WholeMemtable(const Memtable& memtable) : cursor_(memtable.cursor()) { cursor_.seek_first(); }
-  [[nodiscard]] bool valid() const override { return cursor_.valid(); }
-  [[nodiscard]] std::string_view key() const override { return cursor_.key(); }
-  [[nodiscard]] Sequence sequence() const override { return cursor_.sequence(); }
-  [[nodiscard]] EntryKind kind() const override { return cursor_.kind(); }
-  [[nodiscard]] std::string_view value() const override { return cursor_.value(); }
-  void next() override { cursor_.next(); }
+  explicit WholeMemtable(const Memtable& memtable) : cursor_(memtable.cursor()) {
+    cursor_.seek_first();
+    stand_at(cursor_);
+  }
+  void next() override {
+    cursor_.next();
+    stand_at(cursor_);
+  }
   [[nodiscard]] Status status() const override { return {}; }
 
  private:

@@ -193,7 +193,7 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   MutexLock lock(mutex_);
   if (!broken_.ok()) return unavailable();
   DARUMA_ASSERT(sequence == appended_ + 1);
-  if (tail_entry_bytes(event.size()) > ring_->max_payload()) return append_around_ring(sequence, event);
+  if (goes_around_ring(event.size())) return append_around_ring(sequence, event);
   // Behind an event that is in memory alone the ring would hold what no start could apply.
   const auto gap = [&]() REQUIRES(mutex_) { return !pending_.empty() && pending_.back().copy; };
   for (unsigned unanswered = 0; gap() || !ring_->fits(event.size());) {
@@ -209,8 +209,7 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
 }
 
 bool WalWriter::goes_around_ring(std::uint64_t bytes) const {
-  MutexLock lock(mutex_);
-  return tail_entry_bytes(bytes) > ring_->max_payload();
+  return tail_entry_bytes(bytes) > TailRing::max_payload(options_.ring_bytes);
 }
 
 Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) {

@@ -83,7 +83,7 @@ class WalWriter {
   /// write may have left on disk is kept, as one that is in no ring and not durable.
   Status append(Sequence sequence, std::string_view event) EXCLUDES(mutex_);
   /// An event of so many bytes is in no ring: only once it is durable does it survive the death of the process.
-  [[nodiscard]] bool goes_around_ring(std::uint64_t bytes) const EXCLUDES(mutex_);
+  [[nodiscard]] bool goes_around_ring(std::uint64_t bytes) const;
   /// Returns when `sequence` survives power loss. kUnavailable: the log is down, or its device does not answer;
   /// kOutOfMemory; kInvalidArgument: never appended.
   Status wait_durable(Sequence sequence) EXCLUDES(mutex_);
