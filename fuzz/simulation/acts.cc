@@ -143,9 +143,8 @@ void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
     if (made.ok()) {
       if (!ids_given_.insert(made->id()).second) throw Violation{"never-wrong", "an id of a keyspace is given twice"};
       change.keyspace = made->id();
-    } else if (!disk_->crashed()) {
-      if (const Result<Keyspace> all_the_same = store_->keyspace(change.key); all_the_same.ok())
-        change.keyspace = all_the_same->id();
+    } else if (const Result<Keyspace> all_the_same = store_->keyspace(change.key); all_the_same.ok()) {
+      change.keyspace = all_the_same->id();  // visible, and perhaps durable
     }
     record(made.status(), {change}, Durability::kPower, "create");
   } else if (kind == Act::Kind::kRename) {
