@@ -12,6 +12,33 @@
 namespace daruma {
 namespace {
 
+TEST(EngineBatch, WhatIsMovedFromIsEmptyAndCanBeFilledAgain) {
+  World world;
+  {
+    Store store = world.must_open();
+    const Keyspace in = *store.create_keyspace("a");
+    Batch first;
+    first.put(in, "one", "1");
+    first.erase_range(in, "x", "y");
+    Batch second = std::move(first);
+    EXPECT_TRUE(first.empty());  // NOLINT(bugprone-use-after-move): what this is about
+    EXPECT_EQ(first.bytes(), 0U);
+    first.put(in, "two", "2");
+    EXPECT_EQ(first.size(), 1U);
+    ASSERT_TRUE(store.write(first).ok());
+    ASSERT_TRUE(store.write(second).ok());
+    second = std::move(first);
+    EXPECT_EQ(second.size(), 1U);
+  }
+  world.disk->kill();
+  RecoveryReport report;
+  Store store = world.must_open(&report);
+  EXPECT_TRUE(report.clean()) << report.to_text();
+  const Keyspace in = *store.keyspace("a");
+  EXPECT_EQ(*store.get(in, "one"), "1");
+  EXPECT_EQ(*store.get(in, "two"), "2");
+}
+
 TEST(EngineBatch, OperationsApplyInOrderHoweverManyThereAre) {
   const std::uint64_t seed = entropy_seed();
   SCOPED_TRACE("seed " + std::to_string(seed));

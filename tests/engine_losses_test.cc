@@ -34,6 +34,15 @@ struct Hurt : World {
   void behead_newest_segment() const {
     ASSERT_TRUE(disk->overwrite(newest("wal"), 0, std::string(kSegmentFramesAt, '\0')).ok());
   }
+  /// Keyspace "k" with one key that is in a run; the process is dead.
+  [[nodiscard]] Keyspace with_one_in_a_run(const char* key, const char* value) {
+    Store store = must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, key, value).ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    disk->kill();
+    return k;
+  }
   static void accept_all(Store& store) {
     for (const DamageInfo& damage : store.damage()) EXPECT_TRUE(store.accept_damage(damage.id).ok());
   }
@@ -110,14 +119,7 @@ TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
 // A file that one start was refused is no loss, and giving it up must not serve what the file would take back.
 TEST(Losses, WhatCanBeBroughtBackIsNotGivenUp) {
   Hurt world;
-  Keyspace k;
-  {
-    Store store = world.must_open();
-    k = *store.create_keyspace("k");
-    EXPECT_TRUE(store.put(k, "key", "value").ok());
-    EXPECT_TRUE(store.checkpoint().ok());
-  }
-  world.disk->kill();
+  const Keyspace k = world.with_one_in_a_run("key", "value");
   world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = world.newest("runs")});
   {
     Store store = world.must_open();
@@ -235,14 +237,7 @@ TEST(Losses, TheLossOfAllManifestsDoesNotMakeALossForgotten) {
 
 TEST(Losses, ARunThatTheDeviceRefusedOnceIsNoLossAnyMore) {
   Hurt world;
-  Keyspace k;
-  {
-    Store store = world.must_open();
-    k = *store.create_keyspace("k");
-    EXPECT_TRUE(store.put(k, "a", "1").ok());
-    EXPECT_TRUE(store.checkpoint().ok());
-  }
-  world.disk->kill();
+  const Keyspace k = world.with_one_in_a_run("a", "1");
   world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "runs/0000000000000002.run", .times = 0});
   {
     Store store = world.must_open();

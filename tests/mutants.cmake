@@ -225,7 +225,7 @@ mutant(stripe_takes_the_lost_sector_in parity/parity_reader.cc parity_test
 mutant(damage_map_not_asked_by_reads engine/read.cc engine_damage_test
   [[if (state.damage && !state.damage->empty()) {]] [[if (false) {]])
 mutant(range_erases_of_other_keyspaces engine/write.cc engine_batch_test
-  [[later.keyspace == op.keyspace && erases]] [[erases]])
+  [[later.kind == OpKind::kEraseRange && later.keyspace == op.keyspace]] [[later.kind == OpKind::kEraseRange]])
 
 # --- healing
 mutant(bad_block_is_not_healed run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*

@@ -44,6 +44,12 @@ struct KeyspaceInfo {
 /// at a time.
 class DARUMA_API Batch {
  public:
+  Batch() = default;
+  Batch(const Batch&) = default;
+  Batch& operator=(const Batch&) = default;
+  /// What is moved from is empty.
+  Batch(Batch&& other) noexcept;
+  Batch& operator=(Batch&& other) noexcept;
   void put(Keyspace keyspace, std::string_view key, std::string_view value);
   void erase(Keyspace keyspace, std::string_view key);
   /// Erases every key in [begin, end); an empty `end` means to the last key.

@@ -32,6 +32,22 @@ void Batch::add(Kind kind, Keyspace keyspace, std::string_view key, std::string_
   if (!added.ok()) incomplete_ = true;
 }
 
+Batch::Batch(Batch&& other) noexcept { *this = std::move(other); }
+
+Batch& Batch::operator=(Batch&& other) noexcept {
+  if (this == &other) return *this;
+  event_ = std::move(other.event_);
+  start_ = other.start_;
+  count_ = other.count_;
+  bytes_ = other.bytes_;
+  keyspaces_ = std::move(other.keyspaces_);
+  ranges_ = other.ranges_;
+  incomplete_ = other.incomplete_;
+  refused_ = std::move(other.refused_);
+  other.clear();
+  return *this;
+}
+
 void Batch::put(Keyspace keyspace, std::string_view key, std::string_view value) {
   add(Kind::kPut, keyspace, key, value);
 }

@@ -11,11 +11,6 @@
 namespace daruma {
 namespace {
 
-/// As RangeErase::covers.
-bool erases(const Op& range, std::string_view key) {
-  return range.key <= key && (range.end.empty() || key < range.end);
-}
-
 /// Later ranges of a batch win over its earlier puts, though both get one sequence: such a put is written as an erase.
 EventBuilder with_later_ranges(std::string_view event) {
   std::vector<Op> ops;
@@ -24,11 +19,11 @@ EventBuilder with_later_ranges(std::string_view event) {
   EventBuilder out;
   for (std::size_t i = 0; i < ops.size(); ++i) {
     const Op& op = ops[i];
-    const bool erased =
-        op.kind == OpKind::kPut &&
-        std::any_of(ops.begin() + static_cast<std::ptrdiff_t>(i), ops.end(), [&](const Op& later) {
-          return later.kind == OpKind::kEraseRange && later.keyspace == op.keyspace && erases(later, op.key);
-        });
+    const bool erased = op.kind == OpKind::kPut &&
+                        std::any_of(ops.begin() + static_cast<std::ptrdiff_t>(i), ops.end(), [&](const Op& later) {
+                          return later.kind == OpKind::kEraseRange && later.keyspace == op.keyspace &&
+                                 in_range(op.key, later.key, later.end);
+                        });
     switch (op.kind) {
       case OpKind::kPut: erased ? out.erase(op.keyspace, op.key) : out.put(op.keyspace, op.key, op.value); break;
       case OpKind::kErase: out.erase(op.keyspace, op.key); break;

@@ -65,7 +65,7 @@ BlockCache::Shard& BlockCache::shard_of(const Slot& slot) const {
 }
 
 void BlockCache::count(bool hit) {
-  thread_local char mine;
+  thread_local char mine;  // stands elsewhere in each thread
   Counts& counts = counts_[(reinterpret_cast<std::uintptr_t>(&mine) >> 12) % counts_.size()];
   (hit ? counts.hits : counts.misses).fetch_add(1, std::memory_order_relaxed);
 }
