@@ -261,7 +261,15 @@ TEST_F(LogReplayTest, ARingThatBeginsBehindTheLogTellsOfALoss) {
   EXPECT_THAT(applied, ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14));
   ASSERT_EQ(log.lost.size(), 1U);
   EXPECT_EQ(log.lost[0].sequence_lo, 10U);
-  EXPECT_EQ(log.lost[0].sequence_hi, 10U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 11U) << "nothing in the log tells its end: the first number that is not lost";
+}
+
+TEST_F(LogReplayTest, ALossWithoutAKnownEndIsOlderThanWhatIsNumberedAnew) {
+  put_file(disk, kSegmentPath, std::string(segment.bytes.size(), '\0'));
+  const LogReplay log = replay();
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].cause, "log_missing");
+  EXPECT_EQ(log.lost[0].sequence_hi, log.last + 1) << "a lost event that turns up again is not the newest";
 }
 
 TEST_F(LogReplayTest, SegmentsOfAStranger) {

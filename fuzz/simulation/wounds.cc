@@ -135,7 +135,7 @@ std::optional<Kind> Wounds::inflict(SimStorage& disk, std::uint64_t salt, bool r
   const Place& place = *there[random.below(there.size())];
   const bool whole_files = (faults_ & kFiles) && (!(faults_ & kMedia) || random.one_in(4));
   std::optional<Wound> wound =
-      whole_files ? wound_file(disk, place.path, random) : wound_sector(disk, place.path, random);
+      whole_files ? wound_file(disk, place.path, running, random) : wound_sector(disk, place.path, random);
   if (!wound) return std::nullopt;
   wound->path = place.path;
   wound->room = place.room;
@@ -194,7 +194,7 @@ std::optional<Wound> Wounds::wound_sector(SimStorage& disk, const std::string& p
   return wound;
 }
 
-std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& path, Random& random) {
+std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& path, bool running, Random& random) {
   Wound wound;
   wound.kind = static_cast<Kind>(static_cast<std::uint64_t>(Kind::kLost) + random.below(6));
   const std::string directory = path.substr(0, path.find_last_of('/'));
@@ -225,7 +225,8 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
     case Kind::kExchanged: {
       std::vector<std::string> others;
       for (const Place& other : files_of(disk)) {
-        if (other.path != path && other.path.starts_with(directory + "/")) others.push_back(other.path);
+        const bool memory = running && other.room == Room::kRing;  // mapped
+        if (!memory && other.path != path && other.path.starts_with(directory + "/")) others.push_back(other.path);
       }
       if (others.empty()) return std::nullopt;
       const std::string& other = others[random.below(others.size())];

@@ -71,7 +71,7 @@ class Wounds {
 
  private:
   std::optional<Wound> wound_sector(SimStorage& disk, const std::string& path, Random& random);
-  std::optional<Wound> wound_file(SimStorage& disk, const std::string& path, Random& random);
+  std::optional<Wound> wound_file(SimStorage& disk, const std::string& path, bool running, Random& random);
 
   unsigned faults_;
   std::unique_ptr<SimStorage> older_;

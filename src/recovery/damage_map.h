@@ -32,6 +32,8 @@ struct DamageEntry {
   std::optional<std::string> end{};     ///< kRange: one past the last; nothing: to the end of the keyspace
   std::vector<std::uint64_t> hashes{};  ///< kHashes: key_hash(keyspace, key)
   Sequence sequence_lo = 0;
+  /// Where nothing tells how many were lost: the first number given anew, so that of the lost ones none is the newest
+  /// when some turn up again.
   Sequence sequence_hi = 0;
   std::string cause{};    ///< case name of the verdict table or of the room that found it
   std::string file{};     ///< relative to the store

@@ -600,7 +600,7 @@ void LogReplayer::finish() {
   if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || none || missing)) {
     lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),
                   newest_lost_ ? relative(segments_.back().number) : std::string("wal"),
-                  "the newest log file is lost; at least these events may have stood in it");
+                  "the newest log file is lost; at least these events may have stood in it", false);
   }
   if (stopped_at_loss_) give_up_behind_the_gap();
   // Whatever is left of the log: an event that took one of these numbers would never be applied.

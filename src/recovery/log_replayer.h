@@ -53,7 +53,6 @@ class LogReplayer {
   void tell_missing_copies();
   void missing_copy(const std::string& file, const std::string& detail);
   [[nodiscard]] TailScan read_ring(std::uint64_t nonce, std::size_t& side) const;
-  void find_rings();
   Status take_ring();
   Status read_one(const Found& segment);
   [[nodiscard]] Enough end_of_interest(const Found& segment) const;
@@ -96,8 +95,9 @@ class LogReplayer {
               const Status& why);
   void lose(const Assessment& judged, const Met& met, const std::string& file, RecoveryFinding& finding,
             std::optional<std::string> contents = std::nullopt);
-  /// Events that the ring's mark proves, and that no segment has.
-  void lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail);
+  /// Events that the ring's mark proves, and that no segment has; perhaps more than these.
+  void lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail,
+                     bool end_known = true);
 
   Storage& storage_;
   const LogReplayInput& input_;

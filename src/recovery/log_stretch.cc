@@ -168,7 +168,8 @@ void LogReplayer::poison(Sequence sequence, std::string_view event, Payload payl
   if (!stopped_at_loss_) out_.last = sequence;
 }
 
-void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail) {
+void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail,
+                                bool end_known) {
   const Sequence known = known_through(first, file);
   RecoveryFinding finding;
   finding.case_name = "log_missing";
@@ -189,7 +190,7 @@ void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string
     }
     DamageEntry entry;
     entry.sequence_lo = first;
-    entry.sequence_hi = last;
+    entry.sequence_hi = end_known ? last : last + 1;
     entry.cause = finding.case_name;
     entry.file = file;
     out_.lost.push_back(std::move(entry));
@@ -232,6 +233,7 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
     return;
   }
   out_.last = std::max(out_.last, entry.sequence_hi);
+  if (judged.lost_end_unknown) ++entry.sequence_hi;
   if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint && !met.footprint->everything) {
     if (!met.footprint->keys.empty()) {
       entry.keys = DamageEntry::Keys::kHashes;
