@@ -71,14 +71,14 @@ BENCHMARK(absent)->Name("filter/absent");
 void hit(benchmark::State& state) {
   static constexpr std::uint64_t kBlocks = 10'000, kBytes = 8 << 10;
   static BlockCache cache(2 * kBlocks * kBytes);
-  static const std::uint64_t owner = [] {
-    const std::uint64_t made = cache.new_owner();
-    for (std::uint64_t i = 0; i < kBlocks; ++i) cache.insert(made, i * kBytes, BlockRef::make(kBytes));
+  static const auto slots = [] {
+    auto made = std::make_unique<BlockSlots>(cache, kBlocks);
+    for (std::size_t i = 0; i < kBlocks; ++i) made->insert(i, BlockRef::make(kBytes));
     return made;
   }();
   Random random(static_cast<std::uint64_t>(state.thread_index()) + 3);
   for (auto _ : state) {
-    const BlockRef block = cache.find(owner, random.below(kBlocks) * kBytes);
+    const BlockRef block = slots->find(random.below(kBlocks));
     if (!block) state.SkipWithError("a block is missing");
     benchmark::DoNotOptimize(block.view().data());
   }

@@ -50,7 +50,7 @@ TEST(Simulation, KeepsEveryPromiseWhereItOnceDidNot) {
     expect_no_violation(seed, 1, {.faults = kPower | kRunning | kMedia}, "power,running,media");
   for (const std::uint64_t seed :
        {1000651, 1001293, 3000480, 3001870, 3002900, 3004527, 3005969, 3005990, 3007222, 3008119,  3008493,  3009489,
-        3010406, 3010728, 4002168, 5000346, 5000650, 5002016, 5002163, 6001120, 6001425, 11007590, 12002821, 12010370})
+        3010406, 3010728, 4002168, 5000346, 5000650, 5002016, 5002163, 6001120, 6001425, 11007590, 12002821, 12010370, 20005249, 20007922})
     expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
 }
 

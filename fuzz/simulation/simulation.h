@@ -89,7 +89,7 @@ class Simulation {
   void count_work();
   /// An error that comes of a full disk, which the disk does not count itself.
   void count_full(const Status& status) { totals_.running[kFullDisk] += fault_ == kFullDisk && !status.ok(); }
-  void come_to_rest();
+  void come_to_rest(bool through = false);
   template <typename... Parts>
   void note(const Parts&... parts) {
     if (!settings_.trace) return;

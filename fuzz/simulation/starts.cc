@@ -133,6 +133,8 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
        std::to_string(model_.lowest()), " to ", std::to_string(model_.highest()));
   for (const RecoveryFinding& finding : report.findings)
     note("  ", finding.case_name, " ", finding.file, " ", finding.verdict, " ", finding.action, " ", finding.detail);
+  for (const DamageInfo& damage : store_->damage())
+    note("  damage ", damage.cause, " ", damage.file, " of ", damage.keys, damage.accepted ? ", accepted" : "");
   Contents found;
   std::optional<Sequence> as_the_line_says = report.last_sequence;
   if (!hurt()) {

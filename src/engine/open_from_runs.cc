@@ -37,7 +37,7 @@ Status Engine::state_from_runs(Start& start) {
     if (superseded(number, described)) continue;
     DamageEntry entry;
     entry.sequence_lo = 1;
-    entry.sequence_hi = std::max<Sequence>(1, highest_checkpoint(described));
+    entry.sequence_hi = hi_of_run(highest_checkpoint(described));
     entry.cause = "undescribed_run";
     entry.file = "runs/" + run_name(number);
     start.damage.add(std::move(entry));
@@ -73,7 +73,7 @@ Status Engine::state_from_runs(Start& start) {
       entry.begin = gap.begin;
       entry.end = gap.end;
       entry.sequence_lo = gap.first;
-      entry.sequence_hi = gap.last;
+      entry.sequence_hi = hi_of_run(gap.last);
       entry.cause = "run_blocks_lost";
       entry.file = "runs/" + run_name(placed.info.number);
       start.damage.add(std::move(entry));

@@ -83,7 +83,7 @@ void Engine::lose_run(Start& start, const RunInfo& info, const char* case_name, 
   entry.begin = info.smallest_key;
   entry.end = info.largest_key + '\0';
   entry.sequence_lo = info.min_sequence;
-  entry.sequence_hi = info.max_sequence;
+  entry.sequence_hi = hi_of_run(info.max_sequence);
   entry.cause = case_name;
   entry.file = "runs/" + run_name(info.number);
   RecoveryFinding finding;
@@ -93,7 +93,7 @@ void Engine::lose_run(Start& start, const RunInfo& info, const char* case_name, 
   finding.verdict = "corrupt";
   finding.action = "block_key_range";
   finding.first_sequence = entry.sequence_lo;
-  finding.last_sequence = entry.sequence_hi;
+  finding.last_sequence = info.max_sequence;
   finding.detail = why.to_string();
   finding.damage_id = start.damage.add(std::move(entry));
   start.report.findings.push_back(std::move(finding));

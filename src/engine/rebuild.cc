@@ -240,7 +240,7 @@ Status Engine::publish_replacement(Rebuild& job) {
     entry.begin = range.begin;
     entry.end = range.end;
     entry.sequence_lo = info.min_sequence;
-    entry.sequence_hi = info.max_sequence;
+    entry.sequence_hi = hi_of_run(info.max_sequence);
     entry.cause = kCause;
     entry.file = job.info.file;
     const std::uint64_t id = damage.add(std::move(entry));

@@ -104,19 +104,29 @@ class Memtable {
 /// were there when it came to the key.
 class Memtable::Cursor {
  public:
-  explicit Cursor(const Memtable& memtable) : keys_(&memtable.keys_) {}
+  explicit Cursor(const Memtable& memtable) : keys_(memtable.keys_) {}
 
-  void seek_first() { enter_at_newest(keys_->first()); }
-  void seek_last() { enter_at_oldest(keys_->last()); }
+  void seek_first() {
+    keys_.seek_first();
+    enter_at_newest();
+  }
+  void seek_last() {
+    keys_.seek_last();
+    enter_at_oldest();
+  }
   /// To the first entry with a key >= `key`.
-  void seek(std::string_view key) { enter_at_newest(keys_->lower_bound(key)); }
+  void seek(std::string_view key) {
+    keys_.seek(key);
+    enter_at_newest();
+  }
   // On a valid cursor only.
   void next() {
     check();
     if (const MemtableVersion* older = version_->older()) {
       version_ = older;
     } else {
-      enter_at_newest(key_->next());
+      keys_.next();
+      enter_at_newest();
     }
   }
   void prev() {
@@ -124,14 +134,15 @@ class Memtable::Cursor {
     if (version_ != newest_) {
       version_ = newest_->at_depth(version_->depth() + 1);
     } else {
-      enter_at_oldest(key_->prev());
+      keys_.prev();
+      enter_at_oldest();
     }
   }
 
-  [[nodiscard]] bool valid() const { return key_ != nullptr; }
+  [[nodiscard]] bool valid() const { return keys_.key() != nullptr; }
   [[nodiscard]] std::string_view key() const {
     check();
-    return key_->key();
+    return keys_.key()->key();
   }
   [[nodiscard]] Sequence sequence() const {
     check();
@@ -147,23 +158,17 @@ class Memtable::Cursor {
   }
 
  private:
-  void check() const { DARUMA_ASSERT(key_); }
-  void enter_at_newest(const MemtableKey* key) {
-    key_ = key;
-    if (!key) return;
-    __builtin_prefetch(key->next());
-    version_ = newest_ = key->newest();
+  void check() const { DARUMA_ASSERT(valid()); }
+  void enter_at_newest() {
+    if (keys_.key()) version_ = newest_ = keys_.key()->newest();
   }
-  void enter_at_oldest(const MemtableKey* key) {
-    key_ = key;
-    if (!key) return;
-    __builtin_prefetch(key->prev());
-    newest_ = key->newest();
+  void enter_at_oldest() {
+    if (!keys_.key()) return;
+    newest_ = keys_.key()->newest();
     version_ = newest_->at_depth(0);
   }
 
-  const RadixIndex* keys_;
-  const MemtableKey* key_ = nullptr;         ///< null: not valid
+  RadixIndex::Cursor keys_;
   const MemtableVersion* newest_ = nullptr;  ///< of the key, when the cursor came to it
   const MemtableVersion* version_ = nullptr;
 };

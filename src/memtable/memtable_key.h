@@ -3,8 +3,7 @@
 // One key of a memtable and the chain of its versions, newest first, all in the arena.
 //
 // What must stay true: a version never changes once a reader can reach it, and neither do the versions behind it:
-// whoever holds a version holds a frozen chain. A chain changes by publishing another newest version. The keys
-// themselves are a list in key order that only grows.
+// whoever holds a version holds a frozen chain. A chain changes by publishing another newest version.
 //
 // A chain may be as long as there are writes to one key, and views look far back in it. So every version but the oldest
 // has, beside the link to the next older one, a jump (Myers, "An applicative random-access stack", 1983): any older
@@ -80,8 +79,6 @@ class MemtableKey {
     return {reinterpret_cast<const char*>(this) + kHeaderBytes, key_bytes_};
   }
   [[nodiscard]] const MemtableVersion* newest() const { return newest_.load(std::memory_order_acquire); }
-  [[nodiscard]] const MemtableKey* next() const { return next_.load(std::memory_order_acquire); }
-  [[nodiscard]] const MemtableKey* prev() const { return prev_.load(std::memory_order_acquire); }
 
   static MemtableKey* make(Arena& arena, std::string_view key, Sequence sequence, EntryKind kind,
                            std::string_view value);
@@ -90,12 +87,9 @@ class MemtableKey {
   bool add(Arena& arena, Sequence sequence, EntryKind kind, std::string_view value);
 
  private:
-  friend class RadixIndex;  // keeps the list
-  static constexpr std::size_t kHeaderBytes = 3 * sizeof(void*) + sizeof(std::uint32_t);
+  static constexpr std::size_t kHeaderBytes = sizeof(void*) + sizeof(std::uint32_t);
   MemtableKey(std::uint32_t key_bytes, const MemtableVersion* newest) : newest_(newest), key_bytes_(key_bytes) {}
 
-  std::atomic<MemtableKey*> next_{nullptr};
-  std::atomic<MemtableKey*> prev_{nullptr};
   std::atomic<const MemtableVersion*> newest_;
   std::uint32_t key_bytes_;
 };

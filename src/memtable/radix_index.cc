@@ -6,6 +6,7 @@
 #include <bit>
 #include <memory>
 #include <new>
+#include <utility>
 
 #include "base/assert.h"
 
@@ -78,47 +79,59 @@ struct RadixIndex::Node {
     const Slot* slot = find(byte);
     return slot ? slot->load(std::memory_order_acquire) : 0;
   }
+  /// A walk is about to enter it: its children lie anywhere, and their cache misses overlap.
+  void prefetch_children() const {
+    constexpr std::size_t kMost = 16;
+    const std::size_t n = is_packed(kind) ? std::min<std::size_t>(count.load(std::memory_order_acquire), kMost) : 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      const char* at = reinterpret_cast<const char*>(children()[i].load(std::memory_order_relaxed) & ~Ref{1});
+      __builtin_prefetch(at);
+      __builtin_prefetch(at + 64);
+    }
+  }
   [[nodiscard]] int packed_byte(std::size_t i) const {
     return static_cast<std::uint8_t>(words()[i / 8].load(std::memory_order_relaxed) >> (8 * (i % 8)));
   }
 
-  /// The child at the greatest byte below `byte` (256: the last child), 0 when there is none.
-  [[nodiscard]] Ref child_below(int byte) const {
-    if (is_packed(kind)) {
-      int best = -1;
-      std::size_t at = 0;
-      const std::size_t n = count.load(std::memory_order_acquire);
-      for (std::size_t i = 0; i < n; ++i) {
-        if (const int b = packed_byte(i); b < byte && b > best) {
-          best = b;
-          at = i;
-        }
-      }
-      return best < 0 ? 0 : children()[at].load(std::memory_order_acquire);
+  /// Branches in the order of their keys: the terminal, then the children.
+  struct Branch {
+    int byte = 0;
+    Ref ref = 0;  ///< 0: none
+  };
+  static constexpr int kBeforeAll = -2, kTerminal = -1, kBehindAll = 256;
+  [[nodiscard]] Branch above(int byte) const {
+    if (byte < kTerminal) {
+      if (MemtableKey* key = terminal.load(std::memory_order_acquire)) return {kTerminal, ref_to(key)};
+      byte = kTerminal;
     }
-    for (int b = byte - 1; b >= 0; --b) {
-      if (const Ref ref = child(b)) return ref;
+    if (is_packed(kind)) return packed_branch([byte](int b, int best) { return b > byte && b < best; }, kBehindAll);
+    for (int b = byte + 1; b < kBehindAll; ++b) {
+      if (const Ref ref = child(b)) return {b, ref};
     }
-    return 0;
+    return {};
   }
-  /// The child at the least byte above `byte` (-1: the first child), 0 when there is none.
-  [[nodiscard]] Ref child_above(int byte) const {
+  [[nodiscard]] Branch below(int byte) const {
+    Branch found;
     if (is_packed(kind)) {
-      int best = 256;
-      std::size_t at = 0;
-      const std::size_t n = count.load(std::memory_order_acquire);
-      for (std::size_t i = 0; i < n; ++i) {
-        if (const int b = packed_byte(i); b > byte && b < best) {
-          best = b;
-          at = i;
-        }
+      found = packed_branch([byte](int b, int best) { return b < byte && b > best; }, kTerminal);
+    } else {
+      for (int b = byte - 1; b >= 0 && found.ref == 0; --b) found = {b, child(b)};
+    }
+    if (found.ref != 0 || byte <= kTerminal) return found;
+    MemtableKey* key = terminal.load(std::memory_order_acquire);
+    return {kTerminal, key ? ref_to(key) : 0};
+  }
+  template <typename Better>
+  [[nodiscard]] Branch packed_branch(const Better& better, int best) const {
+    const std::size_t n = count.load(std::memory_order_acquire);
+    std::size_t at = n;
+    for (std::size_t i = 0; i < n; ++i) {
+      if (const int b = packed_byte(i); better(b, best)) {
+        best = b;
+        at = i;
       }
-      return best > 255 ? 0 : children()[at].load(std::memory_order_acquire);
     }
-    for (int b = byte + 1; b < 256; ++b) {
-      if (const Ref ref = child(b)) return ref;
-    }
-    return 0;
+    return at == n ? Branch{} : Branch{best, children()[at].load(std::memory_order_acquire)};
   }
 
   /// Writer only; there is room, and no child at `byte` yet.
@@ -180,45 +193,13 @@ void RadixIndex::attach(Node& node, MemtableKey* key, std::size_t depth) {
   }
 }
 
-MemtableKey* RadixIndex::leftmost(Ref ref) {
-  while (!is_key(ref)) {
-    const Node& node = *as_node(ref);
-    if (MemtableKey* key = node.terminal.load(std::memory_order_acquire)) return key;
-    ref = node.child_above(-1);
-    DARUMA_ASSERT(ref);
-  }
-  return as_key(ref);
-}
-
-MemtableKey* RadixIndex::rightmost(Ref ref) {
-  while (!is_key(ref)) {
-    ref = as_node(ref)->child_below(256);
-    DARUMA_ASSERT(ref);  // a node has a child at least, beside a terminal or another child
-  }
-  return as_key(ref);
-}
-
-/// `prev` may be null: `key` is then the first.
-void RadixIndex::link_behind(MemtableKey* key, MemtableKey* prev) {
-  MemtableKey* next = (prev ? prev->next_ : first_).load(std::memory_order_relaxed);
-  key->next_.store(next, std::memory_order_relaxed);
-  key->prev_.store(prev, std::memory_order_relaxed);
-  (prev ? prev->next_ : first_).store(key, std::memory_order_release);
-  (next ? next->prev_ : last_).store(key, std::memory_order_release);
-}
-void RadixIndex::link_before(MemtableKey* key, MemtableKey* next) {
-  link_behind(key, next->prev_.load(std::memory_order_relaxed));
-}
-
 MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind kind, std::string_view value) {
   const auto make = [&] { return MemtableKey::make(arena_, key, sequence, kind, value); };
   std::atomic<Ref>* slot = &root_;
   for (std::size_t depth = 0;;) {
     const Ref ref = slot->load(std::memory_order_relaxed);
     if (ref == 0) {  // the first key of all
-      MemtableKey* made = make();
-      link_behind(made, nullptr);
-      slot->store(ref_to(made), std::memory_order_release);
+      slot->store(ref_to(make()), std::memory_order_release);
       return nullptr;
     }
 
@@ -232,10 +213,6 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
       Node* node = make_node(0, made->key().data() + depth, common);
       attach(*node, there, depth + common);
       attach(*node, made, depth + common);
-      if (key < other)
-        link_before(made, there);
-      else
-        link_behind(made, there);
       slot->store(ref_to(node), std::memory_order_release);
       return nullptr;
     }
@@ -251,11 +228,6 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
       above->add(byte, ref_to(below));
       depth += common;
       attach(*above, made, depth);
-      if (key.size() == depth || byte_at(key, depth) < byte) {
-        link_before(made, leftmost(ref));
-      } else {
-        link_behind(made, rightmost(ref));
-      }
       slot->store(ref_to(above), std::memory_order_release);
       return nullptr;
     }
@@ -263,9 +235,7 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
     depth += node.prefix_bytes;
     if (key.size() == depth) {
       if (MemtableKey* there = node.terminal.load(std::memory_order_relaxed)) return there;
-      MemtableKey* made = make();
-      link_before(made, leftmost(ref));
-      node.terminal.store(made, std::memory_order_release);
+      node.terminal.store(make(), std::memory_order_release);
       return nullptr;
     }
 
@@ -275,16 +245,8 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
       ++depth;
       continue;
     }
-    // All that may fail comes first: a key that is in the list and not in the tree would be added twice.
     MemtableKey* made = make();
     Node* larger = node.full() ? copy_node(node, node.kind + 1, node.prefix, node.prefix_bytes) : nullptr;
-    if (const Ref left = node.child_below(byte)) {
-      link_behind(made, rightmost(left));
-    } else if (MemtableKey* terminal = node.terminal.load(std::memory_order_relaxed)) {
-      link_behind(made, terminal);
-    } else {
-      link_before(made, leftmost(node.child_above(byte)));
-    }
     if (!larger) {
       node.add(byte, ref_to(made));
     } else {
@@ -331,21 +293,13 @@ void RadixIndex::prefetch(std::span<const std::string_view> keys) const {
       Way& way = ways[i];
       if (way.ref == 0) continue;
       more = true;
-      if (is_key(way.ref)) {  // where it is, or next to it: a new key is linked between this one and its neighbours
-        const MemtableKey& key = *as_key(way.ref);
-        __builtin_prefetch(key.next());
-        __builtin_prefetch(key.prev());
+      if (is_key(way.ref)) {
         way.ref = 0;
         continue;
       }
       const Node& node = *as_node(way.ref);
       way.depth += node.prefix_bytes;
-      way.ref = 0;
-      if (way.depth >= keys[i].size()) continue;
-      const int byte = byte_at(keys[i], way.depth++);
-      const Ref next = node.child(byte);
-      way.ref = next ? next : node.child_below(byte);
-      if (!next) way.depth = keys[i].size();  // the key is not there: its neighbour is what is left to fetch
+      way.ref = way.depth < keys[i].size() ? node.child(byte_at(keys[i], way.depth++)) : 0;
       if (way.ref == 0) continue;
       const char* at = is_key(way.ref) ? reinterpret_cast<const char*>(as_key(way.ref))
                                        : reinterpret_cast<const char*>(as_node(way.ref));
@@ -356,45 +310,107 @@ void RadixIndex::prefetch(std::span<const std::string_view> keys) const {
   }
 }
 
-const MemtableKey* RadixIndex::lower_bound(std::string_view key) const {
-  Ref ref = root_.load(std::memory_order_acquire);
-  const MemtableKey* near = nullptr;
-  for (std::size_t depth = 0; !near;) {
-    if (ref == 0) return nullptr;  // no key at all
-    if (is_key(ref)) {
-      near = as_key(ref);
-      break;
+void RadixIndex::Cursor::begin(bool forward) {
+  forward_ = forward;
+  depth_ = kept_from_ = 0;
+  key_ = nullptr;
+}
+
+void RadixIndex::Cursor::push(const Node& node, int byte) {
+  steps_[depth_ % kSteps] = {&node, byte};
+  ++depth_;
+  kept_from_ = std::max(kept_from_, depth_ - std::min(depth_, kSteps));
+}
+
+/// To the first key below `ref` in this direction.
+void RadixIndex::Cursor::descend(Ref ref) {
+  while (!is_key(ref)) {
+    const Node& node = *as_node(ref);
+    const Node::Branch branch = forward_ ? node.above(Node::kBeforeAll) : node.below(Node::kBehindAll);
+    DARUMA_ASSERT(branch.ref);  // a node has a child at least, beside a terminal or another child
+    push(node, branch.byte);
+    ref = branch.ref;
+  }
+  key_ = as_key(ref);
+}
+
+/// To the next key beyond all that begins as the way does; `from` is what the way led to.
+void RadixIndex::Cursor::turn(std::string_view from) {
+  for (;;) {
+    for (; depth_ > kept_from_; --depth_) {
+      Step& step = steps_[(depth_ - 1) % kSteps];
+      const Node::Branch branch = forward_ ? step.node->above(step.byte) : step.node->below(step.byte);
+      if (branch.ref == 0) continue;
+      step.byte = branch.byte;
+      if (!is_key(branch.ref)) as_node(branch.ref)->prefetch_children();
+      return descend(branch.ref);
     }
+    if (kept_from_ == 0) break;
+    find_turns(from);
+  }
+  key_ = nullptr;
+}
+
+/// Walks the way to `from` once more, and keeps the last turns that it offers.
+void RadixIndex::Cursor::find_turns(std::string_view from) {
+  depth_ = kept_from_ = 0;
+  Ref ref = index_->root_.load(std::memory_order_acquire);
+  for (std::size_t depth = 0; ref != 0 && !is_key(ref); ++depth) {
+    const Node& node = *as_node(ref);
+    if (from.size() - depth < node.prefix_bytes ||
+        from.compare(depth, node.prefix_bytes, node.prefix, node.prefix_bytes) != 0)
+      return;
+    depth += node.prefix_bytes;
+    const int byte = from.size() == depth ? Node::kTerminal : byte_at(from, depth);
+    if ((forward_ ? node.above(byte) : node.below(byte)).ref != 0) push(node, byte);
+    if (byte == Node::kTerminal) return;
+    ref = node.child(byte);
+  }
+}
+
+void RadixIndex::Cursor::seek_first() {
+  begin(true);
+  if (const Ref root = index_->root_.load(std::memory_order_acquire)) descend(root);
+}
+
+void RadixIndex::Cursor::seek_last() {
+  begin(false);
+  if (const Ref root = index_->root_.load(std::memory_order_acquire)) descend(root);
+}
+
+void RadixIndex::Cursor::seek(std::string_view key) {
+  begin(true);
+  Ref ref = index_->root_.load(std::memory_order_acquire);
+  if (ref == 0) return;
+  for (std::size_t depth = 0; !is_key(ref); ++depth) {
     const Node& node = *as_node(ref);
     const std::size_t limit = std::min<std::size_t>(node.prefix_bytes, key.size() - depth);
-    const std::size_t common = limit == 0 ? 0 : common_bytes(key.data() + depth, node.prefix, limit);
+    const std::size_t common = common_bytes(key.data() + depth, node.prefix, limit);
     depth += common;
-    if (common < node.prefix_bytes) {
-      const bool before = key.size() == depth || byte_at(key, depth) < static_cast<std::uint8_t>(node.prefix[common]);
-      near = before ? leftmost(ref) : rightmost(ref);
-      break;
-    }
-    if (key.size() == depth) {
-      near = leftmost(ref);
-      break;
-    }
+    if (key.size() == depth) return descend(ref);
     const int byte = byte_at(key, depth);
-    if (const Ref next = node.child(byte)) {
-      ref = next;
-      ++depth;
-    } else if (const Ref left = node.child_below(byte)) {
-      near = rightmost(left);
-    } else if (const MemtableKey* terminal = node.terminal.load(std::memory_order_acquire)) {
-      near = terminal;
-    } else {
-      near = leftmost(node.child_above(byte));
+    if (common < node.prefix_bytes)
+      return byte < static_cast<std::uint8_t>(node.prefix[common]) ? descend(ref) : turn(key);
+    push(node, byte);
+    ref = node.child(byte);
+    if (ref == 0) {
+      turn(key);
+      break;
     }
   }
-  // Keys may have come between since. From a key below `key` on, the list says what the first one at or above it is.
-  while (near && near->key() >= key) near = near->prev();
-  near = near ? near->next() : first();
-  while (near && near->key() < key) near = near->next();
-  return near;
+  if (ref != 0) key_ = as_key(ref);
+  // One at most, unless keys have come between since.
+  while (key_ && key_->key() < key) next();
+}
+
+void RadixIndex::Cursor::next() {
+  if (!std::exchange(forward_, true)) find_turns(key_->key());
+  turn(key_->key());
+}
+
+void RadixIndex::Cursor::prev() {
+  if (std::exchange(forward_, false)) find_turns(key_->key());
+  turn(key_->key());
 }
 
 }  // namespace daruma

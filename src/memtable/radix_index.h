@@ -6,15 +6,13 @@
 //
 // What must stay true:
 //   - Readers go by acquire loads only. Each change becomes visible by one release store: of a child slot, of a
-//   terminal, or of
-//     the count that uncovers a slot. Before and after it the tree is right.
+//     terminal, or of the count that uncovers a slot. Before and after it the tree is right.
 //   - A node that is too small, or whose prefix must be cut, is copied; the copy takes its place. The old node is never
-//   changed
-//     again, and readers still in it find all that was there when they came.
-//   - A key is in the list before it is in the tree. The list alone has the order: the tree only says where to start.
+//     changed again, and readers still in it find all that was there when they came.
 //   - No recursion: the depth is bound by the length of keys, and those may be 64 KiB.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <span>
@@ -40,10 +38,8 @@ class RadixIndex {
   /// of millions costs one cache miss a level, and misses of different keys overlap. Changes nothing.
   void prefetch(std::span<const std::string_view> keys) const;
   static constexpr std::size_t kPrefetchKeys = 16;  ///< at once; more are cut short
-  /// First key >= `key`, null when there is none.
-  [[nodiscard]] const MemtableKey* lower_bound(std::string_view key) const;
-  [[nodiscard]] const MemtableKey* first() const { return first_.load(std::memory_order_acquire); }
-  [[nodiscard]] const MemtableKey* last() const { return last_.load(std::memory_order_acquire); }
+
+  class Cursor;
 
  private:
   struct Node;
@@ -56,18 +52,51 @@ class RadixIndex {
   static Ref ref_to(MemtableKey* key) { return reinterpret_cast<Ref>(key) | 1; }
   static Ref ref_to(Node* node) { return reinterpret_cast<Ref>(node); }
 
-  static MemtableKey* leftmost(Ref ref);
-  static MemtableKey* rightmost(Ref ref);
   Node* make_node(int kind, const char* prefix, std::size_t prefix_bytes);
   Node* copy_node(const Node& node, int kind, const char* prefix, std::size_t prefix_bytes);
   static void attach(Node& node, MemtableKey* key, std::size_t depth);
-  void link_behind(MemtableKey* key, MemtableKey* prev);
-  void link_before(MemtableKey* key, MemtableKey* next);
 
   Arena& arena_;
   std::atomic<Ref> root_{0};
-  std::atomic<MemtableKey*> first_{nullptr};
-  std::atomic<MemtableKey*> last_{nullptr};
+};
+
+/// A place among the keys, in their order; starts nowhere. It meets every key that was there when it was positioned,
+/// and perhaps newer ones. It allocates nothing: of a long way from the root it keeps the lower end, and walks it once
+/// more where that does not do, or where it turns round.
+class RadixIndex::Cursor {
+ public:
+  explicit Cursor(const RadixIndex& index) : index_(&index) {}
+
+  void seek_first();
+  void seek_last();
+  /// To the first key >= `key`.
+  void seek(std::string_view key);
+  // On a key only.
+  void next();
+  void prev();
+
+  /// Null: nowhere, or past either end.
+  [[nodiscard]] const MemtableKey* key() const { return key_; }
+
+ private:
+  struct Step {
+    const Node* node = nullptr;
+    int byte = 0;  ///< of the branch that was taken
+  };
+  static constexpr std::size_t kSteps = 16;
+
+  void begin(bool forward);
+  void push(const Node& node, int byte);
+  void descend(Ref ref);
+  void turn(std::string_view from);
+  void find_turns(std::string_view from);
+
+  const RadixIndex* index_;
+  const MemtableKey* key_ = nullptr;
+  bool forward_ = true;
+  std::size_t depth_ = 0;           ///< of the way to `key_`, without nodes that offer no turn in this direction
+  std::size_t kept_from_ = 0;       ///< the steps below that are overwritten
+  std::array<Step, kSteps> steps_;  ///< step i at i mod kSteps
 };
 
 }  // namespace daruma

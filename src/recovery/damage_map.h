@@ -12,6 +12,7 @@
 // A value type; the engine publishes copies to readers.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,8 +33,8 @@ struct DamageEntry {
   std::optional<std::string> end{};     ///< kRange: one past the last; nothing: to the end of the keyspace
   std::vector<std::uint64_t> hashes{};  ///< kHashes: key_hash(keyspace, key)
   Sequence sequence_lo = 0;
-  /// Where nothing tells how many were lost: the first number given anew, so that of the lost ones none is the newest
-  /// when some turn up again.
+  /// Where nothing tells how many were lost, the first number given anew: of the lost ones none is the newest when some
+  /// turn up again. See also hi_of_run.
   Sequence sequence_hi = 0;
   std::string cause{};    ///< case name of the verdict table or of the room that found it
   std::string file{};     ///< relative to the store
@@ -41,6 +42,10 @@ struct DamageEntry {
 
   bool operator==(const DamageEntry&) const = default;
 };
+
+/// sequence_hi of keys lost from a run whose newest event is `newest`. A range erase of that event may be left, and does
+/// not tell that a put beside it, which would win, is not lost.
+constexpr Sequence hi_of_run(Sequence newest) { return std::min(newest + 1, kMaxSequence); }
 
 class DamageMap {
  public:
