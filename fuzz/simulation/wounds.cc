@@ -199,6 +199,7 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
   wound.kind = static_cast<Kind>(static_cast<std::uint64_t>(Kind::kLost) + random.below(6));
   const std::string directory = path.substr(0, path.find_last_of('/'));
   const std::uint64_t size = size_of(disk, path);
+  if (const Result<std::string> whole = read_whole(disk, path, kFileBytesMax); whole.ok()) wound.before = *whole;
   switch (wound.kind) {
     case Kind::kLost:
       if (const std::vector<std::uint64_t> manifests = manifests_of(disk); !manifests.empty())
@@ -239,6 +240,7 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
       Wound second = wound;
       second.path = other;
       second.left = *here;
+      second.before = *there;
       second.room = room_of(directory.substr(directory.find('/') + 1), other.substr(other.find_last_of('/') + 1));
       open_.push_back(second);
       since_whole_.push_back(second);
@@ -254,11 +256,27 @@ std::optional<Wound> Wounds::wound_file(SimStorage& disk, const std::string& pat
   return wound;
 }
 
+/// A file hurt as a whole may have been written to since: what it lost is missing all the same.
+bool Wounds::stands(SimStorage& disk, const Wound& wound) {
+  const Result<std::string> now = read_whole(disk, wound.path, kFileBytesMax);
+  if (!now.ok()) return false;
+  const std::string& before = wound.before;
+  for (std::size_t at = 0; at < before.size(); at += kSectorBytes) {
+    const std::string_view was = std::string_view(before).substr(at, kSectorBytes);
+    const auto in = [&](std::string_view file) { return file.substr(std::min(at, file.size()), was.size()); };
+    const bool lost = wound.left.empty() ? at + was.size() > wound.offset && in(*now) != was
+                                         : in(wound.left) != was && in(*now) == in(wound.left);
+    if (lost) return true;
+  }
+  return false;
+}
+
 void Wounds::look_again(SimStorage& disk) {
   const std::vector<std::uint64_t> manifests = manifests_of(disk);
   std::erase_if(open_, [&](const Wound& wound) {
     if (wound.kind == Kind::kLost) return !manifests.empty() && manifests.front() > wound.manifest;
     if (!disk.open(wound.path, OpenMode::kRead).ok()) return true;
+    if (wound.room != Room::kOther && !wound.one_sector() && wound.kind != Kind::kBurst) return !stands(disk, wound);
     if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;
     const std::uint64_t bytes = wound.kind == Kind::kUnreadable ? kSectorBytes : wound.left.size();
     const std::optional<std::string> now = read_at(disk, wound.path, wound.offset, bytes);

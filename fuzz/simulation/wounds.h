@@ -41,6 +41,7 @@ struct Wound {
   std::string path;
   std::uint64_t offset = 0;
   std::string left;            // what stands there now
+  std::string before;          // of a file hurt as a whole: all that it held
   std::uint64_t manifest = 0;  // the newest when a file was lost
   [[nodiscard]] bool one_sector() const { return kind < Kind::kBurst; }
 };
@@ -70,6 +71,7 @@ class Wounds {
   [[nodiscard]] bool harmless(bool two_logs) const;
 
  private:
+  static bool stands(SimStorage& disk, const Wound& wound);
   std::optional<Wound> wound_sector(SimStorage& disk, const std::string& path, Random& random);
   std::optional<Wound> wound_file(SimStorage& disk, const std::string& path, bool running, Random& random);
 

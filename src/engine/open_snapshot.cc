@@ -169,7 +169,8 @@ Status Engine::open_runs(Start& start) {
   // runs that no manifest names may be of a keyspace that was dropped.
   if (start.catalogue.newest() || !hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {
     for (const PlacedRun& placed : start.runs) {
-      if (!is_marker(placed.info) && !current_->find(placed.info.keyspace)) {
+      const bool holds = start.catalogue.newest() || !is_marker(placed.info);  // or did, when a manifest names it
+      if (holds && !current_->find(placed.info.keyspace)) {
         add_nameless_keyspace(placed.info.keyspace);
         RecoveryFinding finding;
         finding.case_name = "keyspace_name_lost";
