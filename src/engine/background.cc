@@ -42,6 +42,7 @@ Status Engine::step() {
 }
 
 void Engine::drive_log() {
+  wal_->prefault_ring();  // not earlier: a start need not wait for it
   LogPace pace;
   pace.quiet_since = pace.copies_look_at = clock_.monotonic_ns();
   pace.copies_retry_at = pace.quiet_since + kCopiesRetryNs;

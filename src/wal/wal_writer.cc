@@ -275,6 +275,15 @@ Status WalWriter::step(bool wait) {
   return broken_.ok() ? Status() : unavailable();
 }
 
+void WalWriter::prefault_ring() {
+  TailRing* ring = nullptr;
+  {
+    MutexLock lock(mutex_);
+    ring = ring_.get();  // for the writer's life
+  }
+  ring->prefault();
+}
+
 bool WalWriter::poll() {
   MutexLock lock(mutex_);
   if (leading_ || !broken_.ok() || pending_.empty()) return false;

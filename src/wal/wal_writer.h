@@ -96,6 +96,8 @@ class WalWriter {
   Status step_idle() EXCLUDES(mutex_);
   /// For a background thread: does one round when something is pending; true when it did.
   bool poll() EXCLUDES(mutex_);
+  /// For a background thread, once: memory that later appends would wait for.
+  void prefault_ring() EXCLUDES(mutex_);
   /// After kUnavailable: tries again to get a segment and move everything unacknowledged there. ok when the log is up.
   Status try_repair() EXCLUDES(mutex_);
   /// When one of two directories is left out and takes writes again: begins a segment in both. One thread at a time.
