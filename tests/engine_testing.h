@@ -44,6 +44,7 @@ struct World {
     environment.clock = &clock;
     environment.seed = seed++;
     environment.threads = false;
+    environment.start_late = false;
     environment.compaction = compaction;
     environment.before_apply = before_apply;
     return Engine::open_store("store", with, environment);
