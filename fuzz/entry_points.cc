@@ -280,6 +280,7 @@ class HurtStore {
     environment.clock = &clock_;
     environment.seed = seed_++;
     environment.threads = false;
+    environment.start_late = false;
     return Engine::open_store("s", options, environment);
   }
 

@@ -163,6 +163,7 @@ class Life {
           environment.clock = &system_clock();
           environment.seed = seed_++;
           environment.threads = false;
+          environment.start_late = environment.seed % 2 == 0;
           environment.compaction.level0_trigger = 2;
           return Engine::open_store(directory_ + "/store", small(), environment);
         });

@@ -5,6 +5,9 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
+#include "run/run_format.h"
 #include "snapshot/catalogue.h"
 
 namespace daruma {
@@ -279,6 +282,187 @@ TEST(EngineStart, ALogThatHealedIsCheckpointedAndNotToldAgain) {
   const Store store = world.must_open(&report);
   EXPECT_TRUE(report.findings.empty()) << report.to_text();
   EXPECT_EQ(*store.get(*store.keyspace("k"), "a"), "a value that is easily found");
+}
+
+// --- what no read needs is done behind the first reads ---
+
+class LateStart : public testing::Test {
+ protected:
+  void SetUp() override {
+    {
+      Store store = world_.must_open();
+      const Keyspace k = *store.create_keyspace("k");
+      ASSERT_TRUE(store.put(k, "in_run", "1").ok());
+      ASSERT_TRUE(store.checkpoint().ok());
+      ASSERT_TRUE(store.put(k, "in_log", "2").ok());
+      ASSERT_TRUE(store.put(k, "in_ring", "3", {.durability = Durability::kProcess}).ok());
+    }
+    world_.disk->kill();
+    world_.start_late = true;
+  }
+  void expect_all(const Store& store) {
+    const std::pair<const char*, const char*> all[] = {{"in_run", "1"}, {"in_log", "2"}, {"in_ring", "3"}};
+    for (const auto& [key, value] : all) EXPECT_EQ(*store.get(*store.keyspace("k"), key), value);
+  }
+  [[nodiscard]] std::map<std::string, std::string> rooms() const {
+    std::map<std::string, std::string> all;
+    for (const char* room : {"wal", "runs", "snapshots", "quarantine"})
+      all.merge(contents(*world_.disk, "store/" + std::string(room)));
+    return all;
+  }
+  World world_;
+};
+
+TEST_F(LateStart, ReadsComeBeforeAnythingIsWritten) {
+  const auto before = rooms();
+  for (int kills = 0; kills < 3; ++kills) {
+    RecoveryReport report;
+    Store store = world_.must_open(&report);
+    EXPECT_TRUE(report.clean());
+    EXPECT_EQ(report.outcome, "served");
+    expect_all(store);
+    EXPECT_EQ(store.stats().sequence, report.last_sequence);
+    EXPECT_LT(store.stats().durable_sequence, report.last_sequence) << "the ring alone has the last";
+    EXPECT_GT(store.stats().log_bytes, 0U);
+    EXPECT_EQ(rooms(), before);
+    world_.disk->kill();
+  }
+}
+
+TEST_F(LateStart, WhateverWritesFinishesIt) {
+  const std::function<Status(Store&)> ways[] = {
+      [](Store& store) { return store.put(*store.keyspace("k"), "more", "4"); },
+      [](Store& store) { return store.sync(); },
+      [](Store& store) { return store.checkpoint(); },
+      [](Store& store) { return store.create_keyspace("other").status(); },
+      [](Store& store) { return store.scrub().status(); },
+      [](Store& store) { return Engine::of(store).step(); },
+  };
+  for (const auto& way : ways) {
+    const auto before = rooms();
+    {
+      Store store = world_.must_open();
+      ASSERT_TRUE(way(store).ok());
+      expect_all(store);
+      EXPECT_NE(rooms(), before);
+      EXPECT_EQ(store.stats().durable_sequence, store.stats().sequence);
+    }
+    world_.disk->power_cut(0);
+    Store store = world_.must_open();
+    expect_all(store);
+  }
+}
+
+// A death or a power cut at each operation of what is left, and what was read stays true.
+TEST_F(LateStart, MayDieAnywhere) {
+  const std::shared_ptr<SimStorage> image = world_.disk;
+  for (const bool power : {false, true}) {
+    for (std::uint64_t at = 0;; ++at) {
+      world_.disk = image->clone(at);
+      {
+        Store store = world_.must_open();
+        world_.disk->crash_at(world_.disk->operations() + at);
+        const bool finished = Engine::of(store).started().ok();
+        if (!world_.disk->crashed()) {
+          EXPECT_GT(at, 5U);
+          EXPECT_TRUE(finished);
+          break;
+        }
+        expect_all(store);
+      }
+      // Of the same boot, since the last put survives the process alone.
+      if (power)
+        world_.disk->power_cut();
+      else
+        world_.disk->kill();
+      world_.disk->disarm();
+      RecoveryReport report;
+      Store store = world_.must_open(&report);
+      EXPECT_TRUE(report.clean()) << report.to_text();
+      EXPECT_EQ(*store.get(*store.keyspace("k"), "in_log"), "2");
+      if (!power) expect_all(store);
+    }
+  }
+}
+
+TEST_F(LateStart, OneThatCannotWriteServesReads) {
+  Store store = world_.must_open();
+  world_.disk->inject({.kind = FaultKind::kSyncError});
+  const Status refused = store.put(*store.keyspace("k"), "more", "4");
+  EXPECT_TRUE(refused.is(Code::kReadOnly)) << refused.to_string();
+  EXPECT_TRUE(store.stats().read_only);
+  expect_all(store);
+  world_.disk->clear_faults();
+  EXPECT_TRUE(store.checkpoint().is(Code::kReadOnly)) << "the way out is another start";
+  world_.disk->kill();
+  store = world_.must_open();
+  expect_all(store);
+  EXPECT_TRUE(store.put(*store.keyspace("k"), "more", "4").ok());
+}
+
+// What the process lacks it may have again; and nothing is written where an earlier try may have left something.
+TEST_F(LateStart, OneThatLacksDescriptorsTriesAgain) {
+  for (unsigned skip = 0; skip < 40; ++skip) {
+    Store store = world_.must_open();
+    world_.disk->inject({.kind = FaultKind::kNoDescriptors, .skip = skip, .times = 1});
+    const Status tried = store.sync();
+    world_.disk->clear_faults();
+    EXPECT_TRUE(tried.ok() || tried.is(Code::kUnavailable)) << tried.to_string();
+    ASSERT_TRUE(store.put(*store.keyspace("k"), "more", std::to_string(skip)).ok());
+    world_.disk->kill();
+    RecoveryReport report;
+    store = world_.must_open(&report);
+    EXPECT_TRUE(report.clean()) << skip << report.to_text();
+    expect_all(store);
+    EXPECT_EQ(*store.get(*store.keyspace("k"), "more"), std::to_string(skip));
+  }
+}
+
+// A loss is in quarantine and in a manifest before anything is served.
+TEST_F(LateStart, ALossIsNotLate) {
+  for (const auto& [path, bytes] : contents(*world_.disk, "store/wal")) {
+    ASSERT_TRUE(world_.disk->overwrite(path, 0, std::string(bytes.size(), '\x5a')).ok());
+  }
+  RecoveryReport report;
+  const auto before = rooms();
+  Store store = world_.must_open(&report);
+  EXPECT_FALSE(report.clean());
+  EXPECT_NE(rooms(), before);
+  EXPECT_FALSE(store.damage().empty());
+}
+
+// --- space ---
+
+TEST(EngineTrim, LeavesOneStateAndASmallLog) {
+  World world;
+  world.options.ring_bytes = 1 << 20;
+  world.options.segment_bytes = 1 << 20;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  for (int round = 0; round < 3; ++round) {
+    for (int i = 0; i < 200; ++i) ASSERT_TRUE(store.put(k, std::to_string(i), std::string(5000, 'a' + round)).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  ASSERT_TRUE(store.compact(k).ok());
+  ASSERT_TRUE(store.trim().ok());
+  const auto wal = contents(*world.disk, "store/wal");
+  EXPECT_EQ(wal.size(), 2U) << "one segment, one ring";
+  std::uint64_t bytes = 0;
+  for (const auto& [path, all] : wal) bytes += all.size();
+  EXPECT_LT(bytes, std::uint64_t{1} << 20);
+  std::set<std::string> named;
+  const Result<Catalogue> catalogue = read_catalogue(*world.disk, "store", std::nullopt);
+  ASSERT_EQ(catalogue->generations.size(), 2U);
+  for (const PlacedRun& run : catalogue->newest()->runs) named.insert("store/runs/" + run_name(run.info.number));
+  EXPECT_EQ(contents(*world.disk, "store/runs").size(), named.size());
+  // And goes on as before.
+  for (int i = 0; i < 1000; ++i)
+    ASSERT_TRUE(store.put(k, std::to_string(i), std::string(5000, 'z'), {.durability = Durability::kProcess}).ok());
+  world.disk->kill();
+  RecoveryReport report;
+  store = world.must_open(&report);
+  EXPECT_TRUE(report.clean()) << report.to_text();
+  for (int i = 0; i < 1000; ++i) ASSERT_EQ(*store.get(k, std::to_string(i)), std::string(5000, 'z'));
 }
 
 }  // namespace

@@ -36,6 +36,7 @@ struct World {
 
   std::function<void(Sequence)> before_apply{};
   Options options = small();
+  bool start_late = false;
 
   Result<Store::Opened> open() { return open(options); }
   Result<Store::Opened> open(const Options& with) {
@@ -44,6 +45,7 @@ struct World {
     environment.clock = &clock;
     environment.seed = seed++;
     environment.threads = false;
+    environment.start_late = start_late;
     environment.compaction = compaction;
     environment.before_apply = before_apply;
     return Engine::open_store("store", with, environment);

@@ -40,6 +40,12 @@ mutant(segment_retired_too_early wal/segments.cc wal_writer_test
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
   [[if (spare && !lives &&]] [[if (spare &&]])
 
+mutant(ring_is_changed_with_events_in_it wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
+  [[  if (!pending_.empty()) return {};
+  renewing_]] [[  renewing_]])
+mutant(small_ring_stays_small wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
+  [[return small ? grow() : round(true);]] [[return round(true);]])
+
 # --- the log in two directories
 mutant(copy_that_failed_counts_as_written wal/wal_writer.cc log_copies_test
   [[    at->failed |= side_bit(side);
@@ -105,7 +111,7 @@ mutant(torn_frame_called_unreadable wal/wal_reader.cc wal_reader_test
 mutant(old_ring_ends_the_log wal/wal_reader.cc engine_losses_test:Losses.AnOlderCopy*
   [[if (enough && (enough_.superseded || !whole_frame_next())) {]] [[if (enough) {]])
 mutant(unreadable_sector_is_zeros wal/sector_reader.cc wal_reader_test
-  [[    unreadable_.insert(chunk_at + at);
+  [[    unreadable_.insert(begin + done);
 ]] [[]])
 
 # --- the ring
@@ -269,6 +275,14 @@ mutant(given_up_before_it_is_healed engine/damage.cc engine_losses_test:Losses.W
   [[if (file.starts_with(kRunDirectory)) {]] [[if (false) {]])
 mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses_test:Losses.OnlyWhatIsLeft*
   [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
+mutant(write_before_the_start_is_done engine/write.cc engine_start_test:LateStart.*
+  [[  if (no_writes_.ok()) return {};
+  return {Code::kReadOnly, "this start]] [[  return {};
+  return {Code::kReadOnly, "this start]])
+mutant(segment_found_is_written_over_when_tried_again engine/open_log.cc engine_start_test:LateStart.*
+  [[  create.next_segment += start.log_tries++;]] [[]])
+mutant(late_start_with_a_loss_to_tell engine/open.cc engine_start_test:LateStart.*
+  [[start.log.lost.empty() && ]] [[]])
 mutant(report_where_no_log_was_made engine/open.cc engine_start_test:EngineStart.AStoreThatNever*
   [[if (wal_ || start.had_log || !start.log.segments.empty()) write_report(start);]] [[write_report(start);]])
 mutant(runs_of_dropped_keyspaces_are_named engine/open_snapshot.cc engine_start_test:EngineStart.ADropped*

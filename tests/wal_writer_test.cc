@@ -477,5 +477,100 @@ TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
   EXPECT_EQ(seen, kEvents);
 }
 
+// --- space ---
+
+std::uint64_t bytes_of_log(Storage& storage) {
+  std::uint64_t bytes = 0;
+  const Result<std::vector<DirectoryEntry>> entries = storage.list(kDirectory + "/wal");
+  for (const DirectoryEntry& entry : *entries) bytes += entry.bytes;
+  return bytes;
+}
+
+WalOptions roomy() {
+  WalOptions o = small_options();
+  o.segment_bytes = 1 << 20;
+  o.ring_bytes = 1 << 20;
+  return o;
+}
+
+TEST(WalWriter, GivesSpaceBackAndTakesItAgain) {
+  Disk disk;
+  auto wal = disk.writer(roomy());
+  append_to(*wal, 3000, 500);  // more than a segment
+  ASSERT_TRUE(wal->wait_durable(3000).ok());
+  ASSERT_TRUE(wal->retire_below(3001).ok());
+  EXPECT_TRUE(wal->spacious());
+  ASSERT_TRUE(wal->give_back_space().ok());
+  EXPECT_FALSE(wal->spacious());
+  ASSERT_TRUE(wal->retire_below(3001).ok());
+  EXPECT_LT(bytes_of_log(*disk.storage), 1U << 20);
+  EXPECT_EQ(wal->durable_sequence(), 3000U);
+  append_to(*wal, 3100, 500);
+  append_to(*wal, 6000, 500);
+  EXPECT_TRUE(wal->spacious());
+  EXPECT_EQ(wal->stats().failures, 0U);
+  disk.storage->kill();
+  Log log = read_log(*disk.storage);
+  EXPECT_TRUE(log.tail.whole);
+  for (const WalRecord& record : log.tail.entries) log.events.emplace(record.sequence, record.event);
+  for (Sequence s = 3001; s <= 6000; ++s) ASSERT_EQ(log.events[s], event_of(s, 500)) << s;
+}
+
+TEST(WalWriter, GivesNoSpaceBackThatHoldsAnything) {
+  Disk disk;
+  auto wal = disk.writer(roomy());
+  append_to(*wal, 50);
+  ASSERT_TRUE(wal->give_back_space().ok());
+  EXPECT_TRUE(wal->spacious());
+  disk.storage->kill();
+  const Log log = read_log(*disk.storage);
+  EXPECT_EQ(log.tail.entries.size() + log.events.size(), 50U);
+}
+
+TEST(WalWriter, ASmallRingDoesWhereThereIsNoRoomForALargerOne) {
+  Disk disk;
+  auto wal = disk.writer(roomy());
+  ASSERT_TRUE(wal->give_back_space().ok());
+  disk.storage->inject({.kind = FaultKind::kNoSpace, .path_contains = "tail-"});
+  append_to(*wal, 2000, 500);
+  EXPECT_FALSE(wal->spacious());
+  disk.storage->clear_faults();
+  ASSERT_TRUE(wal->wait_durable(2000).ok());
+  expect_kept(read_log(*disk.storage), 2000, 500);
+  ASSERT_TRUE(wal->give_back_space().ok());
+  append_to(*wal, 4000, 500);
+  EXPECT_TRUE(wal->spacious()) << "it is tried again after the next quiet";
+}
+
+// Killed or cut off from power anywhere while the ring is exchanged, both ways.
+TEST(WalWriter, TheRingMayBeExchangedUnderAnyDeath) {
+  for (const bool power : {false, true}) {
+    for (std::uint64_t at = 0;; ++at) {
+      Disk disk(at);
+      auto wal = disk.writer(roomy());
+      append_to(*wal, 100, 500);
+      ASSERT_TRUE(wal->wait_durable(100).ok());
+      disk.storage->crash_at(disk.storage->operations() + at);
+      Sequence acknowledged = 100;
+      if (wal->give_back_space().ok()) {
+        while (acknowledged < 800 && wal->append(acknowledged + 1, event_of(acknowledged + 1, 500)).ok())
+          ++acknowledged;
+      }
+      const bool died = disk.storage->crashed();
+      if (power)
+        disk.storage->power_cut();
+      else
+        disk.storage->kill();
+      disk.storage->disarm();
+      Log log = read_log(*disk.storage);
+      if (!power) {
+        for (const WalRecord& record : log.tail.entries) log.events.emplace(record.sequence, record.event);
+      }
+      expect_kept(log, power ? 100 : acknowledged, 500);
+      if (!died) break;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace daruma

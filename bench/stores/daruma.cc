@@ -84,7 +84,7 @@ class Daruma final : public Store {
   }
   std::unique_ptr<Session> session() override { return std::make_unique<DarumaSession>(store_, in_, durability_); }
   bool flush() override { return store_.checkpoint().ok(); }
-  bool settle() override { return store_.compact(in_).ok(); }
+  bool settle() override { return store_.compact(in_).ok() && store_.trim().ok(); }
   [[nodiscard]] bool told_of_loss() const override { return told_; }
 
  private:

@@ -182,6 +182,7 @@ void Simulation::work(Act::Kind kind, Random& random) {
     default:
       if (keyspaces_.empty()) return;
       status = store_->compact(any_of_map(keyspaces_, random).second);
+      if (status.ok() && random.one_in(3)) status = store_->trim();
       break;
   }
   note(name(kind), ": ", status.ok() ? "ok" : status.to_string(), disk_->crashed() ? " (died)" : "");

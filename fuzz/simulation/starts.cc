@@ -11,7 +11,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   Options options;
   options.memtable_bytes = 1 << 20;
   options.segment_bytes = 256 << 10;
-  options.ring_bytes = 256 << 10;
+  options.ring_bytes = plan_.seed % 4 == 1 ? 512 << 10 : 256 << 10;  // one that grows, too
   options.cache_bytes = plan_.cache ? 1 << 20 : 0;
   options.recovery_policy = policy;
   options.read_only = read_only;
@@ -25,6 +25,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   environment.clock = &clock_;
   environment.seed = identities_++;
   environment.threads = false;
+  environment.start_late = plan_.start_late;
   environment.compaction = {.level0_trigger = 2,
                             .level1_bytes = 16 << 10,
                             .level_factor = 2,
@@ -59,6 +60,7 @@ bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy po
   fired_before_ = disk_->faults_fired();
   if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
   Result<Store::Opened> opened = open(policy, false);
+  if (opened.ok() && death) static_cast<void>(Engine::of(opened->store).started());
   disk_->disarm();
   refused_ = (fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired();
   log_read_failed_ = log_read_failed_ || refused_;

@@ -228,6 +228,10 @@ class DARUMA_API Store {
   /// Merges every run of the keyspace into its bottom level: deleted and overwritten values give back their space, as
   /// far as no view needs them. Checkpoints first.
   Status compact(Keyspace keyspace);
+  /// Gives the device back what only bursts and a second misfortune need: spare log files, and the runs and the log
+  /// that only the older of the two kept snapshots needs. Until the next checkpoint a run that is lost beyond its
+  /// parity cannot be rebuilt from those. Checkpoints first.
+  Status trim();
   /// Reads every byte of the store now, past the page cache, and heals what is damaged. `progress` is called between
   /// files with bytes done and in all; it must not call the store. Errors: kReadOnly, kIoError, kNoSpace (healing).
   Result<ScrubResult> scrub(const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});

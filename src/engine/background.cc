@@ -13,7 +13,8 @@ namespace daruma {
 namespace {
 
 using namespace std::chrono_literals;
-constexpr std::int64_t kIdleNs = 50'000'000;  // a quiet log seals itself after this long
+constexpr std::int64_t kIdleNs = 50'000'000;       // a quiet log seals itself after this long
+constexpr std::int64_t kSmallNs = 10'000'000'000;  // and after this long keeps no space for a burst
 constexpr std::int64_t kCopiesLookNs = 100'000'000;
 constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long each time, up to
 constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
@@ -22,6 +23,7 @@ constexpr auto kQuietSleep = 10ms;  // and is then looked at this seldom: an idl
 }  // namespace
 
 Status Engine::step() {
+  DARUMA_TRY(started());
   if (!wal_) return {};
   return or_out_of_memory([this]() -> Status {
     while (wal_->poll()) {}
@@ -42,6 +44,12 @@ Status Engine::step() {
 }
 
 void Engine::drive_log() {
+  while (!stopping() && !started().ok()) std::this_thread::sleep_for(100ms);
+  if (stopping()) return;
+  tell_background("start", no_writes_);
+  if (!wal_) return;
+  watch_copies(false);
+  wal_->prefault_ring();
   LogPace pace;
   pace.quiet_since = pace.copies_look_at = clock_.monotonic_ns();
   pace.copies_retry_at = pace.quiet_since + kCopiesRetryNs;
@@ -56,7 +64,7 @@ Status Engine::drive_log_once(LogPace& pace) {
   pace_copies(pace);
   if (wal_->poll()) {
     pace.quiet_since = clock_.monotonic_ns();
-    pace.sealed = false;
+    pace.sealed = pace.small = false;
     return {};
   }
   if (const Status down = wal_->broken(); !down.ok()) {
@@ -68,6 +76,10 @@ Status Engine::drive_log_once(LogPace& pace) {
   if (!pace.sealed && clock_.monotonic_ns() - pace.quiet_since > kIdleNs) {
     (void)wal_->step_idle();  // a log that is down says so to writers
     pace.sealed = true;
+  }
+  if (!pace.small && clock_.monotonic_ns() - pace.quiet_since > kSmallNs) {
+    if (wal_->spacious()) (void)wal_->give_back_space();
+    pace.small = true;
   }
   if (has_unplaced_.load(std::memory_order_relaxed)) {
     MutexLock lock(write_mutex_);
@@ -131,6 +143,11 @@ void Engine::watch_copies(bool retry) {
 
 void Engine::drive_compactions() {
   while (!stopping()) {
+    if (!started().ok()) {
+      std::this_thread::sleep_for(100ms);
+      continue;
+    }
+    if (!wal_) return;
     Result<bool> done = compact_or_heal_once();
     if (done.ok() && !*done) done = scrub_once();
     if (done.ok() && *done) continue;

@@ -56,7 +56,7 @@ Status Engine::checkpoint_if(bool (Engine::*due)() const) {
 
 Status Engine::checkpoint_locked(CheckpointInfo& info) {
   DARUMA_TRY(settle());
-  DARUMA_TRY_ASSIGN(const Frozen frozen, freeze());
+  DARUMA_TRY_ASSIGN(Frozen frozen, freeze());
   info.sequence = frozen.sequence;
   if (frozen.sequence == snapshot_sequence_.load(std::memory_order_relaxed) && !generations_.empty()) return {};
   DARUMA_TRY(wal_->wait_durable(frozen.sequence));
@@ -79,6 +79,7 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
   info.runs = outputs->runs.size();
   info.bytes = outputs->bytes;
   DARUMA_TRY(finish_install());
+  frozen.state.reset();  // or its memtables would stay beside those that are filled meanwhile
   return release();
 }
 

@@ -95,6 +95,21 @@ Status Engine::compact(Keyspace keyspace) {
   return compact_everything(keyspace);
 }
 
+/// The older of the two kept generations becomes one of the same runs, at the same sequence: what only the one before
+/// needed goes, and the log behind it.
+Status Engine::trim() {
+  DARUMA_TRY(checkpoint());
+  MutexLock compaction_lock(compaction_mutex_);
+  DARUMA_TRY(wal_->give_back_space());
+  MutexLock lock(checkpoint_mutex_);
+  DARUMA_TRY(settle());
+  if (lost_runs_.empty() && generations_.size() >= kGenerationsKept) {
+    DARUMA_TRY(publish_generation(next_generation(), {}));
+    generations_.resize(kGenerationsKept);
+  }
+  return release();
+}
+
 Status Engine::compact_everything(Keyspace keyspace) {
   Compaction job;
   {

@@ -52,6 +52,8 @@ struct Environment {
   Clock* clock = nullptr;
   std::uint64_t seed = 0;  ///< for identities
   bool threads = true;     ///< false: background work happens only in `Engine::step`
+  /// An ordinary start returns before it has done what no read needs. False: it never does.
+  bool start_late = true;
   CompactionSettings compaction{};
   std::function<void(Sequence)> before_apply{};  ///< of a start that may write, for each operation that it replays
 };
@@ -82,6 +84,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<KeyspaceInfo> keyspaces() const;
   Status checkpoint() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status compact(Keyspace keyspace) EXCLUDES(compaction_mutex_, checkpoint_mutex_);
+  Status trim() EXCLUDES(compaction_mutex_, checkpoint_mutex_);
   Result<ScrubResult> scrub(const std::function<void(std::uint64_t done, std::uint64_t total)>& progress)
       EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_, background_mutex_);
   StoreStats stats() const;
@@ -89,6 +92,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<DamageInfo> damage() const;
   Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
+  /// Whatever needs more than reads comes here first: does what is left of the start, unless that is done. Errors:
+  /// those of the process (is_of_the_process); the next call tries again.
+  Status started() EXCLUDES(start_mutex_, checkpoint_mutex_) {
+    return started_.load(std::memory_order_acquire) ? Status() : finish_start();
+  }
   /// One round of background work on the calling thread: the log, a checkpoint when one is due, a compaction likewise.
   Status step();
 
@@ -102,7 +110,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // open.cc, and the passes in open_*.cc: before any other thread knows of the engine
   struct Start;
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  template <typename Work>
+  Status pass(Start& start, std::string_view name, const Work& work);
+  [[nodiscard]] bool ordinary(const Start& start) const;
+  Status begin_to_write(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status finish_start() EXCLUDES(start_mutex_, checkpoint_mutex_);
   Status lock_to_write();
+  Status sync_names();
   Status lock_copy();
   Status lock_to_read();
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
@@ -128,8 +142,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc
-  [[nodiscard]] Status may_write() const;
-  Status check_batch(const Batch& batch) const;
+  Status may_write();
+  Status check_batch(const Batch& batch);
   /// `event` is taken when it is in the log and could not be applied.
   Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
   Status place(std::string_view event) REQUIRES(write_mutex_);
@@ -220,7 +234,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void drive_compactions();
   struct LogPace {
     std::int64_t quiet_since = 0;
-    bool sealed = false;
+    bool sealed = false, small = false;
     std::int64_t copies_look_at = 0, copies_retry_at = 0, copies_retry_after = 0;
   };
   Status drive_log_once(LogPace& pace);
@@ -235,13 +249,21 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const std::shared_ptr<Storage> storage_;
   Clock& clock_;
   const bool threads_;
+  const bool start_late_;
   const CompactionSettings compaction_;
   const std::function<void(Sequence)> before_apply_;  // may be empty
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<DirectoryLock> copy_lock_;  // of wal-copy/, which may be somewhere else
   Status copy_refused_;                       // why wal-copy/ is not ours to touch; set by recovery only
   StoreId store_id_;
-  std::unique_ptr<WalWriter> wal_;  // null when read-only
+  std::unique_ptr<WalWriter> wal_;  // once `started`; null when read-only
+  Mutex start_mutex_;
+  std::unique_ptr<Start> unfinished_ GUARDED_BY(start_mutex_);
+  std::atomic<bool> started_{false};
+  struct {
+    Sequence durable = 0;
+    std::uint64_t log_bytes = 0;
+  } found_;  // by the start, what the log says from then on; set by recovery only
   std::shared_ptr<BlockCache> cache_;
 
   std::atomic<const State*> state_{nullptr};

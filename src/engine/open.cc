@@ -50,6 +50,7 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       storage_(environment.storage),
       clock_(*environment.clock),
       threads_(environment.threads),
+      start_late_(environment.start_late),
       compaction_(environment.compaction),
       before_apply_(environment.before_apply),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
@@ -60,9 +61,15 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
   DARUMA_TRY(check(options));
   if (directory.empty()) return Status(Code::kInvalidArgument, "the directory of a store has a name");
   std::shared_ptr<Engine> engine(new Engine(directory, options, environment));
-  Start start;
-  DARUMA_TRY(engine->recover(start));
-  if (environment.threads && engine->wal_) {
+  auto start = std::make_unique<Start>();
+  DARUMA_TRY(engine->recover(*start));
+  RecoveryReport report = start->report;
+  const bool late = start->report_told;
+  if (late) {
+    MutexLock lock(engine->start_mutex_);
+    engine->unfinished_ = std::move(start);
+  }
+  if (environment.threads && (late || engine->wal_)) {
     try {
       engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
       engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
@@ -71,7 +78,7 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
                     "raise the limit of threads of this process (ulimit -u)");
     }
   }
-  return Opened{std::move(engine), std::move(start.report)};
+  return Opened{std::move(engine), std::move(report)};
 }
 
 Result<Store::Opened> Engine::open_store(const std::string& directory, const Options& options,
@@ -87,41 +94,82 @@ Engine::~Engine() {
   if (compactor_.joinable()) compactor_.join();
 }
 
+template <typename Work>
+Status Engine::pass(Start& start, std::string_view name, const Work& work) {
+  const std::int64_t from = clock_.monotonic_ns();
+  start.pass_bytes = 0;
+  Status status = work();
+  start.report.passes.push_back({std::string(name), clock_.monotonic_ns() - from, start.pass_bytes});
+  if (status.ok() && options_.on_recovery_progress && !start.report_told)
+    options_.on_recovery_progress({name, start.pass_bytes, start.pass_bytes});
+  return status;
+}
+
 Status Engine::recover(Start& start) {
-  const std::int64_t began = clock_.monotonic_ns();
+  start.began_ns = clock_.monotonic_ns();
   start.report.started_wall_ns = clock_.wall_ns();
   start.report.policy = policy_name(options_.recovery_policy);
-  const auto pass = [&](std::string_view name, auto&& work) -> Status {
-    const std::int64_t from = clock_.monotonic_ns();
-    start.pass_bytes = 0;
-    Status status = work();
-    start.report.passes.push_back({std::string(name), clock_.monotonic_ns() - from, start.pass_bytes});
-    if (status.ok() && options_.on_recovery_progress)
-      options_.on_recovery_progress({name, start.pass_bytes, start.pass_bytes});
-    return status;
-  };
-  DARUMA_TRY(pass("lock", [&] { return options_.read_only ? lock_to_read() : lock_to_write(); }));
-  DARUMA_TRY(pass("choose snapshot", [&] { return choose_snapshot(start); }));
-  DARUMA_TRY(pass("open runs", [&] { return open_runs(start); }));
-  DARUMA_TRY(pass("replay", [&] { return replay(start); }));
-  Status written = pass("set aside", [&] { return set_damage(start); });
-  if (written.ok()) written = no_writes_;
-  if (written.ok() && !options_.read_only) written = pass("start log", [&] { return start_log(start); });
+  DARUMA_TRY(pass(start, "lock", [&] { return options_.read_only ? lock_to_read() : lock_to_write(); }));
+  DARUMA_TRY(pass(start, "choose snapshot", [&] { return choose_snapshot(start); }));
+  DARUMA_TRY(pass(start, "open runs", [&] { return open_runs(start); }));
+  DARUMA_TRY(pass(start, "replay", [&] { return replay(start); }));
+  start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
+  start.report.outcome = "served";
+  start.report_told = start_late_ && ordinary(start);
+  if (start.report_told) return {};
+  DARUMA_TRY(begin_to_write(start));
+  started_.store(true, std::memory_order_release);
+  if (!no_writes_.ok()) tell_background("start", no_writes_);
+  tell_background("clean-up", start.tidied);
+  if (wal_) watch_copies(false);
+  return {};
+}
+
+/// Nothing is lost, and nothing has to be put into quarantine.
+bool Engine::ordinary(const Start& start) const {
+  return !options_.read_only && no_writes_.ok() && !start.report.created && start.report.clean() &&
+         start.log.lost.empty() && start.log.set_aside.empty() && start.damage.entries().empty() &&
+         std::none_of(start.catalogue.generations.begin(), start.catalogue.generations.end(),
+                      [](const Generation& generation) { return !generation.rejected.ok(); });
+}
+
+/// The passes that write.
+Status Engine::begin_to_write(Start& start) {
+  Status written = no_writes_;
+  if (written.ok() && !options_.read_only) written = sync_names();
+  if (is_of_the_process(written)) return written;
+  if (!written.ok()) no_writes_ = written;
+  if (!start.damage_set) {
+    Status set = pass(start, "set aside", [&] { return set_damage(start); });
+    if (!set.ok()) written = std::move(set);
+    start.damage_set = written.ok();
+  }
+  if (written.ok() && !options_.read_only && !wal_)
+    written = pass(start, "start log", [&] { return start_log(start); });
   if (!written.ok() && !serve_without_log(start, written)) return written;
   if (wal_) {
-    Status tidied = pass("tidy", [&] { return tidy(start); });
-    if (tidied.is(Code::kAborted)) return tidied;
-    tell_background("clean-up", tidied);
-    unclean_ = !tidied.ok();
-    watch_copies(false);
+    start.tidied = pass(start, "tidy", [&] { return tidy(start); });
+    if (start.tidied.is(Code::kAborted)) return start.tidied;
+    unclean_ = !start.tidied.ok();
   }
-  start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - began;
+  if (!start.report_told) start.report.time_to_first_read_ns = clock_.monotonic_ns() - start.began_ns;
+  start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
   start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
   if (!no_writes_.ok()) start.report.outcome += ": " + no_writes_.to_string();
   if (options_.read_only) return {};
   if (start.log.attempts && wal_) start.log.attempts->finish();
   // A report says to later starts that there was a log.
   if (wal_ || start.had_log || !start.log.segments.empty()) write_report(start);
+  return {};
+}
+
+Status Engine::finish_start() {
+  MutexLock lock(start_mutex_);
+  if (started_.load(std::memory_order_relaxed)) return {};
+  MutexLock checkpoint_lock(checkpoint_mutex_);
+  DARUMA_TRY(or_out_of_memory([&] { return begin_to_write(*unfinished_); }));
+  unfinished_.reset();
+  started_.store(true, std::memory_order_release);
   return {};
 }
 
@@ -132,7 +180,6 @@ bool Engine::serve_without_log(Start& start, const Status& why) {
   if (is_of_the_process(why) || start.report.created) return false;
   no_writes_ = why;
   read_only_ = start.report.read_only = true;
-  tell_background("start", why);
   return true;
 }
 
@@ -152,16 +199,16 @@ Status Engine::lock_to_write() {
                         (room != kLogDirectories[0] || options_.wal_copies == 1);
     if (needed && no_writes_.ok()) no_writes_ = std::move(made);
   }
-  DARUMA_TRY(lock_copy());
+  return lock_copy();
+}
+
+/// In runs/ and snapshots/ names may have come or gone by what a life before could not sync any more: what this start
+/// has seen there must be what a power cut leaves, before anything is built on it.
+Status Engine::sync_names() {
   const std::size_t slash = directory_.find_last_of('/');
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
-  // In runs/ and snapshots/ names may have come or gone by what a life before could not sync any more: what this start
-  // sees there must be what a power cut leaves.
-  for (const std::string& directory : {directory_, parent, directory_ + "/runs", directory_ + "/snapshots"}) {
-    Status synced = storage_->sync_directory(directory);
-    if (is_of_the_process(synced)) return synced;
-    if (no_writes_.ok()) no_writes_ = std::move(synced);
-  }
+  for (const std::string& directory : {directory_, parent, directory_ + "/runs", directory_ + "/snapshots"})
+    DARUMA_TRY(storage_->sync_directory(directory));
   return {};
 }
 

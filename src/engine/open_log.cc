@@ -59,6 +59,8 @@ Status Engine::replay(Start& start) {
                                           [this](std::span<const WalRecord> events, Attempts* at_hand)
                                               NO_THREAD_SAFETY_ANALYSIS { apply(events, at_hand); }));
   LogReplay& log = start.log;
+  found_.durable = log.proven;
+  for (const LiveSegment& segment : log.segments) found_.log_bytes += segment.disk_bytes();
   start.pass_bytes = log.bytes_read;
   start.found_anything = start.found_anything || log.store.has_value();
   if (log.store) {
@@ -252,6 +254,7 @@ Status Engine::start_log(Start& start) {
   create.next_segment = log.next_segment;
   for (const Manifest& manifest : generations_)
     create.next_segment = std::max(create.next_segment, manifest.next_segment);
+  create.next_segment += start.log_tries++;  // of one that failed something may stand under its name
   create.start_sequence = log.proven + 1;
   create.predecessor = log.predecessor;
   create.persist = persist;

@@ -5,6 +5,7 @@
 //
 // What must stay true: a run that cannot be used blocks the keys that it may have held, and is never passed over.
 #include <algorithm>
+#include <cstdio>
 
 #include "base/status_macros.h"
 #include "engine/jobs.h"
@@ -69,9 +70,14 @@ Status Engine::choose_snapshot(Start& start) {
   }
   if (!catalogue.newest()) DARUMA_TRY(state_from_runs(start));
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_, "recoveries"));
-  start.had_log = !start.runs.empty() || std::any_of(reports.begin(), reports.end(), [](const DirectoryEntry& entry) {
-    return entry.name.ends_with(".json");  // written when a start had made its first log file
-  });
+  start.had_log = !start.runs.empty();
+  for (const DirectoryEntry& entry : reports) {
+    if (!entry.name.ends_with(".json")) continue;
+    start.had_log = true;  // written when a start had made its first log file
+    std::uint64_t number = 0;
+    if (std::sscanf(entry.name.c_str(), "%16lu.json", &number) == 1) start.reports.push_back(number);
+  }
+  start.report.start_number = start.reports.empty() ? 1 : start.reports.back() + 1;
   return {};
 }
 

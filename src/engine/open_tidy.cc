@@ -72,22 +72,13 @@ void Engine::find_unnamed(const Start& start) {
 /// The flight recorder. It cannot stop a start: without space the report is in the caller's hands only.
 void Engine::write_report(Start& start) {
   const std::string directory = directory_ + "/recoveries";
-  std::uint64_t number = 0;
-  std::vector<std::uint64_t> numbers;
-  if (Result<std::vector<DirectoryEntry>> names = storage_->list(directory); names.ok()) {
-    for (const DirectoryEntry& entry : *names) {
-      if (std::sscanf(entry.name.c_str(), "%16lu.json", &number) == 1 && entry.name.ends_with(".json"))
-        numbers.push_back(number);
-    }
-  }
   const auto name = [](std::uint64_t n) {
     char text[32];
     std::snprintf(text, sizeof text, "%016lu.json", n);
     return std::string(text);
   };
-  start.report.start_number = numbers.empty() ? 1 : numbers.back() + 1;
   if (!publish(*storage_, directory, name(start.report.start_number), start.report.to_json()).ok()) return;
-  for (const std::uint64_t old : numbers) {
+  for (const std::uint64_t old : start.reports) {
     if (old + kReportsKept <= start.report.start_number) (void)storage_->remove(directory + "/" + name(old));
   }
 }

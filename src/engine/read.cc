@@ -247,7 +247,6 @@ std::vector<KeyspaceInfo> Engine::keyspaces() const {
 StoreStats Engine::stats() const {
   StoreStats stats;
   stats.sequence = visible_.load(std::memory_order_acquire);
-  stats.durable_sequence = wal_ ? wal_->durable_sequence() : stats.sequence;
   stats.snapshot_sequence = snapshot_sequence_.load(std::memory_order_relaxed);
   stats.memtable_bytes = memtable_bytes_.load(std::memory_order_relaxed);
   stats.checkpoints = checkpoints_.load(std::memory_order_relaxed);
@@ -256,7 +255,13 @@ StoreStats Engine::stats() const {
   stats.healed_runs = healed_.load(std::memory_order_relaxed);
   stats.salvaged_runs = salvaged_.load(std::memory_order_relaxed);
   stats.read_only = options_.read_only || read_only_.load(std::memory_order_relaxed);
-  if (wal_) {
+  if (!started_.load(std::memory_order_acquire)) {
+    stats.durable_sequence = found_.durable;
+    stats.log_bytes = found_.log_bytes;
+  } else if (!wal_) {
+    stats.durable_sequence = stats.sequence;
+  } else {
+    stats.durable_sequence = wal_->durable_sequence();
     stats.log_bytes = wal_->live_bytes();
     stats.background = wal_->broken();
     stats.log_copies = wal_->stats().copies;

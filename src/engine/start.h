@@ -13,8 +13,14 @@ namespace daruma {
 
 struct Engine::Start {
   RecoveryReport report;
+  std::int64_t began_ns = 0;
+  bool report_told = false;  // `open` returns with it before all passes are done
   bool found_anything = false;
-  bool had_log = false;  // something besides the log says that a log file was made
+  bool had_log = false;                // something besides the log says that a log file was made
+  std::vector<std::uint64_t> reports;  // numbers of those in recoveries/, rising
+  bool damage_set = false;
+  std::uint64_t log_tries = 0;
+  Status tidied;
   Catalogue catalogue;
   bool no_generation = false;             // no manifest to start from
   std::vector<DirectoryEntry> run_files;  // in runs/

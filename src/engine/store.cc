@@ -206,6 +206,9 @@ Status Store::checkpoint() {
 Status Store::compact(Keyspace keyspace) {
   return or_out_of_memory([&] { return engine_->compact(keyspace); });
 }
+Status Store::trim() {
+  return or_out_of_memory([&] { return engine_->trim(); });
+}
 Result<ScrubResult> Store::scrub(const std::function<void(std::uint64_t, std::uint64_t)>& progress) {
   return or_out_of_memory([&] { return engine_->scrub(progress); });
 }

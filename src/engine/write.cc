@@ -35,14 +35,15 @@ EventBuilder with_later_ranges(std::string_view event) {
 
 }  // namespace
 
-Status Engine::may_write() const {
+Status Engine::may_write() {
+  DARUMA_TRY(started());
   if (options_.read_only) return {Code::kReadOnly, "the store was opened read-only", {.file = directory_}};
   if (no_writes_.ok()) return {};
   return {Code::kReadOnly, "this start could not begin a log, so it serves reads only: " + no_writes_.message(),
           no_writes_.where(), "mend that, then open the store again"};
 }
 
-Status Engine::check_batch(const Batch& batch) const {
+Status Engine::check_batch(const Batch& batch) {
   DARUMA_TRY(may_write());
   if (batch.incomplete_) return out_of_memory();
   if (read_only_.load(std::memory_order_relaxed)) {
@@ -250,6 +251,7 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
 }
 
 Status Engine::sync(Sequence through) {
+  DARUMA_TRY(started());
   if (!wal_) return {};
   return wal_->wait_durable(std::min(through, visible_.load(std::memory_order_acquire)));
 }

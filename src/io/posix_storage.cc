@@ -37,6 +37,13 @@ class PosixMapping final : public Mapping {
   PosixMapping(char* data, std::size_t size) : data_(data), size_(size) {}
   ~PosixMapping() override { ::munmap(data_, size_); }
   std::span<char> bytes() override { return {data_, size_}; }
+  void prefault() override {
+    constexpr int kPopulateRead = 22;         // MADV_POPULATE_READ (Linux 5.14), which older headers lack
+    constexpr std::size_t kAtOnce = 1 << 20;  // whoever maps memory meanwhile waits so long
+    for (std::size_t at = 0; at < size_; at += kAtOnce) {
+      if (::madvise(data_ + at, std::min(kAtOnce, size_ - at), kPopulateRead) != 0) return;
+    }
+  }
 
  private:
   char* const data_;
@@ -69,9 +76,11 @@ int try_lock(int fd, bool shared) {
   return 0;
 }
 
+constexpr std::size_t kHolderBytes = 20;  // a pid, and the end of the line
+
 /// "process 42", "this process", or what can be said.
 std::string lock_holder(int fd) {
-  char text[24];
+  char text[kHolderBytes + 1];
   const ssize_t n = ::pread(fd, text, sizeof text - 1, 0);
   if (n <= 0) return "another process";
   text[n] = '\0';
@@ -82,10 +91,10 @@ std::string lock_holder(int fd) {
 }
 
 /// The holder's pid, for the message of whoever comes next. Failing to write it (a full disk) must not keep a store
-/// shut.
+/// shut. Always as long, over what stands there: to truncate a file first makes some file systems wait for the disk.
 void write_holder(int fd) {
-  const std::string text = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(fd, 0) != 0) return;
+  std::string text = std::to_string(::getpid()) + "\n";
+  text.insert(0, kHolderBytes - text.size(), ' ');
   if (::pwrite(fd, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
     if (::ftruncate(fd, 0) != 0) return;
   }
@@ -234,8 +243,7 @@ Result<std::unique_ptr<Mapping>> PosixStorage::map(const std::string& path) {
   if (static_cast<std::uint64_t>(st.st_size) > std::numeric_limits<std::ptrdiff_t>::max())
     return posix_status(EFBIG, "map", path);
   const auto size = static_cast<std::size_t>(st.st_size);
-  // Populated now, so that no commit pays for a page fault that reads the disk.
-  void* const data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd.get(), 0);
+  void* const data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (data == MAP_FAILED) return posix_status(errno, "map", path);
   return std::unique_ptr<Mapping>(std::make_unique<PosixMapping>(static_cast<char*>(data), size));
 }

@@ -49,6 +49,9 @@ class Mapping {
  public:
   virtual ~Mapping() = default;  ///< unmaps; writes nothing
   [[nodiscard]] virtual std::span<char> bytes() = 0;
+  /// Brings all of it into memory, so that no later access waits for the disk; where that is not to be had, nothing.
+  /// Takes milliseconds. Any thread, beside accesses.
+  virtual void prefault() {}
 };
 
 /// One durable write in flight: aligned bytes that stay valid until its completion.

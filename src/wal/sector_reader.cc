@@ -15,16 +15,21 @@ bool SectorReader::read_sector(std::uint64_t offset, std::span<char> out) {
   return got.ok() && *got == out.size();
 }
 
-void SectorReader::load(std::uint64_t chunk_at) {
-  const std::size_t bytes = static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBytes, limit_ - chunk_at));
-  chunk_at_ = chunk_at;
-  const Result<std::size_t> got = file_.read(chunk_at, {chunk_.data(), bytes});
+void SectorReader::load(std::uint64_t at, std::uint64_t wanted) {
+  const std::uint64_t begin = round_down(at, kSectorBytes);
+  const std::uint64_t ahead = begin == end_ ? 2 * (end_ - begin_) : kFirstChunkBytes;
+  const std::uint64_t least = round_up(at + wanted, kSectorBytes) - begin;
+  const auto bytes = static_cast<std::size_t>(std::min({std::max(least, ahead), kChunkBytesMax, limit_ - begin}));
+  if (chunk_.size() < bytes) chunk_ = AlignedBuffer(bytes);
+  begin_ = begin;
+  end_ = begin + bytes;
+  const Result<std::size_t> got = file_.read(begin, {chunk_.data(), bytes});
   if (got.ok() && *got == bytes) return;
-  for (std::size_t at = 0; at < bytes; at += kSectorBytes) {
-    const std::span<char> sector(chunk_.data() + at, kSectorBytes);
-    if (read_sector(chunk_at + at, sector)) continue;
+  for (std::size_t done = 0; done < bytes; done += kSectorBytes) {
+    const std::span<char> sector(chunk_.data() + done, kSectorBytes);
+    if (read_sector(begin + done, sector)) continue;
     std::memset(sector.data(), 0, sector.size());
-    unreadable_.insert(chunk_at + at);
+    unreadable_.insert(begin + done);
   }
 }
 
@@ -32,11 +37,9 @@ bool SectorReader::read(std::uint64_t offset, std::span<char> out) {
   DARUMA_ASSERT(offset <= limit_ && out.size() <= limit_ - offset);
   for (std::size_t done = 0; done < out.size();) {
     const std::uint64_t at = offset + done;
-    const std::uint64_t chunk_at = round_down(at, kChunkBytes);
-    if (chunk_at != chunk_at_) load(chunk_at);
-    const std::size_t n =
-        static_cast<std::size_t>(std::min<std::uint64_t>(out.size() - done, chunk_at + kChunkBytes - at));
-    std::memcpy(out.data() + done, chunk_.data() + (at - chunk_at), n);
+    if (at < begin_ || at >= end_) load(at, out.size() - done);
+    const auto n = static_cast<std::size_t>(std::min<std::uint64_t>(out.size() - done, end_ - at));
+    std::memcpy(out.data() + done, chunk_.data() + (at - begin_), n);
     done += n;
   }
   const auto bad = unreadable_.lower_bound(round_down(offset, kSectorBytes));

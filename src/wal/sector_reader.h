@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads a file in large chunks; where the device refuses, down to the sector and past the page cache, so that one bad
-// sector costs one sector.
+// Reads a file in chunks, larger ones the longer it goes on in order; where the device refuses, down to the sector and
+// past the page cache, so that one bad sector costs one sector.
 #pragma once
 
 #include <set>
@@ -14,8 +14,7 @@ namespace daruma {
 /// One scan's; one thread.
 class SectorReader {
  public:
-  SectorReader(File& file, std::uint64_t bytes)
-      : file_(file), limit_(round_down(bytes, kSectorBytes)), chunk_(kChunkBytes) {}
+  SectorReader(File& file, std::uint64_t bytes) : file_(file), limit_(round_down(bytes, kSectorBytes)) {}
   /// Whole sectors of the file.
   [[nodiscard]] std::uint64_t limit() const { return limit_; }
   /// Copies [offset, offset + out.size()), which lies below limit(). False when a sector of it cannot be read; that one
@@ -26,14 +25,15 @@ class SectorReader {
   [[nodiscard]] std::vector<std::uint64_t> unreadable_in(std::uint64_t begin, std::uint64_t end) const;
 
  private:
-  static constexpr std::size_t kChunkBytes = 1 << 20;
-  void load(std::uint64_t chunk_at);
+  static constexpr std::uint64_t kFirstChunkBytes = 32 << 10;
+  static constexpr std::uint64_t kChunkBytesMax = 1 << 20;
+  void load(std::uint64_t at, std::uint64_t wanted);
   bool read_sector(std::uint64_t offset, std::span<char> out);
 
   File& file_;
   const std::uint64_t limit_;
   AlignedBuffer chunk_;
-  std::uint64_t chunk_at_ = ~std::uint64_t{0};
+  std::uint64_t begin_ = 0, end_ = 0;  ///< of what the chunk holds, in the file
   std::set<std::uint64_t> unreadable_;
 };
 

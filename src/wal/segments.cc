@@ -95,6 +95,24 @@ Result<Segments::Prepared> Segments::prepare(std::size_t side, std::uint64_t num
   return out;
 }
 
+Status Segments::keep_spares(bool keep) {
+  MutexLock lock(mutex_);
+  keep_spares_ = keep;
+  for (std::size_t side = 0; side < kLogSides && !keep; ++side) {
+    std::vector<Spare>& spares = spares_[side];
+    for (; !spares.empty(); spares.pop_back()) {
+      const Status removed = storage_.remove(directories_[side] + "/" + spares.back().name);
+      if (!removed.is(Code::kNotFound)) DARUMA_TRY(removed);
+    }
+  }
+  return {};
+}
+
+bool Segments::has_spares() const {
+  MutexLock lock(mutex_);
+  return std::any_of(spares_.begin(), spares_.end(), [](const auto& spares) { return !spares.empty(); });
+}
+
 Status Segments::probe(std::size_t side, std::uint64_t bytes) {
   // Under the name of a spare, so that a kill leaves nothing else.
   const std::string path =
@@ -143,8 +161,8 @@ Status Segments::publish(std::size_t side, const LiveSegment& segment) {
 Status Segments::give_back(std::size_t side, const LiveSegment& segment) {
   const std::string& directory = directories_[side];
   const std::string path = directory + "/" + segment_name(segment.number);
-  if (stands_in(sides_, side) && spares_[side].size() < kMaxSpares && segment.bytes > kSegmentFramesAt &&
-      segment.bytes % kSectorBytes == 0) {
+  if (keep_spares_ && stands_in(sides_, side) && spares_[side].size() < kMaxSpares &&
+      segment.bytes > kSegmentFramesAt && segment.bytes % kSectorBytes == 0) {
     std::string name = std::string(kSparePrefix) + std::to_string(segment.number) + std::string(kTemporarySuffix);
     const Status renamed = storage_.rename(path, directory + "/" + name);
     if (renamed.is(Code::kNotFound)) return {};  // somebody removed it, which gives it back too

@@ -52,6 +52,9 @@ class Segments {
   /// A file of at least `bytes` under the temporary name of segment `number`: a spare, or a new one with its space
   /// reserved.
   Result<Prepared> prepare(std::size_t side, std::uint64_t number, std::uint64_t bytes) EXCLUDES(mutex_);
+  /// False: what is given back goes, and so do the spares there are. Errors: a spare that could not be removed.
+  Status keep_spares(bool keep) EXCLUDES(mutex_);
+  [[nodiscard]] bool has_spares() const EXCLUDES(mutex_);
   /// Whether the directory takes a file of `bytes`, durably, and gives it back; none is left.
   Status probe(std::size_t side, std::uint64_t bytes);
   /// Forgets a segment that was prepared and could not be published everywhere, whichever names it has by now.
@@ -88,6 +91,7 @@ class Segments {
   const LogSides sides_;
   mutable Mutex mutex_;  // held during the few calls that change names
   std::vector<LiveSegment> live_ GUARDED_BY(mutex_);
+  bool keep_spares_ GUARDED_BY(mutex_) = true;
   std::array<std::vector<Spare>, kLogSides> spares_ GUARDED_BY(mutex_);
   std::array<Status, kLogSides> trouble_ GUARDED_BY(mutex_);
 };

@@ -33,6 +33,11 @@ class TailRing {
   /// The segment that names it is published: should that be lost, the ring says that there was one.
   void begun() { write_slot(durable_); }
 
+  /// Beside other calls: brings it into memory.
+  void prefault() {
+    for (const std::unique_ptr<Mapping>& mapping : mappings_) mapping->prefault();
+  }
+
   /// Bytes `payload` would take now, the pad at the end of the ring included.
   [[nodiscard]] std::uint64_t cost(std::uint64_t payload) const;
   [[nodiscard]] bool fits(std::uint64_t payload) const { return head_ + cost(payload) - live_ <= header_.capacity; }

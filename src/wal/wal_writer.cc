@@ -2,6 +2,7 @@
 #include "wal/wal_writer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/out_of_memory.h"
@@ -25,6 +26,8 @@ std::vector<FrameBody> make_bodies(std::span<const WalRecord> records, std::uint
   }
   return bodies;
 }
+
+constexpr std::uint64_t kSmallSegmentBytes = 256 << 10;
 
 Status check_options(const WalOptions& o) {
   if (o.ring_bytes < kMinTailBytes || o.ring_bytes > kMaxTailBytes || o.ring_bytes % kSectorBytes != 0) {
@@ -55,6 +58,7 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
       segments_(*storage_, start.directory, sides_, start.older_segments),
       random_(random.next()),
       tail_nonce_(random_.next() | 1),
+      segment_bytes_(options.segment_bytes),
       next_number_(start.next_segment),
       predecessor_(start.predecessor),
       queue_(storage_->make_frame_queue((options.max_in_flight + 1) * options.copies)) {  // and a seal
@@ -81,17 +85,11 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
   }
   std::unique_ptr<WalWriter> writer(new WalWriter(std::move(storage), options, start, clock, random));
   DARUMA_TRY(writer->prepare_directories());
-  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last));
+  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last, options.ring_bytes));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
   ring->begun();
   // Older rings may hold what nothing else does until this moment.
-  for (std::size_t side = 0; side < kLogSides; ++side) {
-    if (side == 1 && !start.copy_refused.ok()) continue;
-    Status removed = writer->segments_.remove_rings_but(side, tail_name(writer->tail_nonce_));
-    if (is_of_the_process(removed) || (side == 0 && options.copies == 1)) DARUMA_TRY(removed);
-    MutexLock lock(writer->mutex_);
-    if (!removed.is(Code::kNotFound) && writer->untidy_[side].ok()) writer->untidy_[side] = std::move(removed);
-  }
+  DARUMA_TRY(writer->remove_old_rings());
   DARUMA_TRY(writer->segments_.retire_superseded());
   {
     MutexLock lock(writer->mutex_);
@@ -129,8 +127,19 @@ Status WalWriter::prepare_directories() {
   return ready != 0 ? Status() : first;
 }
 
-Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable) {
-  const TailHeader header{store_, tail_nonce_, options_.ring_bytes, boot_};
+Status WalWriter::remove_old_rings() {
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (side == 1 && copy_refused_) continue;
+    Status removed = segments_.remove_rings_but(side, tail_name(tail_nonce_));
+    if (is_of_the_process(removed) || (side == 0 && options_.copies == 1)) DARUMA_TRY(removed);
+    MutexLock lock(mutex_);
+    if (!removed.is(Code::kNotFound) && untidy_[side].ok()) untidy_[side] = std::move(removed);
+  }
+  return {};
+}
+
+Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable, std::uint64_t bytes) {
+  const TailHeader header{store_, tail_nonce_, bytes, boot_};
   std::unique_ptr<TailRing> ring;
   Status first;
   for (std::size_t side = 0; side < kLogSides; ++side) {
@@ -196,8 +205,9 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   if (goes_around_ring(event.size())) return append_around_ring(sequence, event);
   // Behind an event that is in memory alone the ring would hold what no start could apply.
   const auto gap = [&]() REQUIRES(mutex_) { return !pending_.empty() && pending_.back().copy; };
-  for (unsigned unanswered = 0; gap() || !ring_->fits(event.size());) {
-    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
+  for (unsigned unanswered = 0; renewing_ || gap() || !ring_->fits(event.size());) {
+    const bool small = !gap() && ring_->capacity() < options_.ring_bytes && !stays_small_;
+    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([&] { return small ? grow() : round(true); }));
     if (!broken_.ok()) return unavailable();
   }
   pending_.push_back({{sequence, {}}, 0});  // before the ring, from which nothing can be taken back
@@ -273,6 +283,86 @@ Status WalWriter::step(bool wait) {
     DARUMA_TRY(lead([this, wait] { return round(wait); }));
   }
   return broken_.ok() ? Status() : unavailable();
+}
+
+void WalWriter::prefault_ring() {
+  std::shared_ptr<TailRing> ring;
+  {
+    MutexLock lock(mutex_);
+    ring = ring_;
+  }
+  ring->prefault();
+}
+
+bool WalWriter::spacious() const {
+  MutexLock lock(mutex_);
+  return ring_->capacity() > kMinTailBytes || segments_.has_spares();
+}
+
+Status WalWriter::give_back_space() {
+  MutexLock lock(mutex_);
+  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  if (!broken_.ok()) return unavailable();
+  if (!pending_.empty()) return {};
+  renewing_ = true;
+  Status given = lead([this]() -> Status {
+    stalled_ = false;
+    DARUMA_TRY(segments_.keep_spares(false));
+    return renew(kMinTailBytes, std::min(options_.segment_bytes, kSmallSegmentBytes));
+  });
+  renewing_ = false;
+  stays_small_ = false;
+  progress_.notify_all();
+  return given;
+}
+
+/// For the append that leads, and finds the ring full.
+Status WalWriter::grow() {
+  for (;;) {
+    {
+      MutexLock lock(mutex_);
+      if (!broken_.ok()) return {};
+      if (pending_.empty()) break;
+    }
+    DARUMA_TRY(round(true));
+  }
+  (void)segments_.keep_spares(true);
+  (void)renew(options_.ring_bytes, options_.segment_bytes);  // without it the smaller one has to do
+  MutexLock lock(mutex_);
+  stays_small_ = ring_->capacity() < options_.ring_bytes;
+  return {};
+}
+
+Status WalWriter::renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) {
+  Sequence durable = 0;
+  {
+    MutexLock lock(mutex_);
+    DARUMA_ASSERT(pending_.empty());
+    durable = durable_;
+  }
+  const std::uint64_t nonce_before = std::exchange(tail_nonce_, random_.next() | 1);
+  std::shared_ptr<TailRing> ring;
+  Status status = or_out_of_memory([&]() -> Status {
+    DARUMA_TRY_ASSIGN(ring, make_ring(durable, ring_bytes));
+    return {};
+  });
+  if (!status.ok()) {
+    tail_nonce_ = nonce_before;
+    return status;
+  }
+  segment_bytes_ = segment_bytes;
+  status = or_out_of_memory([this] { return rotate(0); });
+  segment_bytes_ = options_.segment_bytes;
+  if (!status.ok()) {
+    tail_nonce_ = nonce_before;  // that of another segment that no longer counts, if that has its name
+    return settle(status);
+  }
+  ring->begun();
+  {
+    MutexLock lock(mutex_);
+    ring_ = std::move(ring);
+  }
+  return remove_old_rings();
 }
 
 bool WalWriter::poll() {
@@ -568,7 +658,7 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
   const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
   std::uint64_t bytes = kSegmentFramesAt + room + kEmptyFrameBytes;
   for (const FrameBody& body : bodies) bytes += body.frame_bytes();
-  bytes = std::max(bytes, options_.segment_bytes);
+  bytes = std::max(bytes, segment_bytes_);
   for (LogSides sides = sides_ & static_cast<LogSides>(~left_out);;) {
     LogSides failed = 0;
     Status status = try_segment(start, bodies, bytes, sides, failed);

@@ -96,6 +96,13 @@ class WalWriter {
   Status step_idle() EXCLUDES(mutex_);
   /// For a background thread: does one round when something is pending; true when it did.
   bool poll() EXCLUDES(mutex_);
+  /// Once the log is quiet: gives back what only a burst needs of the device, and of memory (a ring and a segment as
+  /// small as can be, no spares). The next burst takes it again. Nothing where something is pending.
+  Status give_back_space() EXCLUDES(mutex_);
+  /// It has such space.
+  [[nodiscard]] bool spacious() const EXCLUDES(mutex_);
+  /// For a background thread, once: memory that later appends would wait for.
+  void prefault_ring() EXCLUDES(mutex_);
   /// After kUnavailable: tries again to get a segment and move everything unacknowledged there. ok when the log is up.
   Status try_repair() EXCLUDES(mutex_);
   /// When one of two directories is left out and takes writes again: begins a segment in both. One thread at a time.
@@ -155,7 +162,11 @@ class WalWriter {
 
   // --- leader only: `leading_` is set, mutex_ is not held ---
   Status prepare_directories() EXCLUDES(mutex_);
-  Result<std::unique_ptr<TailRing>> make_ring(Sequence durable) EXCLUDES(mutex_);
+  Result<std::unique_ptr<TailRing>> make_ring(Sequence durable, std::uint64_t bytes) EXCLUDES(mutex_);
+  Status remove_old_rings() EXCLUDES(mutex_);
+  /// Goes on in another ring, of `ring_bytes`, and a segment that names it. Nothing may be pending, or become so.
+  Status renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) EXCLUDES(mutex_);
+  Status grow() EXCLUDES(mutex_);
   Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room, LogSides left_out = 0)
       EXCLUDES(mutex_);
   Status try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,
@@ -208,6 +219,7 @@ class WalWriter {
   // The leader's.
   Random random_;
   std::uint64_t tail_nonce_ = 0;
+  std::uint64_t segment_bytes_;  ///< of the next one, at least
   std::uint64_t next_number_;
   Predecessor predecessor_;
   Segment segment_;
@@ -228,7 +240,9 @@ class WalWriter {
   mutable Mutex mutex_;
   CondVar progress_;
   bool leading_ GUARDED_BY(mutex_) = false;
-  std::unique_ptr<TailRing> ring_ GUARDED_BY(mutex_);
+  bool renewing_ GUARDED_BY(mutex_) = false;     ///< no append may begin
+  bool stays_small_ GUARDED_BY(mutex_) = false;  ///< there was no room for a larger ring
+  std::shared_ptr<TailRing> ring_ GUARDED_BY(mutex_);
   std::deque<Pending> pending_ GUARDED_BY(mutex_);  ///< not durable: durable_ + 1 and on
   Sequence durable_ GUARDED_BY(mutex_) = 0;
   Sequence appended_ GUARDED_BY(mutex_) = 0;
