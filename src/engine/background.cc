@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who does the work nobody waits for. `step` is all of it on one thread, for tests; the two threads only pace the same
-// calls.
+// Who does the work nobody waits for. `step` is all of it on one thread, for tests; the three threads only pace the
+// same calls.
 #include <algorithm>
 #include <chrono>
 
@@ -18,7 +18,7 @@ constexpr std::int64_t kSmallNs = 10'000'000'000;  // and after this long keeps 
 constexpr std::int64_t kCopiesLookNs = 100'000'000;
 constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long each time, up to
 constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
-constexpr auto kQuietSleep = 10ms;  // and is then looked at this seldom: an idle store costs next to nothing
+constexpr auto kQuietSleep = 10ms;  // what is quiet is looked at this seldom: an idle store costs next to nothing
 
 }  // namespace
 
@@ -85,15 +85,26 @@ Status Engine::drive_log_once(LogPace& pace) {
     MutexLock lock(write_mutex_);
     DARUMA_TRY(place_unplaced());
   }
-  Status made;  // not due: nothing is left to do that failed before
-  if (checkpoint_due()) made = checkpoint_if(&Engine::checkpoint_due);
-  tell_background("checkpoint", made);
-  DARUMA_TRY(made);
-  const Status clean = clean_up();
-  tell_background("clean-up", clean);
-  DARUMA_TRY(clean);
   std::this_thread::sleep_for(pace.sealed ? kQuietSleep : 1ms);
   return {};
+}
+
+/// Beside the log, which must not wait while a memtable is written out: its ring would fill, and its writers wait.
+void Engine::drive_checkpoints() {
+  while (!stopping()) {
+    const Status done = or_out_of_memory([this]() -> Status {
+      DARUMA_TRY(started());
+      if (!wal_) return {};
+      Status made;  // not due: nothing is left to do that failed before
+      if (checkpoint_due()) made = checkpoint_if(&Engine::checkpoint_due);
+      tell_background("checkpoint", made);
+      DARUMA_TRY(made);
+      const Status clean = clean_up();
+      tell_background("clean-up", clean);
+      return clean;
+    });
+    std::this_thread::sleep_for(done.ok() ? kQuietSleep : 100ms);
+  }
 }
 
 Result<bool> Engine::compact_or_heal_once() {

@@ -231,6 +231,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // background.cc
   void drive_log();
+  void drive_checkpoints();
   void drive_compactions();
   struct LogPace {
     std::int64_t quiet_since = 0;
@@ -320,6 +321,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   EpochRetired retired_;
   std::atomic<bool> stop_{false};
   std::thread log_driver_;
+  std::thread checkpointer_;
   std::thread compactor_;
 };
 

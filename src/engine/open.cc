@@ -72,6 +72,7 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
   if (environment.threads && (late || engine->wal_)) {
     try {
       engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
+      engine->checkpointer_ = std::thread([raw = engine.get()] { raw->drive_checkpoints(); });
       engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
     } catch (const std::system_error& error) {
       return Status(Code::kUnavailable, std::string("cannot start a thread: ") + error.what(), {.file = directory},
@@ -91,6 +92,7 @@ Result<Store::Opened> Engine::open_store(const std::string& directory, const Opt
 Engine::~Engine() {
   stop_.store(true);
   if (log_driver_.joinable()) log_driver_.join();
+  if (checkpointer_.joinable()) checkpointer_.join();
   if (compactor_.joinable()) compactor_.join();
 }
 

@@ -165,12 +165,11 @@ void Engine::apply(std::span<const WalRecord> events, Attempts* at_hand) {
 }
 
 void Engine::apply_op(Sequence sequence, const Op& op) {
-  if (op.keyspace == kCatalogKeyspace) {
+  if (op.keyspace == kCatalogKeyspace)
     apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
-  } else if (!current_->find(op.keyspace)) {
-    add_nameless_keyspace(op.keyspace);  // a lost event created it; no event follows a drop
-  }
-  Memtable& memtable = memtable_for(op.keyspace);
+  const KeyspaceState* at = current_->find(op.keyspace);
+  if (!at) add_nameless_keyspace(op.keyspace);  // a lost event created it; no event follows a drop
+  Memtable& memtable = at && at->active ? *at->active : memtable_for(op.keyspace);
   struct Count {  // also of what an op that fails has used: it is given back with the memtable
     std::atomic<std::uint64_t>& total;
     const Memtable& memtable;
