@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <iostream>
 #include <map>
 #include <memory>
@@ -194,6 +195,22 @@ TEST(Memtable, FindsAnyOfAHundredThousandVersionsOfOneKey) {
     ASSERT_EQ(cursor.sequence(), s);
   }
   EXPECT_EQ(cursor.key(), "before");
+}
+
+TEST(Arena, GivesItsLargeBlocksToTheNext) {
+  const auto blocks = std::make_shared<ArenaBlocks>(2 * ArenaBlocks::kBlockBytes);
+  std::set<const char*> first, second;
+  for (std::set<const char*>* pieces : {&first, &second}) {
+    Arena arena(blocks);
+    for (int i = 0; i < 80; ++i) {
+      char* piece = arena.allocate(100'000);
+      std::memset(piece, i, 100'000);
+      pieces->insert(piece);
+    }
+  }
+  const auto again =
+      std::count_if(first.begin(), first.end(), [&](const char* piece) { return second.contains(piece); });
+  EXPECT_GE(again, 40) << "two of them are kept";
 }
 
 TEST(MemtableVersion, AnyOlderOneIsAFewStepsAway) {

@@ -7,8 +7,6 @@
 // One thread allocates at a time; `bytes_used` is for any thread.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -17,15 +15,43 @@
 #include <new>
 #include <vector>
 
+#include "base/mutex.h"
+
 namespace daruma {
+
+/// Large blocks that arenas gave back, for the next ones: what is new from the kernel it clears first, page by page.
+/// Each is a huge page where the system has them, since what lies scattered over many megabytes otherwise costs a miss
+/// of the TLB with each miss of the cache. Any thread.
+class ArenaBlocks {
+ public:
+  static constexpr std::size_t kBlockBytes = 2 << 20;
+
+  /// Keeps at most `limit_bytes`.
+  explicit ArenaBlocks(std::uint64_t limit_bytes);
+  ArenaBlocks(const ArenaBlocks&) = delete;
+  ArenaBlocks& operator=(const ArenaBlocks&) = delete;
+  ~ArenaBlocks() { clear(); }
+
+  /// kBlockBytes, not zeroed. std::bad_alloc.
+  [[nodiscard]] char* take() EXCLUDES(mutex_);
+  void give(char* block) EXCLUDES(mutex_);
+  /// Gives all that it keeps to the system.
+  void clear() EXCLUDES(mutex_);
+
+ private:
+  Mutex mutex_;
+  std::vector<char*> free_ GUARDED_BY(mutex_);  // never grows: `give` must not fail
+};
 
 class Arena {
  public:
   static constexpr std::size_t kAlignment = 8;
 
-  Arena() = default;
+  /// `blocks`, where given, has its large blocks.
+  explicit Arena(std::shared_ptr<ArenaBlocks> blocks = nullptr) : shared_(std::move(blocks)) {}
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
+  ~Arena();
 
   /// Memory for `bytes`, aligned to kAlignment, not zeroed.
   [[nodiscard]] char* allocate(std::size_t bytes) {
@@ -42,42 +68,18 @@ class Arena {
   [[nodiscard]] std::uint64_t bytes_used() const { return used_.load(std::memory_order_relaxed); }
 
  private:
-  // Blocks double, so that an arena of a few keys is small. The largest are huge pages where the system has them: what
-  // lies scattered over many megabytes otherwise costs a miss of the TLB with each miss of the cache.
+  // Blocks double, so that an arena of a few keys is small and one of millions is a few dozen blocks.
   static constexpr std::size_t kFirstBlockBytes = 4 << 10;
-  static constexpr std::size_t kLargestBlockBytes = 2 << 20;
 
-  struct Free {
-    std::align_val_t alignment;
-    void operator()(char* p) const { ::operator delete(p, alignment); }
-  };
+  char* new_block(std::size_t bytes);
+  char* allocate_block(std::size_t bytes);
 
-  char* new_block(std::size_t bytes) {
-    const std::align_val_t alignment{bytes == kLargestBlockBytes ? kLargestBlockBytes : kAlignment};
-    std::unique_ptr<char, Free> block(static_cast<char*>(::operator new(bytes, alignment)), Free{alignment});
-    if (bytes == kLargestBlockBytes) ::madvise(block.get(), bytes, MADV_HUGEPAGE);  // a wish; it may fail
-    blocks_.push_back(std::move(block));
-    return blocks_.back().get();
-  }
-
-  char* allocate_block(std::size_t bytes) {
-    if (bytes > block_bytes_ / 4) {  // a block of its own: the rest of the current one stays in use
-      char* block = new_block(bytes);
-      used_.store(used_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
-      return block;
-    }
-    char* block = new_block(block_bytes_);
-    used_.store(used_.load(std::memory_order_relaxed) + left_ + bytes, std::memory_order_relaxed);
-    next_ = block + bytes;
-    left_ = block_bytes_ - bytes;
-    block_bytes_ = std::min(block_bytes_ * 2, kLargestBlockBytes);
-    return block;
-  }
-
+  const std::shared_ptr<ArenaBlocks> shared_;
   char* next_ = nullptr;
   std::size_t left_ = 0;
   std::size_t block_bytes_ = kFirstBlockBytes;
-  std::vector<std::unique_ptr<char, Free>> blocks_;
+  std::vector<std::unique_ptr<char[]>> own_;
+  std::vector<char*> large_;  // of `shared_`
   std::atomic<std::uint64_t> used_{0};
 };
 

@@ -79,6 +79,7 @@ Status Engine::drive_log_once(LogPace& pace) {
   }
   if (!pace.small && clock_.monotonic_ns() - pace.quiet_since > kSmallNs) {
     if (wal_->spacious()) (void)wal_->give_back_space();
+    arena_blocks_->clear();
     pace.small = true;
   }
   if (has_unplaced_.load(std::memory_order_relaxed)) {

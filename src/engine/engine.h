@@ -266,6 +266,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::uint64_t log_bytes = 0;
   } found_;  // by the start, what the log says from then on; set by recovery only
   std::shared_ptr<BlockCache> cache_;
+  const std::shared_ptr<ArenaBlocks> arena_blocks_;  // of memtables
 
   std::atomic<const State*> state_{nullptr};
   std::atomic<Sequence> visible_{0};

@@ -54,6 +54,7 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       compaction_(environment.compaction),
       before_apply_(environment.before_apply),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
+      arena_blocks_(std::make_shared<ArenaBlocks>(options_.memtable_bytes)),
       random_(environment.seed) {}
 
 Result<Engine::Opened> Engine::open(const std::string& directory, const Options& options,

@@ -282,7 +282,8 @@ void Engine::install_replacement(const RunInfo& old, const std::shared_ptr<LiveR
   if (damage->empty() && no_writes_.ok()) read_only_.store(false, std::memory_order_relaxed);
 }
 
-/// Names that a start had to make up, because the catalogue was hurt, give way to the real ones.
+/// Names that a start had to make up, because the catalogue was hurt, give way to the real ones as far as they are
+/// known and not in doubt.
 void Engine::take_names_again() {
   struct Version {
     Sequence sequence = 0;

@@ -203,7 +203,7 @@ Memtable& Engine::memtable_for(std::uint32_t keyspace) {
   if (at->active) return *at->active;
   auto state = std::make_shared<State>(*current_);
   auto changed = std::make_shared<KeyspaceState>(*at);
-  changed->active = std::make_shared<Memtable>();
+  changed->active = std::make_shared<Memtable>(arena_blocks_);
   Memtable& memtable = *changed->active;
   for (auto& k : state->keyspaces) {
     if (k->id == keyspace) k = changed;

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -31,7 +32,9 @@ namespace daruma {
 
 class Memtable {
  public:
-  Memtable() : keys_(arena_), erases_(arena_) {}
+  /// `blocks`: where its memory comes from and goes, together with that of other memtables.
+  explicit Memtable(std::shared_ptr<ArenaBlocks> blocks = nullptr)
+      : arena_(std::move(blocks)), keys_(arena_), erases_(arena_) {}
   Memtable(const Memtable&) = delete;
   Memtable& operator=(const Memtable&) = delete;
 

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/arena.h"
+
+#include <sys/mman.h>
+
+#if __has_include(<sanitizer/asan_interface.h>)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(address, bytes)
+#define ASAN_UNPOISON_MEMORY_REGION(address, bytes)
+#endif
+
+namespace daruma {
+namespace {
+
+constexpr std::align_val_t kHugePage{ArenaBlocks::kBlockBytes};
+
+}  // namespace
+
+ArenaBlocks::ArenaBlocks(std::uint64_t limit_bytes) { free_.reserve(limit_bytes / kBlockBytes); }
+
+char* ArenaBlocks::take() {
+  {
+    MutexLock lock(mutex_);
+    if (!free_.empty()) {
+      char* block = free_.back();
+      free_.pop_back();
+      ASAN_UNPOISON_MEMORY_REGION(block, kBlockBytes);
+      return block;
+    }
+  }
+  auto* block = static_cast<char*>(::operator new(kBlockBytes, kHugePage));
+  ::madvise(block, kBlockBytes, MADV_HUGEPAGE);  // a wish
+  return block;
+}
+
+void ArenaBlocks::give(char* block) {
+  {
+    MutexLock lock(mutex_);
+    if (free_.size() < free_.capacity()) {
+      ASAN_POISON_MEMORY_REGION(block, kBlockBytes);
+      free_.push_back(block);
+      return;
+    }
+  }
+  ::operator delete(block, kHugePage);
+}
+
+void ArenaBlocks::clear() {
+  MutexLock lock(mutex_);
+  for (char* block : free_) {
+    ASAN_UNPOISON_MEMORY_REGION(block, kBlockBytes);
+    ::operator delete(block, kHugePage);
+  }
+  free_.clear();
+}
+
+Arena::~Arena() {
+  for (char* block : large_) shared_->give(block);
+}
+
+char* Arena::new_block(std::size_t bytes) {
+  if (shared_ && bytes == ArenaBlocks::kBlockBytes) {
+    large_.reserve(large_.size() + 1);  // all that may fail comes first
+    large_.push_back(shared_->take());
+    return large_.back();
+  }
+  own_.reserve(own_.size() + 1);
+  own_.emplace_back(new char[bytes]);
+  return own_.back().get();
+}
+
+char* Arena::allocate_block(std::size_t bytes) {
+  if (bytes > block_bytes_ / 4) {  // a block of its own: the rest of the current one stays in use
+    char* block = new_block(bytes);
+    used_.store(used_.load(std::memory_order_relaxed) + bytes, std::memory_order_relaxed);
+    return block;
+  }
+  char* block = new_block(block_bytes_);
+  used_.store(used_.load(std::memory_order_relaxed) + left_ + bytes, std::memory_order_relaxed);
+  next_ = block + bytes;
+  left_ = block_bytes_ - bytes;
+  block_bytes_ = std::min(block_bytes_ * 2, ArenaBlocks::kBlockBytes);
+  return block;
+}
+
+}  // namespace daruma
