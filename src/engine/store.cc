@@ -132,12 +132,24 @@ namespace {
 template <typename Fill>
 Status write_one(Store& store, const WriteOptions& options, const Fill& fill) {
   constexpr std::size_t kKeptBytes = 64 << 10;
-  thread_local Batch spare;
-  Batch batch = std::move(spare);  // out of reach of a listener that writes too
-  batch.clear();
-  fill(batch);
-  Status status = store.write(batch, options).status();
-  if (batch.bytes() <= kKeptBytes) spare = std::move(batch);
+  struct Kept {
+    Batch batch;
+    bool in_use = false;
+  };
+  thread_local Kept kept;
+  if (kept.in_use) {  // by whom this is called back
+    Batch batch;
+    fill(batch);
+    return store.write(batch, options).status();
+  }
+  kept.in_use = true;
+  fill(kept.batch);
+  Status status = store.write(kept.batch, options).status();
+  if (kept.batch.bytes() > kKeptBytes)
+    kept.batch = Batch();
+  else
+    kept.batch.clear();
+  kept.in_use = false;
   return status;
 }
 

@@ -33,7 +33,7 @@ Footprint collect(const std::vector<std::string_view>& events, Status* failure) 
     return all;
   };
   for (std::string_view event : events) {
-    const Status status = for_each_op(event, [&](const Op& op) {
+    const Status status = walk_event(event, [&](const Op& op) {
       if (op.kind != OpKind::kEraseRange) {
         if (many) return;
         out.keys.push_back(key_hash(op.keyspace, op.key));
@@ -54,7 +54,7 @@ Footprint collect(const std::vector<std::string_view>& events, Status* failure) 
     out.keys.clear();
     std::map<std::uint32_t, Span> spans;
     for (std::string_view event : events) {
-      const Status status = for_each_op(event, [&](const Op& op) {
+      const Status status = walk_event(event, [&](const Op& op) {
         if (op.kind == OpKind::kEraseRange) return;
         auto [at, fresh] = spans.try_emplace(op.keyspace, Span{op.key, op.key});
         if (fresh) return;

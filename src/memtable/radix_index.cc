@@ -84,9 +84,9 @@ struct RadixIndex::Node {
     constexpr std::size_t kMost = 16;
     const std::size_t n = is_packed(kind) ? std::min<std::size_t>(count.load(std::memory_order_acquire), kMost) : 0;
     for (std::size_t i = 0; i < n; ++i) {
-      const char* at = reinterpret_cast<const char*>(children()[i].load(std::memory_order_relaxed) & ~Ref{1});
-      __builtin_prefetch(at);
-      __builtin_prefetch(at + 64);
+      const Ref ref = children()[i].load(std::memory_order_relaxed);
+      __builtin_prefetch(reinterpret_cast<const char*>(ref & ~Ref{1}));
+      prefetch(ref);
     }
   }
   [[nodiscard]] int packed_byte(std::size_t i) const {
@@ -132,6 +132,13 @@ struct RadixIndex::Node {
       }
     }
     return at == n ? Branch{} : Branch{best, children()[at].load(std::memory_order_acquire)};
+  }
+
+  /// Its header is fetched by whoever reads it; this is for what stands behind.
+  static void prefetch(Ref ref) {
+    const char* at = reinterpret_cast<const char*>(ref & ~Ref{1});
+    __builtin_prefetch(at + 64);
+    if (!is_key(ref)) __builtin_prefetch(at + 128);
   }
 
   /// Writer only; there is room, and no child at `byte` yet.
@@ -241,6 +248,7 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
 
     const int byte = byte_at(key, depth);
     if (std::atomic<Ref>* next = node.find(byte); next && next->load(std::memory_order_relaxed) != 0) {
+      Node::prefetch(next->load(std::memory_order_relaxed));
       slot = next;
       ++depth;
       continue;
@@ -274,6 +282,7 @@ const MemtableKey* RadixIndex::find(std::string_view key) const {
       break;
     }
     ref = node.child(byte_at(key, depth));
+    Node::prefetch(ref);
   }
   return there && there->key() == key ? there : nullptr;
 }
@@ -301,11 +310,8 @@ void RadixIndex::prefetch(std::span<const std::string_view> keys) const {
       way.depth += node.prefix_bytes;
       way.ref = way.depth < keys[i].size() ? node.child(byte_at(keys[i], way.depth++)) : 0;
       if (way.ref == 0) continue;
-      const char* at = is_key(way.ref) ? reinterpret_cast<const char*>(as_key(way.ref))
-                                       : reinterpret_cast<const char*>(as_node(way.ref));
-      __builtin_prefetch(at);
-      __builtin_prefetch(at + 64);
-      if (!is_key(way.ref)) __builtin_prefetch(at + 128);
+      __builtin_prefetch(reinterpret_cast<const char*>(way.ref & ~Ref{1}));
+      Node::prefetch(way.ref);
     }
   }
 }
