@@ -361,6 +361,7 @@ TEST_F(LateStart, MayDieAnywhere) {
       world_.disk = image->clone(at);
       {
         Store store = world_.must_open();
+        expect_all(store);
         world_.disk->crash_at(world_.disk->operations() + at);
         const bool finished = Engine::of(store).started().ok();
         if (!world_.disk->crashed()) {
@@ -368,7 +369,6 @@ TEST_F(LateStart, MayDieAnywhere) {
           EXPECT_TRUE(finished);
           break;
         }
-        expect_all(store);
       }
       // Of the same boot, since the last put survives the process alone.
       if (power)

@@ -275,14 +275,15 @@ mutant(given_up_before_it_is_healed engine/damage.cc engine_losses_test:Losses.W
   [[if (file.starts_with(kRunDirectory)) {]] [[if (false) {]])
 mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses_test:Losses.OnlyWhatIsLeft*
   [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
-mutant(write_before_the_start_is_done engine/write.cc engine_start_test:LateStart.*
+mutant(start_that_cannot_write_takes_writes engine/write.cc engine_start_test:LateStart.*
   [[  if (no_writes_.ok()) return {};
   return {Code::kReadOnly, "this start]] [[  return {};
   return {Code::kReadOnly, "this start]])
-mutant(segment_found_is_written_over_when_tried_again engine/open_log.cc engine_start_test:LateStart.*
-  [[  create.next_segment += start.log_tries++;]] [[]])
-mutant(late_start_with_a_loss_to_tell engine/open.cc engine_start_test:LateStart.*
-  [[start.log.lost.empty() && ]] [[]])
+mutant(what_writes_does_not_finish_the_start engine/write.cc engine_start_test:LateStart.*
+  [[Status Engine::sync(Sequence through) {
+  DARUMA_TRY(started());
+]] [[Status Engine::sync(Sequence through) {
+]])
 mutant(report_where_no_log_was_made engine/open.cc engine_start_test:EngineStart.AStoreThatNever*
   [[if (wal_ || start.had_log || !start.log.segments.empty()) write_report(start);]] [[write_report(start);]])
 mutant(runs_of_dropped_keyspaces_are_named engine/open_snapshot.cc engine_start_test:EngineStart.ADropped*

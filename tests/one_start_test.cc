@@ -118,7 +118,7 @@ class OneStartOnFiles : public testing::Test {
     environment.storage = make_posix_storage({.use_io_uring = options.use_io_uring});
     environment.clock = &system_clock();
     environment.seed = entropy_seed();
-    environment.threads = false;
+    environment.threads = environment.start_late = false;
     return Engine::open_store(store(), options, environment);
   }
 

@@ -552,9 +552,10 @@ TEST(WalWriter, TheRingMayBeExchangedUnderAnyDeath) {
       ASSERT_TRUE(wal->wait_durable(100).ok());
       disk.storage->crash_at(disk.storage->operations() + at);
       Sequence acknowledged = 100;
-      if (wal->give_back_space().ok()) {
-        while (acknowledged < 800 && wal->append(acknowledged + 1, event_of(acknowledged + 1, 500)).ok())
-          ++acknowledged;
+      bool goes_on = wal->give_back_space().ok();
+      while (goes_on && acknowledged < 800) {
+        goes_on = wal->append(acknowledged + 1, event_of(acknowledged + 1, 500)).ok() && !disk.storage->crashed();
+        if (goes_on) ++acknowledged;
       }
       const bool died = disk.storage->crashed();
       if (power)

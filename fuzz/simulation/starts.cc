@@ -60,14 +60,16 @@ bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy po
   fired_before_ = disk_->faults_fired();
   if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
   Result<Store::Opened> opened = open(policy, false);
-  if (opened.ok() && death) static_cast<void>(Engine::of(opened->store).started());
+  if (opened.ok() && (death || fault_)) {
+    if (const Status finished = Engine::of(opened->store).started(); !finished.ok()) opened = finished;
+  }
   disk_->disarm();
   refused_ = (fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired();
   log_read_failed_ = log_read_failed_ || refused_;
   const bool lacking = fault_is(FaultKind::kNoDescriptors) || fault_is(FaultKind::kStall);
   const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
   count_full(opened.status());
-  if (opened.ok() && opened->report.read_only) count_full(Status(Code::kReadOnly, ""));
+  if (opened.ok() && opened->store.stats().read_only) count_full(Status(Code::kReadOnly, ""));
   clear_faults();
   if (disk_->crashed()) {
     dead_in_a_row_ = std::min<unsigned>(dead_in_a_row_ + 1, kDepths - 1);
@@ -82,7 +84,7 @@ bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy po
     if (!excused) throw Violation{"always-opens", opened.status().to_string()};
     return false;
   }
-  serves_only_ = opened->report.read_only;
+  serves_only_ = opened->store.stats().read_only;
   if (serves_only_ && !disturbed) throw Violation{"always-opens", "reads only: " + opened->report.outcome};
   judge(*opened, !serves_only_, policy);
   store_ = opened->store;
@@ -158,6 +160,9 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   }
   if (store_->stats().sequence != report.last_sequence)
     throw Violation{"acked-is-kept", "the report says another last sequence than the store"};
+  // Until then what was read is no more durable than before.
+  if (serves && !Engine::of(opened.store).started().ok())
+    throw Violation{"always-opens", "what is left of a start failed"};
   told_ = told_of_damage();
   totals_.told += report.lost.stretches > 0;
   totals_.healed += report.healed.stretches;

@@ -46,8 +46,8 @@ struct Options {
   /// Called during open, on the opening thread, between steps of the longer passes. Must not call the store.
   std::function<void(const RecoveryProgress&)> on_recovery_progress;
 
-  /// Memory for writes not yet in a snapshot, in bytes (1 MiB to 64 GiB). A checkpoint begins when it is reached,
-  /// writers wait at twice this. Raise it for fewer, larger checkpoints; lower it for a shorter replay at the next
+  /// Memory for writes not yet in a snapshot, in bytes (1 MiB to 64 GiB). A checkpoint begins at three quarters of it,
+  /// and writers wait at twice that. Raise it for fewer, larger checkpoints; lower it for a shorter replay at the next
   /// start.
   std::uint64_t memtable_bytes = 64 << 20;
 
@@ -67,8 +67,9 @@ struct Options {
   /// Size of one log file (256 KiB to 1 GiB). Smaller files give space back sooner, larger ones rotate less.
   std::uint64_t segment_bytes = 32 << 20;
 
-  /// Size of the tail ring (256 KiB to 1 GiB): how far kProcess writes may run ahead of the device.
-  std::uint64_t ring_bytes = 16 << 20;
+  /// Size of the tail ring (256 KiB to 1 GiB): how far kProcess writes may run ahead of the device. It stands twice, on
+  /// disk and in memory; a quiet store keeps 256 KiB.
+  std::uint64_t ring_bytes = 8 << 20;
 
   /// Set to 2 to keep the log a second time, in STORE/wal-copy/, written in the same submission: a lost log file, or a
   /// dead device under one of the two directories, then costs nothing. To have it on another device, make wal-copy/ a

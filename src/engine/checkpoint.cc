@@ -19,7 +19,7 @@ struct Engine::Frozen {
 };
 
 bool Engine::memtables_full() const {
-  return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes;
+  return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes / 4 * 3;
 }
 /// Also when the log healed as it was read, since what replaces it is a snapshot, or stands once where it should twice;
 /// and when there are many segments with little in each: every start begins one, so lives that end early would
@@ -32,7 +32,7 @@ bool Engine::checkpoint_due() const {
              kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
 }
 bool Engine::memtables_overfull() const {
-  return memtable_bytes_.load(std::memory_order_relaxed) > 2 * options_.memtable_bytes;
+  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 2 * 3;
 }
 
 Status Engine::checkpoint() { return checkpoint_if(&Engine::always); }

@@ -4,6 +4,8 @@
 //
 // What must stay true: the outputs are durable and read back before the manifest that names them; the inputs stay until
 // no kept generation names them; killed at any point, the store has either, never both and never neither.
+#include <malloc.h>
+
 #include <chrono>
 
 #include "base/out_of_memory.h"
@@ -107,7 +109,11 @@ Status Engine::trim() {
     DARUMA_TRY(publish_generation(next_generation(), {}));
     generations_.resize(kGenerationsKept);
   }
-  return release();
+  DARUMA_TRY(release());
+#ifdef __GLIBC__
+  ::malloc_trim(0);  // or the allocator would keep what the memtables had
+#endif
+  return {};
 }
 
 Status Engine::compact_everything(Keyspace keyspace) {
