@@ -17,6 +17,8 @@
 #include <crash_script.h>
 #include <gtest/gtest.h>
 
+#include "sanitized.h"
+
 namespace daruma {
 namespace {
 
@@ -214,7 +216,7 @@ Allowed allowed_at(const Allowed& life, const Image& image) {
 
 TEST(EngineCrash, EveryPointOfEveryScript) {
   Count count;
-  for (std::uint64_t number = 1; number <= 8 * scale(); ++number) {
+  for (std::uint64_t number = 1; number <= (kSanitized ? 3 : 8) * scale(); ++number) {
     const Script script{number};
     World world;
     world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = number, .sector_bytes = script.sector_bytes()});
