@@ -24,8 +24,14 @@ struct Version {
   Sequence sequence = 0;  // 0: none found
   bool put = false;
   std::string_view value;
-  BlockRef block;                            // keeps `value` alive when it is in a run
-  std::shared_ptr<const Memtable> memtable;  // likewise, when a caller asked for it
+  BlockRef block;  // keeps `value` alive when it is in a run
+};
+
+/// Of a value in a memtable.
+struct MemtablePin : Pin {
+  explicit MemtablePin(std::shared_ptr<const Memtable> pinned)
+      : Pin([](Pin* pin) { delete static_cast<MemtablePin*>(pin); }), memtable(std::move(pinned)) {}
+  std::shared_ptr<const Memtable> memtable;
 };
 
 bool find_in(const Memtable& memtable, std::string_view key, Sequence at, Version& newest) {
@@ -55,17 +61,19 @@ const std::shared_ptr<Memtable>* find_in_memtables(const KeyspaceState& keyspace
   return nullptr;
 }
 
-Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Version& newest) {
+using Hold = RunReader::Hold;
+
+Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Hold hold, Version& newest) {
   for (const auto& run : runs.level0) {
     if (run->info.max_sequence <= newest.sequence) break;  // by highest sequence: the rest is older
-    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at));
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold));
     take(std::move(found), newest);
   }
   for (const RunSet::Level& level : runs.levels) {
     if (newest.sequence != 0) break;  // whatever answered is newer than anything below
     const LiveRun* run = level.find(key);
     if (!run) continue;
-    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at));
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold));
     take(std::move(found), newest);
   }
   return {};
@@ -90,7 +98,7 @@ Result<std::string> Engine::get(std::uint32_t keyspace, std::string_view key, co
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
   Version newest;
-  if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, newest));
+  if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kBorrow, newest));
   DARUMA_TRY(judge(state, keyspace, key, newest));
   return std::string(newest.value);
 }
@@ -103,10 +111,9 @@ Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view 
   if (!in) return gone(keyspace);
   Version newest;
   const std::shared_ptr<Memtable>* memtable = find_in_memtables(*in, key, at, newest);
-  if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, newest));
+  if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kShare, newest));
   DARUMA_TRY(judge(state, keyspace, key, newest));
-  if (memtable) return PinnedValue(*memtable, newest.value);
-  return PinnedValue(std::make_shared<const BlockRef>(std::move(newest.block)), newest.value);
+  return PinnedValue(memtable ? new MemtablePin(*memtable) : newest.block.release(), newest.value);
 }
 
 Sequence Engine::newest_in_catalog(std::string_view key) const {
@@ -114,7 +121,7 @@ Sequence Engine::newest_in_catalog(std::string_view key) const {
   Version newest;
   // What a run cannot give is in the damage map already.
   if (!find_in_memtables(catalog, key, kMaxSequence, newest))
-    (void)find_in_runs(catalog.runs, key, kMaxSequence, newest);
+    (void)find_in_runs(catalog.runs, key, kMaxSequence, Hold::kShare, newest);
   return newest.sequence;
 }
 
@@ -210,12 +217,13 @@ Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) c
   for (const auto& run : in->runs.level0) sources.push_back(run_source(*run->reader));
   for (const RunSet::Level& level : in->runs.levels) sources.push_back(level_source(level));
   Status failed;
-  in->runs.for_each([&](std::uint32_t, const LiveRun& run) {
-    if (run.info.erases == 0 || !failed.ok()) return;
-    Result<std::vector<RangeErase>> of_run = run.reader->range_erases();
-    failed = of_run.status();
-    if (of_run.ok()) erases.insert(erases.end(), of_run->begin(), of_run->end());
-  });
+  if (in->runs.range_erases)
+    in->runs.for_each([&](std::uint32_t, const LiveRun& run) {
+      if (run.info.erases == 0 || !failed.ok()) return;
+      Result<std::vector<RangeErase>> of_run = run.reader->range_erases();
+      failed = of_run.status();
+      if (of_run.ok()) erases.insert(erases.end(), of_run->begin(), of_run->end());
+    });
   DARUMA_TRY(failed);
   return Cursor(std::make_unique<CursorState>(at.state_, std::move(sources), std::move(erases),
                                               at.state_->state->damage, keyspace.id(), at.sequence(), options.lower,

@@ -80,34 +80,40 @@ Result<const RunContents*> RunReader::load() const {
   return loaded.status();
 }
 
-Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at) const {
+Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at, Hold hold) const {
   DARUMA_TRY_ASSIGN(const RunContents* c, contents());
-  return find(*c, key, std::min(at, kMaxSequence), nullptr);
+  return find(*c, key, std::min(at, kMaxSequence), hold, nullptr);
 }
 
-Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view key, Sequence at,
+Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view key, Sequence at, Hold hold,
                                           const Prefetched* prefetched) const {
   Lookup out;
   if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) return out;
-  if (c.filter.may_contain(key_hash(c.info.keyspace, key))) {
-    for (std::size_t i = c.index.find(key, at); i < c.index.size(); ++i) {
+  const std::uint64_t hash = key_hash(c.info.keyspace, key);
+  c.filter.prefetch(hash);
+  std::size_t i = c.index.find(key, at);  // while the filter's line comes
+  if (c.filter.may_contain(hash)) {
+    EpochGuard guard;
+    for (; i < c.index.size(); ++i) {
+      const char* block = c.cached ? c.cached->peek(i) : nullptr;
       BlockRef ref;
-      if (prefetched) {
+      if (!block && prefetched) {
         const auto it = std::lower_bound(prefetched->begin(), prefetched->end(), i,
                                          [](const auto& a, std::size_t b) { return a.first < b; });
         if (it != prefetched->end() && it->first == i) ref = it->second;
       }
-      if (!ref) { DARUMA_TRY_ASSIGN(ref, block(c, i)); }
-      DataBlock::Entry entry;
-      const DataBlock::Search search = DataBlock(ref.view()).find(key, at, entry);
-      if (search == DataBlock::Search::kEnd) continue;
-      if (search == DataBlock::Search::kBad)
-        return lost_block(c, i, run_damage("data block makes no sense", path(), c.index.at(i).offset));
-      if (search == DataBlock::Search::kFound) {
-        out.found = entry.kind() == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
-        out.sequence = entry.sequence();
-        out.value = entry.value;
-        out.block = std::move(ref);
+      if (!block) {
+        if (!ref) { DARUMA_TRY_ASSIGN(ref, read_block(c, i)); }
+        block = ref.view().data();
+      }
+      const LoadedBlock entries(block);
+      const std::size_t entry = entries.find(key, at);
+      if (entry == entries.size()) continue;
+      if (entries.has_key(entry, key)) {
+        out.found = entries.kind(entry) == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
+        out.sequence = entries.sequence(entry);
+        out.value = entries.value(entry);
+        out.block = ref || hold == Hold::kBorrow ? std::move(ref) : BlockSlots::share(block);
       }
       break;
     }
@@ -123,15 +129,18 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
 }
 
 Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
-  const IndexEntry at = c.index.at(i);
-  if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
   if (c.cached) {
     if (BlockRef cached = c.cached->find(i)) return cached;
   }
+  return read_block(c, i);
+}
+
+Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i) const {
+  const IndexEntry at = c.index.at(i);
+  if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
   BlockRef frame = BlockRef::make(at.frame_bytes);
   const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
-  Result<BlockRef> ref =
-      got.ok() ? take_frame(c, i, std::move(frame), *got == at.frame_bytes) : Result<BlockRef>(got.status());
+  Result<BlockRef> ref = got.ok() ? take_frame(c, i, frame.view().substr(0, *got)) : Result<BlockRef>(got.status());
   if (ref.ok()) return ref;
   return healed_block(c, i, ref.status());
 }
@@ -144,29 +153,31 @@ Result<BlockRef> RunReader::healed_block(const RunContents& c, std::size_t i, co
   RunBytes bytes(*file_, *size, place_.parity(), RunBytes::From::kParity);
   const Result<std::string_view> healed = bytes.view(at.offset, at.frame_bytes);
   if (!healed.ok()) return lost_block(c, i, why);
-  BlockRef frame = BlockRef::make(at.frame_bytes);
-  std::copy(healed->begin(), healed->end(), frame.data());
-  Result<BlockRef> ref = take_frame(c, i, std::move(frame), true);
+  Result<BlockRef> ref = take_frame(c, i, *healed);
   if (!ref.ok()) return lost_block(c, i, why);
   note({RunFault::kData, why, c.damaged_keys(i), true});
   hurt_.store(true, std::memory_order_relaxed);
   return ref;
 }
 
-Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const {
-  const IndexEntry at = c.index.at(i);
-  if (!whole) return run_damage("the file ends within a data block", path(), at.offset);
-  const std::optional<BlockHeader> header = decode_block(frame.view(), place_, at.offset);
+Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const {
+  if (frame.size() < at.frame_bytes) return run_damage("the file ends within a data block", path(), at.offset);
+  const std::optional<BlockHeader> header = decode_block(frame, place_, at.offset);
   if (!header || header->kind != BlockKind::kData) return run_damage("data block does not verify", path(), at.offset);
-  BlockRef ref;
+  std::string_view contents = frame.substr(kBlockHeaderBytes);
   if (header->lz4) {
-    ref = BlockRef::make(header->raw_bytes);
-    if (!unpack_block(*header, frame.view(), ref.data()))
+    room.remake(header->raw_bytes);
+    if (!unpack_block(*header, frame, room.data()))
       return run_damage("data block verifies but does not decompress", path(), at.offset);
-  } else {
-    frame.hide(kBlockHeaderBytes);
-    ref = std::move(frame);
+    contents = room.view();
   }
+  if (!LoadedBlock::make(contents, out)) return run_damage("data block makes no sense", path(), at.offset);
+  return {};
+}
+
+Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, std::string_view frame) const {
+  BlockRef room, ref;
+  DARUMA_TRY(load_frame(c.index.at(i), frame, room, ref));
   if (c.cached) c.cached->insert(i, ref);
   return ref;
 }
@@ -223,14 +234,13 @@ std::vector<Result<RunReader::Lookup>> RunReader::multi_get(std::span<const std:
   if (!requests.empty()) storage_.read_batch(requests);
   for (std::size_t r = 0; r < requests.size(); ++r) {
     auto& [i, ref] = blocks[wanted[r]];
-    BlockRef frame = std::exchange(ref, BlockRef());
+    const BlockRef frame = std::exchange(ref, BlockRef());
     // A block that failed here is left out: `find` reads it once more, and reports it.
     if (!requests[r].status.ok()) continue;
-    if (Result<BlockRef> good = take_frame(c, i, std::move(frame), requests[r].bytes_read == requests[r].out.size());
-        good.ok())
+    if (Result<BlockRef> good = take_frame(c, i, frame.view().substr(0, requests[r].bytes_read)); good.ok())
       ref = std::move(*good);
   }
-  for (const std::string_view key : keys) results.push_back(find(c, key, at, &blocks));
+  for (const std::string_view key : keys) results.push_back(find(c, key, at, Hold::kShare, &blocks));
   return results;
 }
 

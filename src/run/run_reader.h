@@ -23,7 +23,7 @@
 #include "base/mutex.h"
 #include "event/entry.h"
 #include "io/storage.h"
-#include "run/data_block.h"
+#include "run/loaded_block.h"
 #include "run/run_contents.h"
 
 namespace daruma {
@@ -45,10 +45,14 @@ class RunReader {
     std::string_view value{};  ///< valid as long as `block`
     BlockRef block{};
   };
+  enum class Hold : std::uint8_t {
+    kShare,   ///< the value is valid as long as the lookup's block
+    kBorrow,  ///< as long as that and the caller's EpochGuard: then a cached block is looked at and not written to
+  };
   /// What a reader at sequence `at` sees of `key` in this run, range erases considered; of a version and a range erase
   /// of one sequence the version wins. Errors: kCorruption, kIoError (the answer may lie in what cannot be read),
   /// kUnsupported.
-  Result<Lookup> get(std::string_view key, Sequence at) const;
+  Result<Lookup> get(std::string_view key, Sequence at, Hold hold = Hold::kShare) const;
   /// One result per key, in their order; the blocks that are not cached are read at once.
   std::vector<Result<Lookup>> multi_get(std::span<const std::string_view> keys, Sequence at) const;
   /// Highest sequence, at or below `at`, of a range erase that covers `key`; 0: none. Errors: as get.
@@ -97,10 +101,15 @@ class RunReader {
     return load();
   }
   Result<const RunContents*> load() const EXCLUDES(mutex_);
-  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, const Prefetched* prefetched) const;
-  /// The entries of data block `i`: from the cache, else read and verified.
+  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, Hold hold,
+                      const Prefetched* prefetched) const;
+  /// Data block `i` as `LoadedBlock`: from the cache, else read and verified.
   Result<BlockRef> block(const RunContents& c, std::size_t i) const;
-  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const;
+  Result<BlockRef> read_block(const RunContents& c, std::size_t i) const;
+  /// `frame` as a LoadedBlock into `out`, when it is what the index says. `room`: for what is compressed.
+  Status load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const;
+  /// As `load_frame`, and into the cache.
+  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, std::string_view frame) const;
   Result<BlockRef> healed_block(const RunContents& c, std::size_t i, const Status& why) const EXCLUDES(mutex_);
   Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
   void note(RunFinding finding) const EXCLUDES(mutex_);
@@ -136,12 +145,12 @@ class RunReader::Cursor {
   void next();
   void prev();
 
-  [[nodiscard]] bool valid() const { return in_block_.valid(); }
-  [[nodiscard]] std::string_view key() const { return in_block_.key(); }
-  [[nodiscard]] Sequence sequence() const { return in_block_.entry().sequence(); }
-  [[nodiscard]] EntryKind kind() const { return in_block_.entry().kind(); }
+  [[nodiscard]] bool valid() const { return entry_ < entries_.size(); }
+  [[nodiscard]] std::string_view key() const { return key_; }
+  [[nodiscard]] Sequence sequence() const { return entries_.sequence(entry_); }
+  [[nodiscard]] EntryKind kind() const { return entries_.kind(entry_); }
   /// Valid until the next move.
-  [[nodiscard]] std::string_view value() const { return in_block_.entry().value; }
+  [[nodiscard]] std::string_view value() const { return entries_.value(entry_); }
   /// Why it is not valid; ok at either end.
   [[nodiscard]] const Status& status() const { return status_; }
   /// The keys of the block that stopped it; nothing when the run as a whole is not served, or the cursor is valid.
@@ -157,6 +166,7 @@ class RunReader::Cursor {
   void stop(Status status);
   void stop_at_damage(Status status);
   bool open_block(Arrival arrival);
+  void stand_at(std::size_t entry);
   bool take_ahead();
   void read_ahead(const IndexEntry& at);
   void forward_from_here();
@@ -166,11 +176,14 @@ class RunReader::Cursor {
   const RunContents* contents_ = nullptr;
   std::size_t at_ = 0;  ///< block
   bool forward_ = true;
-  BlockRef block_;  ///< `at_`, while `in_block_` is open
+  BlockRef block_;       ///< `at_`, while `entries_` has any
+  LoadedBlock entries_;  ///< in it
+  std::size_t entry_ = 0;
+  std::string key_;  ///< where valid
+  BlockRef room_;
   AlignedBuffer ahead_;
   std::uint64_t ahead_begin_ = 0, ahead_end_ = 0;  ///< in the file
   std::uint64_t ahead_bytes_ = 0;                  ///< to read the next time: more each time
-  DataBlockCursor in_block_;
   Status status_;
   std::optional<DamagedKeys> damaged_;
 };

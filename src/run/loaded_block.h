@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A data block as it stands in memory, laid out for reads: made once when the block is read, read many times.
+//
+//   u32 entries, u32 bytes that all keys begin with (the prefix)
+//   u64 of each entry: the eight bytes of its key behind the prefix, as a number; zeros where the key ends
+//   slot of each entry: u64 tag, u32 where the rest of its key begins, u32 where its value begins; and one slot more
+//   the prefix, the rests of the keys, the values
+//
+// A search meets little of it: the numbers lie side by side and decide nearly every step, one slot says the rest. Where
+// such a block is out of the processor's cache, that is what a get costs, so the lines are asked for all at once.
+//
+// What must stay true: only contents of which every byte makes sense become one; so a read needs no check.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "base/coding.h"
+#include "run/block_cache.h"
+#include "run/data_block.h"
+
+namespace daruma {
+
+/// A view of one. Any thread.
+class LoadedBlock {
+ public:
+  /// Into `out`, in its memory when that is large enough and nobody else's. False: the contents make no sense.
+  static bool make(std::string_view contents, BlockRef& out);
+
+  LoadedBlock() = default;
+  /// Of bytes that `make` made and that outlive the view.
+  explicit LoadedBlock(const char* block) : begin_(block) {}
+
+  [[nodiscard]] std::size_t size() const { return begin_ ? load<std::uint32_t>(begin_) : 0; }
+  /// The first entry that does not stand before (key, at).
+  [[nodiscard]] std::size_t find(std::string_view key, Sequence at) const;
+  [[nodiscard]] bool has_key(std::size_t i, std::string_view key) const {
+    return key.size() == prefix_bytes() + rest(i).size() && key.starts_with(prefix()) && key.ends_with(rest(i));
+  }
+
+  [[nodiscard]] std::string_view prefix() const { return {rests(), prefix_bytes()}; }
+  /// The key without the prefix.
+  [[nodiscard]] std::string_view rest(std::size_t i) const {
+    const Slot slot = slot_at(i);
+    return {begin_ + slot.rest, slot_at(i + 1).rest - slot.rest};
+  }
+  [[nodiscard]] Sequence sequence(std::size_t i) const { return slot_at(i).tag >> 8; }
+  [[nodiscard]] EntryKind kind(std::size_t i) const { return static_cast<EntryKind>(slot_at(i).tag & 0xff); }
+  [[nodiscard]] std::string_view value(std::size_t i) const {
+    const Slot slot = slot_at(i);
+    return {begin_ + slot.value, slot_at(i + 1).value - slot.value};
+  }
+
+ private:
+  struct Slot {
+    std::uint64_t tag;
+    std::uint32_t rest, value;  ///< from the beginning of the block on
+  };
+  static constexpr std::size_t kHeaderBytes = 8;
+  [[nodiscard]] std::size_t prefix_bytes() const { return load<std::uint32_t>(begin_ + 4); }
+  [[nodiscard]] std::uint64_t head(std::size_t i) const { return load<std::uint64_t>(begin_ + kHeaderBytes + 8 * i); }
+  [[nodiscard]] Slot slot_at(std::size_t i) const {
+    return load<Slot>(begin_ + kHeaderBytes + 8 * size() + sizeof(Slot) * i);
+  }
+  [[nodiscard]] const char* rests() const { return begin_ + kHeaderBytes + 8 * size() + sizeof(Slot) * (size() + 1); }
+
+  const char* begin_ = nullptr;
+};
+
+}  // namespace daruma
