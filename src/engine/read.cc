@@ -25,6 +25,7 @@ struct Version {
   bool put = false;
   std::string_view value;
   BlockRef block;  // keeps `value` alive when it is in a run
+  bool unread = false;
 };
 
 /// Of a value in a memtable.
@@ -44,6 +45,7 @@ bool find_in(const Memtable& memtable, std::string_view key, Sequence at, Versio
 }
 
 void take(RunReader::Lookup found, Version& newest) {
+  newest.unread = found.found == RunReader::Lookup::Found::kUnread;
   if (found.found == RunReader::Lookup::Found::kNothing || found.sequence <= newest.sequence) return;
   newest.sequence = found.sequence;
   newest.put = found.found == RunReader::Lookup::Found::kValue;
@@ -63,18 +65,22 @@ const std::shared_ptr<Memtable>* find_in_memtables(const KeyspaceState& keyspace
 
 using Hold = RunReader::Hold;
 
-Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Hold hold, Version& newest) {
+/// With `fetch`, `newest.unread` when a block must be read first.
+Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Hold hold, Version& newest,
+                    BlockFetch* fetch = nullptr) {
   for (const auto& run : runs.level0) {
     if (run->info.max_sequence <= newest.sequence) break;  // by highest sequence: the rest is older
-    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold));
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold, fetch));
     take(std::move(found), newest);
+    if (newest.unread) return {};
   }
   for (const RunSet::Level& level : runs.levels) {
     if (newest.sequence != 0) break;  // whatever answered is newer than anything below
     const LiveRun* run = level.find(key);
     if (!run) continue;
-    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold));
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold, fetch));
     take(std::move(found), newest);
+    if (newest.unread) return {};
   }
   return {};
 }
@@ -125,53 +131,33 @@ Sequence Engine::newest_in_catalog(std::string_view key) const {
   return newest.sequence;
 }
 
-/// As many gets at one read position; what no memtable answers is asked of each run once, so that blocks are read
-/// together.
+/// As many gets at one read position; blocks that are not cached are read together.
 std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
                                                    const std::vector<std::string_view>& keys) const {
-  const View at = view();
-  const State& state = *at.state_->state;
-  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
+  EpochGuard guard;
+  const Position now = position();
+  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : now.state->find(keyspace);
   if (!in) return std::vector<Result<std::string>>(keys.size(), gone(keyspace));
   std::vector<Version> newest(keys.size());
   std::vector<Status> failed(keys.size());
   std::vector<std::size_t> open;
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (!find_in_memtables(*in, keys[i], at.sequence(), newest[i])) open.push_back(i);
+    if (!find_in_memtables(*in, keys[i], now.sequence, newest[i])) open.push_back(i);
   }
-  const auto ask = [&](const LiveRun& run, const std::vector<std::size_t>& which) {
-    std::vector<std::string_view> wanted;
-    wanted.reserve(which.size());
-    for (const std::size_t i : which) wanted.push_back(keys[i]);
-    std::vector<Result<RunReader::Lookup>> found = run.reader->multi_get(wanted, at.sequence());
-    for (std::size_t n = 0; n < which.size(); ++n) {
-      if (found[n].ok()) {
-        take(std::move(*found[n]), newest[which[n]]);
-      } else if (failed[which[n]].ok()) {
-        failed[which[n]] = found[n].status();
-      }
-    }
-  };
-  const auto unanswered = [&](Sequence below) {
-    std::erase_if(open, [&](std::size_t i) { return !failed[i].ok() || newest[i].sequence >= below; });
-    return !open.empty();
-  };
-  for (const auto& run : in->runs.level0) {
-    if (!unanswered(run->info.max_sequence)) break;
-    ask(*run, open);
-  }
-  for (const RunSet::Level& level : in->runs.levels) {
-    if (!unanswered(1)) break;
-    std::map<const LiveRun*, std::vector<std::size_t>> by_run;
-    for (const std::size_t i : open) {
-      if (const LiveRun* run = level.find(keys[i])) by_run[run].push_back(i);
-    }
-    for (const auto& [run, which] : by_run) ask(*run, which);
+  BlockFetch fetch(*storage_);
+  for (;;) {
+    std::erase_if(open, [&](std::size_t i) {
+      newest[i] = Version();
+      failed[i] = find_in_runs(in->runs, keys[i], now.sequence, Hold::kBorrow, newest[i], &fetch);
+      return !newest[i].unread;
+    });
+    if (open.empty()) break;
+    fetch.read();
   }
   std::vector<Result<std::string>> results;
   results.reserve(keys.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    Status status = failed[i].ok() ? judge(state, keyspace, keys[i], newest[i]) : failed[i];
+    Status status = failed[i].ok() ? judge(*now.state, keyspace, keys[i], newest[i]) : failed[i];
     if (status.ok()) {
       results.emplace_back(std::string(newest[i].value));
     } else {
@@ -183,20 +169,23 @@ std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
 
 /// A state that did not change around the reading of the sequence holds every memtable and run that this sequence
 /// needs: an event is visible only after its memtable is in the state, and no version is dropped before its state is
-/// replaced.
+/// replaced. Inside an EpochGuard.
+Engine::Position Engine::position() const {
+  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
+    const Sequence sequence = visible_.load(std::memory_order_seq_cst);
+    const State* after = state_.load(std::memory_order_seq_cst);
+    if (after == state) return {state, sequence};
+    state = after;
+  }
+}
+
 View Engine::view() const {
   auto pinned = std::make_shared<View::State>();
   pinned->engine = shared_from_this();
   EpochGuard guard;
-  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
-    pinned->sequence = visible_.load(std::memory_order_seq_cst);
-    const State* after = state_.load(std::memory_order_seq_cst);
-    if (after == state) {
-      pinned->state = state->shared_from_this();
-      break;
-    }
-    state = after;
-  }
+  const auto [state, sequence] = position();
+  pinned->state = state->shared_from_this();
+  pinned->sequence = sequence;
   View view;
   view.state_ = std::move(pinned);
   return view;

@@ -40,16 +40,16 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   const std::size_t prefix = common_prefix(first, last);
   std::size_t value_bytes = 0;
   for (const Entry& entry : entries) value_bytes += entry.entry.value.size();
-  const std::size_t rests = kHeaderBytes + 8 * count + sizeof(Slot) * (count + 1);
-  const std::size_t values = rests + prefix + keys.size() - prefix * count;
+  const std::size_t rests = kHeaderBytes + prefix + 8 * count + sizeof(Slot) * (count + 1);
+  const std::size_t values = rests + keys.size() - prefix * count;
   out.remake(values + value_bytes);
 
   char* const begin = out.data();
   store(begin, static_cast<std::uint32_t>(count));
   store(begin + 4, static_cast<std::uint32_t>(prefix));
-  char* head = begin + kHeaderBytes;
+  char* head = std::copy_n(first.data(), prefix, begin + kHeaderBytes);
   char* slot = head + 8 * count;
-  char* rest = std::copy_n(first.data(), prefix, begin + rests);
+  char* rest = begin + rests;
   char* value = begin + values;
   const auto put_slot = [&](std::uint64_t tag) {
     store(slot, Slot{tag, static_cast<std::uint32_t>(rest - begin), static_cast<std::uint32_t>(value - begin)});
@@ -67,17 +67,30 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   return true;
 }
 
+int LoadedBlock::compare(std::size_t i, std::string_view wanted) const {
+  const std::uint64_t here = head(i), there = head_of(wanted);
+  if (here != there) return here < there ? -1 : 1;
+  const std::string_view key = rest(i);
+  if (key.size() <= 8 || wanted.size() <= 8)  // what is longer goes on with zeros at most
+    return key.size() < wanted.size() ? -1 : key.size() > wanted.size();
+  return key.substr(8).compare(wanted.substr(8));
+}
+
 std::size_t LoadedBlock::find(std::string_view key, Sequence at) const {
   for (std::size_t line = 1; line <= kPrefetchLines; ++line) __builtin_prefetch(begin_ + 64 * line);
   const std::size_t count = size();
   if (const int c = key.substr(0, prefix_bytes()).compare(prefix()); c != 0) return c < 0 ? 0 : count;
   const std::string_view wanted = key.substr(prefix_bytes());
   const std::uint64_t wanted_head = head_of(wanted);
-  const std::size_t low = first_not(count, [&](std::size_t i) { return head(i) < wanted_head; });
+  const char* const heads = this->heads();
+  const std::size_t low =
+      first_not(count, [&](std::size_t i) { return daruma::load<std::uint64_t>(heads + 8 * i) < wanted_head; });
   std::size_t high = low;
   while (high < count && head(high) == wanted_head) ++high;
-  return low + first_not(high - low,
-                         [&](std::size_t i) { return stands_before(rest(low + i), sequence(low + i), wanted, at); });
+  return low + first_not(high - low, [&](std::size_t i) {
+           const int c = compare(low + i, wanted);
+           return c != 0 ? c < 0 : sequence(low + i) > at;
+         });
 }
 
 }  // namespace daruma

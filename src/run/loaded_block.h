@@ -2,13 +2,14 @@
 //
 // A data block as it stands in memory, laid out for reads: made once when the block is read, read many times.
 //
-//   u32 entries, u32 bytes that all keys begin with (the prefix)
+//   u32 entries, u32 bytes that all keys begin with (the prefix); the prefix
 //   u64 of each entry: the eight bytes of its key behind the prefix, as a number; zeros where the key ends
 //   slot of each entry: u64 tag, u32 where the rest of its key begins, u32 where its value begins; and one slot more
-//   the prefix, the rests of the keys, the values
+//   the rests of the keys behind the prefix, the values
 //
-// A search meets little of it: the numbers lie side by side and decide nearly every step, one slot says the rest. Where
-// such a block is out of the processor's cache, that is what a get costs, so the lines are asked for all at once.
+// A search meets little of it: the numbers lie side by side and decide nearly every step, one slot says the rest, and a
+// key of few bytes behind the prefix is known by number and length. Where such a block is out of the processor's cache,
+// that is what a get costs, so the lines are asked for all at once.
 //
 // What must stay true: only contents of which every byte makes sense become one; so a read needs no check.
 #pragma once
@@ -36,10 +37,10 @@ class LoadedBlock {
   /// The first entry that does not stand before (key, at).
   [[nodiscard]] std::size_t find(std::string_view key, Sequence at) const;
   [[nodiscard]] bool has_key(std::size_t i, std::string_view key) const {
-    return key.size() == prefix_bytes() + rest(i).size() && key.starts_with(prefix()) && key.ends_with(rest(i));
+    return key.starts_with(prefix()) && compare(i, key.substr(prefix_bytes())) == 0;
   }
 
-  [[nodiscard]] std::string_view prefix() const { return {rests(), prefix_bytes()}; }
+  [[nodiscard]] std::string_view prefix() const { return {begin_ + kHeaderBytes, prefix_bytes()}; }
   /// The key without the prefix.
   [[nodiscard]] std::string_view rest(std::size_t i) const {
     const Slot slot = slot_at(i);
@@ -59,11 +60,11 @@ class LoadedBlock {
   };
   static constexpr std::size_t kHeaderBytes = 8;
   [[nodiscard]] std::size_t prefix_bytes() const { return load<std::uint32_t>(begin_ + 4); }
-  [[nodiscard]] std::uint64_t head(std::size_t i) const { return load<std::uint64_t>(begin_ + kHeaderBytes + 8 * i); }
-  [[nodiscard]] Slot slot_at(std::size_t i) const {
-    return load<Slot>(begin_ + kHeaderBytes + 8 * size() + sizeof(Slot) * i);
-  }
-  [[nodiscard]] const char* rests() const { return begin_ + kHeaderBytes + 8 * size() + sizeof(Slot) * (size() + 1); }
+  [[nodiscard]] const char* heads() const { return begin_ + kHeaderBytes + prefix_bytes(); }
+  [[nodiscard]] std::uint64_t head(std::size_t i) const { return load<std::uint64_t>(heads() + 8 * i); }
+  [[nodiscard]] Slot slot_at(std::size_t i) const { return load<Slot>(heads() + 8 * size() + sizeof(Slot) * i); }
+  /// Of entry `i`'s key and another one, both behind the prefix: as string_view::compare.
+  [[nodiscard]] int compare(std::size_t i, std::string_view wanted) const;
 
   const char* begin_ = nullptr;
 };

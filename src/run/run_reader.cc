@@ -24,12 +24,12 @@ Result<std::unique_ptr<RunReader>> RunReader::open(Storage& storage, const std::
   DARUMA_ASSERT(!known || known->number == number);
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   return std::unique_ptr<RunReader>(
-      new RunReader(storage, std::move(file), {store, number}, std::move(cache), std::move(known)));
+      new RunReader(std::move(file), {store, number}, std::move(cache), std::move(known)));
 }
 
-RunReader::RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place,
-                     std::shared_ptr<BlockCache> cache, std::optional<RunInfo> known)
-    : storage_(storage), file_(std::move(file)), place_(place), cache_(std::move(cache)), known_(std::move(known)) {}
+RunReader::RunReader(std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
+                     std::optional<RunInfo> known)
+    : file_(std::move(file)), place_(place), cache_(std::move(cache)), known_(std::move(known)) {}
 
 RunReader::~RunReader() = default;
 
@@ -80,13 +80,13 @@ Result<const RunContents*> RunReader::load() const {
   return loaded.status();
 }
 
-Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at, Hold hold) const {
+Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at, Hold hold, BlockFetch* fetch) const {
   DARUMA_TRY_ASSIGN(const RunContents* c, contents());
-  return find(*c, key, std::min(at, kMaxSequence), hold, nullptr);
+  return find(*c, key, std::min(at, kMaxSequence), hold, fetch);
 }
 
 Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view key, Sequence at, Hold hold,
-                                          const Prefetched* prefetched) const {
+                                          BlockFetch* fetch) const {
   Lookup out;
   if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) return out;
   const std::uint64_t hash = key_hash(c.info.keyspace, key);
@@ -97,10 +97,9 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
     for (; i < c.index.size(); ++i) {
       const char* block = c.cached ? c.cached->peek(i) : nullptr;
       BlockRef ref;
-      if (!block && prefetched) {
-        const auto it = std::lower_bound(prefetched->begin(), prefetched->end(), i,
-                                         [](const auto& a, std::size_t b) { return a.first < b; });
-        if (it != prefetched->end() && it->first == i) ref = it->second;
+      if (!block && fetch && !fetch->take(*this, c, i, ref)) {
+        out.found = Lookup::Found::kUnread;
+        return out;
       }
       if (!block) {
         if (!ref) { DARUMA_TRY_ASSIGN(ref, read_block(c, i)); }
@@ -196,52 +195,41 @@ void RunReader::note(RunFinding finding) const {
   if (!listed && findings_.size() < kFindingsMax) findings_.push_back(std::move(finding));
 }
 
-std::vector<Result<RunReader::Lookup>> RunReader::multi_get(std::span<const std::string_view> keys, Sequence at) const {
-  std::vector<Result<Lookup>> results;
-  results.reserve(keys.size());
-  Result<const RunContents*> loaded = contents();
-  if (!loaded.ok()) {
-    results.assign(keys.size(), loaded.status());
-    return results;
+bool BlockFetch::take(const RunReader& reader, const RunContents& contents, std::size_t block, BlockRef& out) {
+  const IndexEntry at = contents.index.at(block);
+  if (at.gap) return true;
+  const auto it = std::find_if(wanted_.begin(), wanted_.end(), [&](const Wanted& w) {
+    return w.reader == &reader && w.contents->index.at(w.block).offset == at.offset;
+  });
+  if (it == wanted_.end()) {
+    wanted_.push_back({&reader, &contents, block});
+    return false;
   }
-  const RunContents& c = **loaded;
-  at = std::min(at, kMaxSequence);
-  Prefetched blocks;
-  for (const std::string_view key : keys) {
-    if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) continue;
-    if (!c.filter.may_contain(key_hash(c.info.keyspace, key))) continue;
-    if (const std::size_t i = c.index.find(key, at); i < c.index.size() && !c.index.at(i).gap)
-      blocks.emplace_back(i, BlockRef());
-  }
-  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  blocks.erase(
-      std::unique(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.first == b.first; }),
-      blocks.end());
+  if (static_cast<std::size_t>(it - wanted_.begin()) >= read_) return false;
+  out = it->loaded;
+  return true;
+}
+
+void BlockFetch::read() {
+  std::vector<BlockRef> frames;
   std::vector<ReadRequest> requests;
-  std::vector<std::size_t> wanted;  // positions in `blocks`
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    const IndexEntry e = c.index.at(blocks[b].first);
-    if (c.cached) blocks[b].second = c.cached->find(blocks[b].first);
-    if (blocks[b].second) continue;
-    blocks[b].second = BlockRef::make(e.frame_bytes);
-    requests.push_back({.file = file_.get(),
-                        .offset = e.offset,
-                        .out = {blocks[b].second.data(), e.frame_bytes},
+  for (std::size_t i = read_; i < wanted_.size(); ++i) {
+    const IndexEntry at = wanted_[i].contents->index.at(wanted_[i].block);
+    frames.push_back(BlockRef::make(at.frame_bytes));
+    requests.push_back({.file = wanted_[i].reader->file_.get(),
+                        .offset = at.offset,
+                        .out = {frames.back().data(), at.frame_bytes},
                         .bytes_read = 0,
                         .status = {}});
-    wanted.push_back(b);
   }
-  if (!requests.empty()) storage_.read_batch(requests);
-  for (std::size_t r = 0; r < requests.size(); ++r) {
-    auto& [i, ref] = blocks[wanted[r]];
-    const BlockRef frame = std::exchange(ref, BlockRef());
-    // A block that failed here is left out: `find` reads it once more, and reports it.
-    if (!requests[r].status.ok()) continue;
-    if (Result<BlockRef> good = take_frame(c, i, frame.view().substr(0, requests[r].bytes_read)); good.ok())
-      ref = std::move(*good);
+  storage_.read_batch(requests);
+  for (std::size_t n = 0; n < requests.size(); ++n) {
+    Wanted& wanted = wanted_[read_++];
+    if (!requests[n].status.ok()) continue;
+    Result<BlockRef> loaded =
+        wanted.reader->take_frame(*wanted.contents, wanted.block, frames[n].view().substr(0, requests[n].bytes_read));
+    if (loaded.ok()) wanted.loaded = std::move(*loaded);
   }
-  for (const std::string_view key : keys) results.push_back(find(c, key, at, Hold::kShare, &blocks));
-  return results;
 }
 
 Result<Sequence> RunReader::covering_erase(std::string_view key, Sequence at) const {

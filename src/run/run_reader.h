@@ -28,6 +28,8 @@
 
 namespace daruma {
 
+class BlockFetch;
+
 /// Any thread; cursors are one thread's each. `storage` outlives the reader, the reader its cursors.
 class RunReader {
  public:
@@ -39,7 +41,7 @@ class RunReader {
   ~RunReader();
 
   struct Lookup {
-    enum class Found : std::uint8_t { kNothing, kValue, kErased };
+    enum class Found : std::uint8_t { kNothing, kValue, kErased, kUnread };
     Found found = Found::kNothing;
     Sequence sequence = 0;     ///< of the version or range erase that decided
     std::string_view value{};  ///< valid as long as `block`
@@ -52,9 +54,9 @@ class RunReader {
   /// What a reader at sequence `at` sees of `key` in this run, range erases considered; of a version and a range erase
   /// of one sequence the version wins. Errors: kCorruption, kIoError (the answer may lie in what cannot be read),
   /// kUnsupported.
-  Result<Lookup> get(std::string_view key, Sequence at, Hold hold = Hold::kShare) const;
-  /// One result per key, in their order; the blocks that are not cached are read at once.
-  std::vector<Result<Lookup>> multi_get(std::span<const std::string_view> keys, Sequence at) const;
+  /// With `fetch`, a block that is in neither cache nor `fetch` is noted there and not read: the answer is kUnread
+  /// then.
+  Result<Lookup> get(std::string_view key, Sequence at, Hold hold = Hold::kShare, BlockFetch* fetch = nullptr) const;
   /// Highest sequence, at or below `at`, of a range erase that covers `key`; 0: none. Errors: as get.
   Result<Sequence> covering_erase(std::string_view key, Sequence at) const;
   /// All range erases, by begin. Errors: as get; also when only some of them are left.
@@ -93,16 +95,15 @@ class RunReader {
   Result<Verified> verify() const { return verify(VerifyOptions()); }
 
  private:
-  using Prefetched = std::vector<std::pair<std::size_t, BlockRef>>;  // by block
-  RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
+  friend class BlockFetch;
+  RunReader(std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
             std::optional<RunInfo> known);
   Result<const RunContents*> contents() const {
     if (const RunContents* loaded = loaded_.load(std::memory_order_acquire)) return loaded;
     return load();
   }
   Result<const RunContents*> load() const EXCLUDES(mutex_);
-  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, Hold hold,
-                      const Prefetched* prefetched) const;
+  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, Hold hold, BlockFetch* fetch) const;
   /// Data block `i` as `LoadedBlock`: from the cache, else read and verified.
   Result<BlockRef> block(const RunContents& c, std::size_t i) const;
   Result<BlockRef> read_block(const RunContents& c, std::size_t i) const;
@@ -114,7 +115,6 @@ class RunReader {
   Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
   void note(RunFinding finding) const EXCLUDES(mutex_);
 
-  Storage& storage_;
   const std::unique_ptr<File> file_;
   const RunPlace place_;
   const std::shared_ptr<BlockCache> cache_;
@@ -128,6 +128,30 @@ class RunReader {
   mutable std::vector<std::pair<std::ptrdiff_t, std::unique_ptr<const RunContents>>> partial_ GUARDED_BY(mutex_);
   mutable Status refused_ GUARDED_BY(mutex_);  ///< not ok: the file is not served; reading it again would say the same
   mutable std::vector<RunFinding> findings_ GUARDED_BY(mutex_);
+};
+
+/// Blocks that gets lack, of any runs, read at once: get what is wanted with it, `read`, and get again what was unread.
+/// One that cannot be had so is read once more by the get itself, which heals it or says what is wrong. One thread; the
+/// readers outlive it.
+class BlockFetch {
+ public:
+  explicit BlockFetch(Storage& storage) : storage_(storage) {}
+  void read();
+
+ private:
+  friend class RunReader;
+  struct Wanted {
+    const RunReader* reader;
+    const RunContents* contents;
+    std::size_t block;
+    BlockRef loaded{};  ///< empty: not read yet, or not to be had
+  };
+  /// False: it is wanted, and not read yet. Else it is in `out`, if it is to be had.
+  bool take(const RunReader& reader, const RunContents& contents, std::size_t block, BlockRef& out);
+
+  Storage& storage_;
+  std::vector<Wanted> wanted_;
+  std::size_t read_ = 0;  ///< of `wanted_`, from the first on
 };
 
 /// Walks the entries by (key ascending, sequence descending), both ways; range erases are not applied. Starts invalid.
