@@ -38,8 +38,11 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   const std::size_t count = entries.size();
   const std::string_view first = key_at(0), last = key_at(count - 1);
   const std::size_t prefix = common_prefix(first, last);
-  std::size_t value_bytes = 0;
-  for (const Entry& entry : entries) value_bytes += entry.entry.value.size();
+  std::size_t value_bytes = 0, longest = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    value_bytes += entries[i].entry.value.size();
+    longest = std::max(longest, key_at(i).size());
+  }
   const std::size_t rests = kHeaderBytes + prefix + 8 * count + sizeof(Slot) * (count + 1);
   const std::size_t values = rests + keys.size() - prefix * count;
   out.remake(values + value_bytes);
@@ -47,6 +50,7 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   char* const begin = out.data();
   store(begin, static_cast<std::uint32_t>(count));
   store(begin + 4, static_cast<std::uint32_t>(prefix));
+  store(begin + 8, static_cast<std::uint32_t>(longest - prefix));
   char* head = std::copy_n(first.data(), prefix, begin + kHeaderBytes);
   char* slot = head + 8 * count;
   char* rest = begin + rests;

@@ -2,7 +2,7 @@
 //
 // A data block as it stands in memory, laid out for reads: made once when the block is read, read many times.
 //
-//   u32 entries, u32 bytes that all keys begin with (the prefix); the prefix
+//   u32 entries, u32 bytes that all keys begin with (the prefix), u32 bytes of the longest key behind them; the prefix
 //   u64 of each entry: the eight bytes of its key behind the prefix, as a number; zeros where the key ends
 //   slot of each entry: u64 tag, u32 where the rest of its key begins, u32 where its value begins; and one slot more
 //   the rests of the keys behind the prefix, the values
@@ -46,6 +46,17 @@ class LoadedBlock {
     const Slot slot = slot_at(i);
     return {begin_ + slot.rest, slot_at(i + 1).rest - slot.rest};
   }
+  /// The same into `out`, which has room for eight bytes at least; how many it is.
+  std::size_t copy_rest(std::size_t i, char* out) const {
+    const std::string_view all = rest(i);
+    if (all.size() <= 8)  // the number is at hand, the bytes are somewhere else
+      store(out, __builtin_bswap64(head(i)));
+    else
+      all.copy(out, all.size());
+    return all.size();
+  }
+  /// Of the longest.
+  [[nodiscard]] std::size_t rest_bytes_max() const { return load<std::uint32_t>(begin_ + 8); }
   [[nodiscard]] Sequence sequence(std::size_t i) const { return slot_at(i).tag >> 8; }
   [[nodiscard]] EntryKind kind(std::size_t i) const { return static_cast<EntryKind>(slot_at(i).tag & 0xff); }
   [[nodiscard]] std::string_view value(std::size_t i) const {
@@ -58,7 +69,7 @@ class LoadedBlock {
     std::uint64_t tag;
     std::uint32_t rest, value;  ///< from the beginning of the block on
   };
-  static constexpr std::size_t kHeaderBytes = 8;
+  static constexpr std::size_t kHeaderBytes = 12;
   [[nodiscard]] std::size_t prefix_bytes() const { return load<std::uint32_t>(begin_ + 4); }
   [[nodiscard]] const char* heads() const { return begin_ + kHeaderBytes + prefix_bytes(); }
   [[nodiscard]] std::uint64_t head(std::size_t i) const { return load<std::uint64_t>(heads() + 8 * i); }

@@ -45,18 +45,10 @@ bool RunReader::Cursor::open_block(Arrival arrival) {
     block_ = std::move(*ref);
   }
   entries_ = LoadedBlock(block_.view().data());
-  key_.assign(entries_.prefix());
+  const std::string_view prefix = entries_.prefix();
+  key_.resize(prefix.size() + std::max<std::size_t>(8, entries_.rest_bytes_max()));
+  prefix_bytes_ = prefix.copy(key_.data(), prefix.size());
   return true;
-}
-
-/// Keys of a block differ in what is behind its prefix only.
-void RunReader::Cursor::stand_at(std::size_t entry) {
-  entry_ = entry;
-  if (!valid()) return;
-  const std::string_view rest = entries_.rest(entry);
-  const std::size_t prefix = entries_.prefix().size();
-  key_.resize(prefix + rest.size());
-  rest.copy(key_.data() + prefix, rest.size());
 }
 
 /// Block `at_` from what was read ahead; false when it is not to be had so, and whoever reads it alone finds out why.
@@ -132,20 +124,6 @@ void RunReader::Cursor::seek(std::string_view key) {
   if (at_ >= contents_->index.size() || !open_block(Arrival::kBySeek)) return;
   stand_at(entries_.find(key, kMaxSequence));
   forward_from_here();
-}
-
-void RunReader::Cursor::next() {
-  DARUMA_ASSERT(valid());
-  forward_ = true;
-  stand_at(entry_ + 1);
-  if (!valid()) forward_from_here();
-}
-
-void RunReader::Cursor::prev() {
-  DARUMA_ASSERT(valid());
-  forward_ = false;
-  stand_at(entry_ - 1);  // of the first: beyond all
-  if (!valid()) backward_from_here();
 }
 
 void RunReader::Cursor::step_over() {

@@ -20,6 +20,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/mutex.h"
 #include "event/entry.h"
 #include "io/storage.h"
@@ -166,11 +167,21 @@ class RunReader::Cursor {
   /// To the first entry with a key >= `key`.
   void seek(std::string_view key);
   // On a valid cursor only.
-  void next();
-  void prev();
+  void next() {
+    DARUMA_ASSERT(valid());
+    forward_ = true;
+    stand_at(entry_ + 1);
+    if (!valid()) forward_from_here();
+  }
+  void prev() {
+    DARUMA_ASSERT(valid());
+    forward_ = false;
+    stand_at(entry_ - 1);  // of the first: beyond all
+    if (!valid()) backward_from_here();
+  }
 
   [[nodiscard]] bool valid() const { return entry_ < entries_.size(); }
-  [[nodiscard]] std::string_view key() const { return key_; }
+  [[nodiscard]] std::string_view key() const { return {key_.data(), key_bytes_}; }
   [[nodiscard]] Sequence sequence() const { return entries_.sequence(entry_); }
   [[nodiscard]] EntryKind kind() const { return entries_.kind(entry_); }
   /// Valid until the next move.
@@ -190,7 +201,10 @@ class RunReader::Cursor {
   void stop(Status status);
   void stop_at_damage(Status status);
   bool open_block(Arrival arrival);
-  void stand_at(std::size_t entry);
+  void stand_at(std::size_t entry) {
+    entry_ = entry;
+    if (valid()) key_bytes_ = prefix_bytes_ + entries_.copy_rest(entry, key_.data() + prefix_bytes_);
+  }
   bool take_ahead();
   void read_ahead(const IndexEntry& at);
   void forward_from_here();
@@ -203,7 +217,9 @@ class RunReader::Cursor {
   BlockRef block_;       ///< `at_`, while `entries_` has any
   LoadedBlock entries_;  ///< in it
   std::size_t entry_ = 0;
-  std::string key_;  ///< where valid
+  std::string key_;  ///< where valid, at its beginning; the block's prefix stands in it already
+  std::size_t prefix_bytes_ = 0;
+  std::size_t key_bytes_ = 0;
   BlockRef room_;
   AlignedBuffer ahead_;
   std::uint64_t ahead_begin_ = 0, ahead_end_ = 0;  ///< in the file
