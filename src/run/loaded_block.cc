@@ -12,23 +12,39 @@ namespace {
 
 constexpr std::size_t kPrefetchLines = 8;  // the numbers of a block of usual size
 
-}  // namespace
-
-bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
+/// A thread keeps the memory for the next block, unless this one was much larger than usual.
+struct Unpacked {
   struct Entry {
     std::size_t key_end;
     DataBlockCursor::Entry entry;
   };
   std::vector<Entry> entries;
   std::string keys;
+};
+constexpr std::size_t kEntriesKept = 4096;
+
+bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Sequence b_sequence) {
+  const std::size_t common = common_prefix(a, b);  // without a call for a few bytes
+  if (common == a.size()) return common < b.size() || a_sequence > b_sequence;
+  return common < b.size() && static_cast<std::uint8_t>(a[common]) < static_cast<std::uint8_t>(b[common]);
+}
+
+}  // namespace
+
+bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
+  thread_local Unpacked unpacked;
+  if (unpacked.entries.capacity() > kEntriesKept) unpacked = Unpacked();
+  auto& [entries, keys] = unpacked;
+  entries.clear();
+  keys.clear();
   const auto key_at = [&](std::size_t i) {
     const std::size_t begin = i == 0 ? 0 : entries[i - 1].key_end;
     return std::string_view(keys).substr(begin, entries[i].key_end - begin);
   };
   DataBlockCursor cursor(contents);
   for (; cursor.valid(); cursor.next()) {
-    if (!entries.empty() && !stands_before(key_at(entries.size() - 1), entries.back().entry.sequence(), cursor.key(),
-                                           cursor.entry().sequence()))
+    if (!entries.empty() &&
+        !in_order(key_at(entries.size() - 1), entries.back().entry.sequence(), cursor.key(), cursor.entry().sequence()))
       return false;
     keys.append(cursor.key());
     entries.push_back({keys.size(), cursor.entry()});

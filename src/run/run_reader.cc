@@ -12,6 +12,13 @@ namespace {
 /// Damage listed per reader; beyond that a caller learns nothing new.
 constexpr std::size_t kFindingsMax = 1000;
 
+/// Of memory that a thread reads one block after the other into: the allocator's part in a cold get is a tenth
+/// otherwise.
+constexpr std::size_t kKeptBytes = 256 << 10;
+void keep_if_small(BlockRef& room) {
+  if (room && room.memory_bytes() > kKeptBytes) room = BlockRef();
+}
+
 bool same(const RunFinding& a, const RunFinding& b) {
   return a.fault == b.fault && a.status.where().offset == b.status.where().offset;
 }
@@ -137,9 +144,11 @@ Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
 Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i) const {
   const IndexEntry at = c.index.at(i);
   if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
-  BlockRef frame = BlockRef::make(at.frame_bytes);
+  thread_local BlockRef frame;
+  frame.remake(at.frame_bytes);
   const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
   Result<BlockRef> ref = got.ok() ? take_frame(c, i, frame.view().substr(0, *got)) : Result<BlockRef>(got.status());
+  keep_if_small(frame);
   if (ref.ok()) return ref;
   return healed_block(c, i, ref.status());
 }
@@ -175,8 +184,11 @@ Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, Block
 }
 
 Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, std::string_view frame) const {
-  BlockRef room, ref;
-  DARUMA_TRY(load_frame(c.index.at(i), frame, room, ref));
+  thread_local BlockRef room;
+  BlockRef ref;
+  const Status loaded = load_frame(c.index.at(i), frame, room, ref);
+  keep_if_small(room);
+  DARUMA_TRY(loaded);
   if (c.cached) c.cached->insert(i, ref);
   return ref;
 }
