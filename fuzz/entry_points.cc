@@ -18,8 +18,8 @@
 #include "recovery/attempts.h"
 #include "recovery/damage_map.h"
 #include "recovery/quarantine.h"
-#include "run/data_block.h"
 #include "run/erase_list.h"
+#include "run/loaded_block.h"
 #include "run/run_info.h"
 #include "run/run_reader.h"
 #include "simulation/simulation.h"
@@ -147,20 +147,19 @@ void run(std::string_view input) {
 }
 
 void data_block(std::string_view input) {
-  DataBlockCursor cursor;
-  cursor.open(DataBlock(input));
-  std::vector<std::pair<std::string, Sequence>> entries;
-  for (cursor.first(); cursor.valid(); cursor.next()) entries.emplace_back(cursor.key(), cursor.entry().sequence());
-  if (cursor.bad()) return;
-  std::size_t left = entries.size();
-  for (cursor.last(); cursor.valid(); cursor.prev()) {
-    DARUMA_ASSERT(left > 0 && entries[--left].first == cursor.key());
-  }
-  DARUMA_ASSERT(cursor.bad() || left == 0);
-  for (const auto& [key, sequence] : entries) {
-    cursor.seek(key, sequence);
-    DataBlock::Entry found;
-    static_cast<void>(DataBlock(input).find(key, sequence, found));
+  DataBlockCursor cursor(input);
+  std::vector<std::pair<std::string, DataBlockCursor::Entry>> entries;
+  for (; cursor.valid(); cursor.next()) entries.emplace_back(cursor.key(), cursor.entry());
+  BlockRef block;
+  const bool made = LoadedBlock::make(input, block);
+  DARUMA_ASSERT(!made || !cursor.bad());
+  if (!made) return;
+  const LoadedBlock loaded(block.view().data());
+  DARUMA_ASSERT(loaded.size() == entries.size());
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const auto& [key, entry] = entries[i];
+    DARUMA_ASSERT(loaded.find(key, entry.sequence()) == i && loaded.has_key(i, key));
+    DARUMA_ASSERT(loaded.kind(i) == entry.kind() && loaded.value(i) == entry.value);
   }
 }
 

@@ -60,6 +60,24 @@ TEST(BlockCache, AReaderThatGoesTakesItsBlocksAlong) {
   EXPECT_EQ(pinned.view().size(), 1000u);
 }
 
+TEST(BlockCache, WhatIsPeekedAtStaysWhileTheReaderLooks) {
+  BlockCache cache(10'000);
+  BlockSlots slots(cache, 100);
+  slots.insert(0, BlockRef::make(1000));
+  BlockRef shared;
+  {
+    EpochGuard guard;
+    const char* const peeked = slots.peek(0);
+    ASSERT_TRUE(peeked);
+    for (std::size_t i = 1; i < 100; ++i) slots.insert(i, BlockRef::make(1000));
+    ASSERT_FALSE(slots.peek(0)) << "evicted";
+    static_cast<void>(std::count(peeked, peeked + 1000, 'x'));  // what memory is gone, a sanitizer tells
+    shared = BlockSlots::share(peeked);
+  }
+  for (std::size_t i = 1; i < 100; ++i) slots.insert(i, BlockRef::make(1000));
+  EXPECT_EQ(shared.view().size(), 1000u);
+}
+
 TEST(BlockCache, EvictedBesideReadersThatLook) {
   BlockCache cache(40'000);
   BlockSlots slots(cache, 64);

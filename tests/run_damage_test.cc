@@ -71,7 +71,7 @@ class RunDamage : public ::testing::Test {
       }
       keys.push_back(key);
     }
-    const auto all = reader->multi_get(keys, kMaxSequence);
+    const auto all = get_together(disk_, *reader, keys, kMaxSequence);
     for (std::size_t i = 0; i < keys.size(); ++i) {
       if (all[i].ok()) {
         EXPECT_EQ(answer_of(*all[i]), model_.get(std::string(keys[i]), kMaxSequence))
@@ -385,7 +385,7 @@ TEST_F(RunDamage, ADeviceThatComesBackIsReadAgain) {
   // A batch that fails is read again one by one.
   disk_.inject({.kind = FaultKind::kReadError, .path_contains = path_, .times = 1});
   const std::vector<std::string_view> keys{"key217"};
-  EXPECT_TRUE(reader->multi_get(keys, kMaxSequence)[0].ok());
+  EXPECT_TRUE(get_together(disk_, *reader, keys, kMaxSequence)[0].ok());
 }
 
 TEST_F(RunDamage, ForgedBlocksAreRefusedOrReadWithoutHarm) {

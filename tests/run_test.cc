@@ -93,7 +93,7 @@ TEST(Run, AnswersAsAMapDoes) {
       ASSERT_EQ(*reader->covering_erase(key, at), newest);
     }
     const std::vector<std::string_view> views(keys.begin(), keys.end());
-    const auto all = reader->multi_get(views, at);
+    const auto all = get_together(disk, *reader, views, at);
     ASSERT_EQ(all.size(), keys.size());
     for (std::size_t i = 0; i < keys.size(); ++i) {
       ASSERT_TRUE(all[i].ok());
@@ -340,7 +340,7 @@ TEST(Run, IsReadByManyThreads) {
       }
       std::vector<std::string_view> keys{"key1", "key2", "key2999", "nokey"};
       for (int i = 0; i < 50; ++i) {
-        const auto all = (*reader)->multi_get(keys, kMaxSequence);
+        const auto all = get_together(*storage, **reader, keys, kMaxSequence);
         if (!all[2].ok() || all[2]->value != "value2999" || all[3]->found != Found::kNothing)
           ADD_FAILURE() << "multi_get";
       }

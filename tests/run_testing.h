@@ -56,6 +56,22 @@ struct ModelRun {
   }
 };
 
+/// As Engine::multi_get asks a run.
+inline std::vector<Result<RunReader::Lookup>> get_together(Storage& storage, const RunReader& reader,
+                                                           const std::vector<std::string_view>& keys, Sequence at) {
+  BlockFetch fetch(storage);
+  std::vector<Result<RunReader::Lookup>> all;
+  for (bool unread = true; unread; fetch.read()) {
+    unread = false;
+    all.clear();
+    for (const std::string_view key : keys) {
+      all.push_back(reader.get(key, at, RunReader::Hold::kShare, &fetch));
+      unread |= all.back().ok() && all.back()->found == RunReader::Lookup::Found::kUnread;
+    }
+  }
+  return all;
+}
+
 inline ModelRun::Answer answer_of(const RunReader::Lookup& lookup) {
   return {lookup.found, lookup.sequence, std::string(lookup.value)};
 }

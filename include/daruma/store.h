@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daruma/event_listener.h"
@@ -19,6 +20,7 @@ namespace daruma {
 
 class Engine;
 class CursorState;
+struct Pin;
 
 /// A named, ordered map inside a store. A handle: cheap to copy, stays valid until the keyspace is dropped (operations
 /// on it then give kNotFound). Ids are never used twice. Thread: a value type.
@@ -125,13 +127,22 @@ class DARUMA_API Cursor {
 /// A value where the store has it, without a copy. Keeps the memory alive: let it go soon. Thread: a value type.
 class DARUMA_API PinnedValue {
  public:
+  PinnedValue(const PinnedValue& other);
+  PinnedValue(PinnedValue&& other) noexcept
+      : pin_(std::exchange(other.pin_, nullptr)), value_(std::exchange(other.value_, {})) {}
+  PinnedValue& operator=(PinnedValue other) noexcept {
+    std::swap(pin_, other.pin_);
+    std::swap(value_, other.value_);
+    return *this;
+  }
+  ~PinnedValue();
   [[nodiscard]] std::string_view view() const { return value_; }
   operator std::string_view() const { return value_; }  // NOLINT(google-explicit-constructor)
 
  private:
   friend class Engine;
-  PinnedValue(std::shared_ptr<const void> pin, std::string_view value) : pin_(std::move(pin)), value_(value) {}
-  std::shared_ptr<const void> pin_;
+  PinnedValue(Pin* pin, std::string_view value) : pin_(pin), value_(value) {}
+  Pin* pin_;  // a share
   std::string_view value_;
 };
 

@@ -41,9 +41,14 @@ struct ThreadSlot {
   }
 };
 
+constinit thread_local Slot* known_slot = nullptr;  // a plain word: the usual case asks nothing else
+
 Slot& my_slot() {
-  thread_local ThreadSlot mine;
-  return *mine.slot;
+  if (!known_slot) {
+    thread_local ThreadSlot mine;
+    known_slot = mine.slot;
+  }
+  return *known_slot;
 }
 
 std::uint64_t oldest_inside() {

@@ -2,6 +2,7 @@
 #include "engine/cursor.h"
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "base/assert.h"
@@ -42,6 +43,7 @@ void CursorState::seek_first() { seek(lower_); }
 void CursorState::seek(std::string_view key) {
   const std::string from(std::max(key, std::string_view(lower_)));
   direction_ = Direction::kForward;
+  leader_ = kNone;
   for (auto& source : sources_) source->seek(from);
   if (hurt()) edge_ = from;
   settle_forward();
@@ -49,19 +51,14 @@ void CursorState::seek(std::string_view key) {
 
 void CursorState::seek_last() {
   direction_ = Direction::kBackward;
+  leader_ = kNone;
   edge_.reset();
   if (!upper_.empty()) edge_ = upper_;
   for (auto& source : sources_) {
-    if (upper_.empty()) {
+    if (upper_.empty())
       source->seek_last();
-      continue;
-    }
-    source->seek(upper_);
-    if (source->valid()) {
-      source->prev();
-    } else if (!source->failed()) {
-      source->seek_last();
-    }
+    else
+      seek_before(*source, upper_);
   }
   settle_backward();
 }
@@ -70,6 +67,7 @@ void CursorState::next() {
   DARUMA_ASSERT(valid_);
   if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them at it
     direction_ = Direction::kForward;
+    leader_ = kNone;
     for (auto& source : sources_) source->seek(key_);
   }
   pass_key();
@@ -81,22 +79,53 @@ void CursorState::prev() {
   DARUMA_ASSERT(valid_);
   if (direction_ == Direction::kForward) {  // the sources stand at this key or behind it: put them before it
     direction_ = Direction::kBackward;
-    for (auto& source : sources_) {
-      source->seek(key_);
-      if (source->valid()) {
-        source->prev();
-      } else if (!source->failed()) {
-        source->seek_last();
-      }
-    }
+    leader_ = kNone;
+    for (auto& source : sources_) seek_before(*source, key_);
   }
   if (hurt()) edge_ = key_;
   settle_backward();
 }
 
+/// To the last entry whose key is less than `key`.
+void CursorState::seek_before(EntrySource& source, std::string_view key) {
+  source.seek(key);
+  if (source.valid()) {
+    source.prev();
+  } else if (!source.failed()) {
+    source.seek_last();
+  }
+}
+
+/// Those that may stand at the key being decided.
+std::span<const std::unique_ptr<EntrySource>> CursorState::moving() const {
+  return leader_ == kNone ? std::span(sources_) : std::span(sources_).subspan(leader_, 1);
+}
+
+/// The source that stands at the next key of the walk, null at its end. `ahead(a, b)`: a stands before b in it.
+template <typename Ahead>
+EntrySource* CursorState::foremost(const Ahead& ahead) {
+  if (leader_ != kNone) {
+    EntrySource& leader = *sources_[leader_];
+    if (leader.valid() && (second_ == kNone || ahead(leader.key(), sources_[second_]->key()))) return &leader;
+  }
+  std::size_t first = kNone;
+  second_ = kNone;
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (!sources_[i]->valid()) continue;
+    if (first == kNone || ahead(sources_[i]->key(), sources_[first]->key()))
+      second_ = std::exchange(first, i);
+    else if (second_ == kNone || ahead(sources_[i]->key(), sources_[second_]->key()))
+      second_ = i;
+  }
+  if (first == kNone) return nullptr;
+  const bool alone = second_ == kNone || ahead(sources_[first]->key(), sources_[second_]->key());
+  leader_ = alone ? first : kNone;
+  return sources_[first].get();
+}
+
 /// Forward: puts every source behind the key.
 void CursorState::pass_key() {
-  for (auto& source : sources_) {
+  for (const auto& source : moving()) {
     while (source->valid() && source->key() == key_) source->next();
   }
 }
@@ -108,14 +137,11 @@ void CursorState::settle_forward() {
   status_ = Status();
   for (;; pass_key()) {
     if (failed()) return;
-    const EntrySource* least = nullptr;
-    for (const auto& source : sources_) {
-      if (source->valid() && (!least || source->key() < least->key())) least = source.get();
-    }
+    const EntrySource* const least = foremost(std::less<std::string_view>());
     if (!least || (!upper_.empty() && least->key() >= upper_)) return end();
     key_.assign(least->key());
     newest_ = 0;
-    for (auto& source : sources_) {
+    for (const auto& source : moving()) {
       while (source->valid() && source->sequence() > at_ && source->key() == key_) source->next();
       if (source->valid() && source->sequence() > newest_ && source->key() == key_) {
         newest_ = source->sequence();
@@ -134,14 +160,11 @@ void CursorState::settle_backward() {
   status_ = Status();
   for (;;) {
     if (failed()) return;
-    const EntrySource* greatest = nullptr;
-    for (const auto& source : sources_) {
-      if (source->valid() && (!greatest || source->key() > greatest->key())) greatest = source.get();
-    }
+    const EntrySource* const greatest = foremost(std::greater<std::string_view>());
     if (!greatest || greatest->key() < lower_) return end();
     key_.assign(greatest->key());
     newest_ = 0;
-    for (auto& source : sources_) {  // of each the oldest version comes first
+    for (const auto& source : moving()) {  // of each the oldest version comes first
       for (; source->valid() && source->key() == key_; source->prev()) {
         if (source->sequence() > at_ || source->sequence() < newest_) continue;
         newest_ = source->sequence();
@@ -198,7 +221,7 @@ void CursorState::end() {
 }
 
 bool CursorState::failed() {
-  for (const auto& source : sources_) {
+  for (const auto& source : moving()) {
     if (source->failed()) {
       status_ = source->status();
       return true;

@@ -8,6 +8,7 @@
 
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +42,10 @@ class CursorState {
 
  private:
   enum class Direction : std::uint8_t { kForward, kBackward };
+  [[nodiscard]] std::span<const std::unique_ptr<EntrySource>> moving() const;
+  template <typename Ahead>
+  EntrySource* foremost(const Ahead& ahead);
+  static void seek_before(EntrySource& source, std::string_view key);
   void settle_forward();
   void settle_backward();
   void pass_key();
@@ -59,6 +64,10 @@ class CursorState {
   std::string lower_;
   std::string upper_;
   Direction direction_ = Direction::kForward;
+  /// While one source is ahead of all others, it alone is looked at: of it and of the next one behind, the positions in
+  /// `sources_`. What has not moved has not failed either.
+  std::size_t leader_ = kNone, second_ = kNone;
+  static constexpr std::size_t kNone = ~std::size_t{0};
   bool valid_ = false;
   Status status_;
   Status passes_over_;  // of damage that tells no places: the walk cannot stop at what it may have missed

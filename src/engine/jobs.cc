@@ -144,6 +144,7 @@ void Engine::place_runs(State& state, const std::set<std::uint32_t>& keyspaces) 
     auto changed = std::make_shared<KeyspaceState>(*keyspace);
     changed->runs = {};
     for (auto& [level, runs] : by_level[keyspace->id]) {
+      for (const auto& run : runs) changed->runs.range_erases |= run->info.erases != 0;
       if (level == 0) {
         std::sort(runs.begin(), runs.end(),
                   [](const auto& a, const auto& b) { return a->info.max_sequence > b->info.max_sequence; });

@@ -24,8 +24,15 @@ struct Version {
   Sequence sequence = 0;  // 0: none found
   bool put = false;
   std::string_view value;
-  BlockRef block;                            // keeps `value` alive when it is in a run
-  std::shared_ptr<const Memtable> memtable;  // likewise, when a caller asked for it
+  BlockRef block;  // keeps `value` alive when it is in a run
+  bool unread = false;
+};
+
+/// Of a value in a memtable.
+struct MemtablePin : Pin {
+  explicit MemtablePin(std::shared_ptr<const Memtable> pinned)
+      : Pin([](Pin* pin) { delete static_cast<MemtablePin*>(pin); }), memtable(std::move(pinned)) {}
+  std::shared_ptr<const Memtable> memtable;
 };
 
 bool find_in(const Memtable& memtable, std::string_view key, Sequence at, Version& newest) {
@@ -38,6 +45,7 @@ bool find_in(const Memtable& memtable, std::string_view key, Sequence at, Versio
 }
 
 void take(RunReader::Lookup found, Version& newest) {
+  newest.unread = found.found == RunReader::Lookup::Found::kUnread;
   if (found.found == RunReader::Lookup::Found::kNothing || found.sequence <= newest.sequence) return;
   newest.sequence = found.sequence;
   newest.put = found.found == RunReader::Lookup::Found::kValue;
@@ -55,18 +63,24 @@ const std::shared_ptr<Memtable>* find_in_memtables(const KeyspaceState& keyspace
   return nullptr;
 }
 
-Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Version& newest) {
+using Hold = RunReader::Hold;
+
+/// With `fetch`, `newest.unread` when a block must be read first.
+Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Hold hold, Version& newest,
+                    BlockFetch* fetch = nullptr) {
   for (const auto& run : runs.level0) {
     if (run->info.max_sequence <= newest.sequence) break;  // by highest sequence: the rest is older
-    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at));
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold, fetch));
     take(std::move(found), newest);
+    if (newest.unread) return {};
   }
   for (const RunSet::Level& level : runs.levels) {
     if (newest.sequence != 0) break;  // whatever answered is newer than anything below
     const LiveRun* run = level.find(key);
     if (!run) continue;
-    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at));
+    DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold, fetch));
     take(std::move(found), newest);
+    if (newest.unread) return {};
   }
   return {};
 }
@@ -90,7 +104,7 @@ Result<std::string> Engine::get(std::uint32_t keyspace, std::string_view key, co
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
   Version newest;
-  if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, newest));
+  if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kBorrow, newest));
   DARUMA_TRY(judge(state, keyspace, key, newest));
   return std::string(newest.value);
 }
@@ -103,10 +117,9 @@ Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view 
   if (!in) return gone(keyspace);
   Version newest;
   const std::shared_ptr<Memtable>* memtable = find_in_memtables(*in, key, at, newest);
-  if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, newest));
+  if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kShare, newest));
   DARUMA_TRY(judge(state, keyspace, key, newest));
-  if (memtable) return PinnedValue(*memtable, newest.value);
-  return PinnedValue(std::make_shared<const BlockRef>(std::move(newest.block)), newest.value);
+  return PinnedValue(memtable ? new MemtablePin(*memtable) : newest.block.release(), newest.value);
 }
 
 Sequence Engine::newest_in_catalog(std::string_view key) const {
@@ -114,57 +127,37 @@ Sequence Engine::newest_in_catalog(std::string_view key) const {
   Version newest;
   // What a run cannot give is in the damage map already.
   if (!find_in_memtables(catalog, key, kMaxSequence, newest))
-    (void)find_in_runs(catalog.runs, key, kMaxSequence, newest);
+    (void)find_in_runs(catalog.runs, key, kMaxSequence, Hold::kShare, newest);
   return newest.sequence;
 }
 
-/// As many gets at one read position; what no memtable answers is asked of each run once, so that blocks are read
-/// together.
+/// As many gets at one read position; blocks that are not cached are read together.
 std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
                                                    const std::vector<std::string_view>& keys) const {
-  const View at = view();
-  const State& state = *at.state_->state;
-  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
+  EpochGuard guard;
+  const Position now = position();
+  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : now.state->find(keyspace);
   if (!in) return std::vector<Result<std::string>>(keys.size(), gone(keyspace));
   std::vector<Version> newest(keys.size());
   std::vector<Status> failed(keys.size());
   std::vector<std::size_t> open;
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (!find_in_memtables(*in, keys[i], at.sequence(), newest[i])) open.push_back(i);
+    if (!find_in_memtables(*in, keys[i], now.sequence, newest[i])) open.push_back(i);
   }
-  const auto ask = [&](const LiveRun& run, const std::vector<std::size_t>& which) {
-    std::vector<std::string_view> wanted;
-    wanted.reserve(which.size());
-    for (const std::size_t i : which) wanted.push_back(keys[i]);
-    std::vector<Result<RunReader::Lookup>> found = run.reader->multi_get(wanted, at.sequence());
-    for (std::size_t n = 0; n < which.size(); ++n) {
-      if (found[n].ok()) {
-        take(std::move(*found[n]), newest[which[n]]);
-      } else if (failed[which[n]].ok()) {
-        failed[which[n]] = found[n].status();
-      }
-    }
-  };
-  const auto unanswered = [&](Sequence below) {
-    std::erase_if(open, [&](std::size_t i) { return !failed[i].ok() || newest[i].sequence >= below; });
-    return !open.empty();
-  };
-  for (const auto& run : in->runs.level0) {
-    if (!unanswered(run->info.max_sequence)) break;
-    ask(*run, open);
-  }
-  for (const RunSet::Level& level : in->runs.levels) {
-    if (!unanswered(1)) break;
-    std::map<const LiveRun*, std::vector<std::size_t>> by_run;
-    for (const std::size_t i : open) {
-      if (const LiveRun* run = level.find(keys[i])) by_run[run].push_back(i);
-    }
-    for (const auto& [run, which] : by_run) ask(*run, which);
+  BlockFetch fetch(*storage_);
+  for (;;) {
+    std::erase_if(open, [&](std::size_t i) {
+      newest[i] = Version();
+      failed[i] = find_in_runs(in->runs, keys[i], now.sequence, Hold::kBorrow, newest[i], &fetch);
+      return !newest[i].unread;
+    });
+    if (open.empty()) break;
+    fetch.read();
   }
   std::vector<Result<std::string>> results;
   results.reserve(keys.size());
   for (std::size_t i = 0; i < keys.size(); ++i) {
-    Status status = failed[i].ok() ? judge(state, keyspace, keys[i], newest[i]) : failed[i];
+    Status status = failed[i].ok() ? judge(*now.state, keyspace, keys[i], newest[i]) : failed[i];
     if (status.ok()) {
       results.emplace_back(std::string(newest[i].value));
     } else {
@@ -176,20 +169,23 @@ std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
 
 /// A state that did not change around the reading of the sequence holds every memtable and run that this sequence
 /// needs: an event is visible only after its memtable is in the state, and no version is dropped before its state is
-/// replaced.
+/// replaced. Inside an EpochGuard.
+Engine::Position Engine::position() const {
+  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
+    const Sequence sequence = visible_.load(std::memory_order_seq_cst);
+    const State* after = state_.load(std::memory_order_seq_cst);
+    if (after == state) return {state, sequence};
+    state = after;
+  }
+}
+
 View Engine::view() const {
   auto pinned = std::make_shared<View::State>();
   pinned->engine = shared_from_this();
   EpochGuard guard;
-  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
-    pinned->sequence = visible_.load(std::memory_order_seq_cst);
-    const State* after = state_.load(std::memory_order_seq_cst);
-    if (after == state) {
-      pinned->state = state->shared_from_this();
-      break;
-    }
-    state = after;
-  }
+  const auto [state, sequence] = position();
+  pinned->state = state->shared_from_this();
+  pinned->sequence = sequence;
   View view;
   view.state_ = std::move(pinned);
   return view;
@@ -210,12 +206,13 @@ Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) c
   for (const auto& run : in->runs.level0) sources.push_back(run_source(*run->reader));
   for (const RunSet::Level& level : in->runs.levels) sources.push_back(level_source(level));
   Status failed;
-  in->runs.for_each([&](std::uint32_t, const LiveRun& run) {
-    if (run.info.erases == 0 || !failed.ok()) return;
-    Result<std::vector<RangeErase>> of_run = run.reader->range_erases();
-    failed = of_run.status();
-    if (of_run.ok()) erases.insert(erases.end(), of_run->begin(), of_run->end());
-  });
+  if (in->runs.range_erases)
+    in->runs.for_each([&](std::uint32_t, const LiveRun& run) {
+      if (run.info.erases == 0 || !failed.ok()) return;
+      Result<std::vector<RangeErase>> of_run = run.reader->range_erases();
+      failed = of_run.status();
+      if (of_run.ok()) erases.insert(erases.end(), of_run->begin(), of_run->end());
+    });
   DARUMA_TRY(failed);
   return Cursor(std::make_unique<CursorState>(at.state_, std::move(sources), std::move(erases),
                                               at.state_->state->damage, keyspace.id(), at.sequence(), options.lower,

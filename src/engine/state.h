@@ -38,6 +38,7 @@ struct RunSet {
   };
   std::vector<std::shared_ptr<LiveRun>> level0;  // may overlap; by highest sequence, newest first
   std::vector<Level> levels;                     // 1 and deeper, rising, those that hold runs
+  bool range_erases = false;                     // a run has some
 
   template <typename Visit>
   void for_each(const Visit& visit) const {

@@ -77,6 +77,13 @@ CursorOptions prefix_bounds(std::string_view prefix) {
   return options;
 }
 
+PinnedValue::PinnedValue(const PinnedValue& other) : pin_(other.pin_), value_(other.value_) {
+  if (pin_) pin_->share();
+}
+PinnedValue::~PinnedValue() {
+  if (pin_) pin_->let_go();
+}
+
 Cursor::Cursor(std::unique_ptr<CursorState> state) : state_(std::move(state)) {}
 Cursor::Cursor(Cursor&&) noexcept = default;
 Cursor& Cursor::operator=(Cursor&&) noexcept = default;

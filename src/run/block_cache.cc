@@ -22,17 +22,17 @@ BlockRef BlockRef::make(std::size_t bytes) {
 
 void BlockRef::remake(std::size_t bytes) {
   // Nobody can come by another reference: the cache holds one of each block that it gives out.
-  if (!block_ || block_->references.load(std::memory_order_acquire) != 1 || block_->capacity < bytes) {
+  if (!block_ || !block_->alone() || block_->capacity < bytes) {
     *this = make(bytes);
     return;
   }
   block_->bytes = bytes;
-  block_->skip = 0;
 }
 
-void BlockRef::release() {
-  block_->~Block();
-  ::operator delete(block_);
+void BlockRef::Block::give_back(Pin* block) {
+  auto* const whole = static_cast<Block*>(block);
+  whole->~Block();
+  ::operator delete(whole);
 }
 
 BlockSlots::BlockSlots(BlockCache& cache, std::size_t blocks)
@@ -44,11 +44,20 @@ BlockSlots::~BlockSlots() {
 
 BlockRef BlockSlots::find(std::size_t block) const {
   EpochGuard guard;  // what leaves the slot now lives until this ends
+  const char* const cached = peek(block);
+  return cached ? share(cached) : BlockRef();
+}
+
+const char* BlockSlots::peek(std::size_t block) const {
   BlockRef::Block* cached = slots_[block].load(std::memory_order_seq_cst);
   cache_.count(cached != nullptr);
-  if (cached && !cached->used_lately.load(std::memory_order_relaxed))
-    cached->used_lately.store(true, std::memory_order_relaxed);
-  return BlockRef(cached);
+  if (!cached) return nullptr;
+  if (!cached->used_lately.load(std::memory_order_relaxed)) cached->used_lately.store(true, std::memory_order_relaxed);
+  return reinterpret_cast<const char*>(cached + 1);
+}
+
+BlockRef BlockSlots::share(const char* peeked) {
+  return BlockRef(reinterpret_cast<BlockRef::Block*>(const_cast<char*>(peeked)) - 1);
 }
 
 void BlockSlots::insert(std::size_t block, const BlockRef& ref) { cache_.insert(slots_[block], ref); }

@@ -21,6 +21,7 @@
 
 #include "base/epoch.h"
 #include "base/mutex.h"
+#include "base/pin.h"
 
 namespace daruma {
 
@@ -38,35 +39,32 @@ class BlockRef {
     return *this;
   }
   ~BlockRef() {
-    if (block_ && block_->references.fetch_sub(1, std::memory_order_acq_rel) == 1) release();
+    if (block_) block_->let_go();
   }
 
   explicit operator bool() const { return block_ != nullptr; }
   [[nodiscard]] char* data() { return reinterpret_cast<char*>(block_ + 1); }
-  /// What readers see; the first `skip` bytes are hidden.
-  [[nodiscard]] std::string_view view() const {
-    return {reinterpret_cast<const char*>(block_ + 1) + block_->skip, block_->bytes - block_->skip};
-  }
-  void hide(std::size_t skip) { block_->skip = skip; }
+  [[nodiscard]] std::string_view view() const { return {reinterpret_cast<const char*>(block_ + 1), block_->bytes}; }
   /// Makes it one of `bytes`, to be filled anew: in the same memory when nobody else has it and it is large enough.
   void remake(std::size_t bytes);
+  /// Its share, for somebody else to let go.
+  Pin* release() { return std::exchange(block_, nullptr); }
   [[nodiscard]] std::size_t memory_bytes() const { return sizeof(Block) + block_->capacity; }
 
  private:
   friend class BlockCache;
   friend class BlockSlots;
-  struct Block {
-    std::atomic<std::uint32_t> references{1};
+  struct Block : Pin {
+    Block() : Pin(give_back) {}
+    static void give_back(Pin* block);
     std::atomic<bool> used_lately{false};
     std::uint32_t place = 0;  ///< in its shard of the cache
     std::size_t bytes = 0;
     std::size_t capacity = 0;
-    std::size_t skip = 0;
   };
   explicit BlockRef(Block* block) : block_(block) {
-    if (block_) block_->references.fetch_add(1, std::memory_order_relaxed);
+    if (block_) block_->share();
   }
-  void release();
   Block* block_ = nullptr;
 };
 
@@ -83,6 +81,10 @@ class BlockSlots {
 
   /// Empty when it is not here. Counts a hit or a miss.
   [[nodiscard]] BlockRef find(std::size_t block) const;
+  /// As `find`, but nobody's share: good for as long as the caller's EpochGuard. Null when it is not here.
+  [[nodiscard]] const char* peek(std::size_t block) const;
+  /// A share in what `peek` gave.
+  [[nodiscard]] static BlockRef share(const char* peeked);
   /// Keeps it, unless one stands there already or it is larger than a shard may be.
   void insert(std::size_t block, const BlockRef& ref);
 

@@ -1,28 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "run/data_block.h"
 
-#include <algorithm>
-
 #include "base/assert.h"
 #include "base/coding.h"
 #include "daruma/limits.h"
+#include "run/key_head.h"
 
 namespace daruma {
 namespace {
 
 constexpr std::size_t kTrailerBytes = 8;
 constexpr std::size_t kRestartBytes = 8;
-
-std::size_t common_prefix(std::string_view a, std::string_view b) {
-  const std::size_t n = std::min(a.size(), b.size());
-  std::size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const std::uint64_t differ = load<std::uint64_t>(a.data() + i) ^ load<std::uint64_t>(b.data() + i);
-    if (differ != 0) return i + static_cast<std::size_t>(__builtin_ctzll(differ)) / 8;
-  }
-  while (i < n && a[i] == b[i]) ++i;
-  return i;
-}
 
 }  // namespace
 
@@ -65,197 +53,72 @@ void DataBlockBuilder::clear() {
   since_restart_ = 0;
 }
 
-DataBlock::DataBlock(std::string_view raw) {
-  if (raw.size() < kTrailerBytes) return;
-  const std::size_t body = raw.size() - kTrailerBytes;
-  const auto entry_bytes = load<std::uint32_t>(raw.data() + body);
-  const auto restarts = load<std::uint32_t>(raw.data() + body + 4);
+DataBlockCursor::DataBlockCursor(std::string_view contents) {
+  bad_ = true;
+  if (contents.size() < kTrailerBytes) return;
+  const std::size_t body = contents.size() - kTrailerBytes;
+  const auto entry_bytes = load<std::uint32_t>(contents.data() + body);
+  const auto restarts = load<std::uint32_t>(contents.data() + body + 4);
   if (restarts == 0 || restarts > body / kRestartBytes) return;
   const std::size_t values_end = body - kRestartBytes * restarts;
   if (entry_bytes == 0 || entry_bytes > values_end) return;
-  begin_ = raw.data();
-  values_ = begin_ + entry_bytes;
-  trailer_ = begin_ + values_end;
-  restarts_ = restarts;
-  if (restart_entry(0) != begin_ || restart_value(0) != values_) restarts_ = 0;
-}
-
-const char* DataBlock::restart_entry(std::size_t i) const {
-  const auto offset = load<std::uint32_t>(trailer_ + kRestartBytes * i);
-  return offset < static_cast<std::uint64_t>(values_ - begin_) ? begin_ + offset : nullptr;
-}
-
-const char* DataBlock::restart_value(std::size_t i) const {
-  const auto offset = load<std::uint32_t>(trailer_ + kRestartBytes * i + 4);
-  return offset <= static_cast<std::uint64_t>(trailer_ - values_) ? values_ + offset : nullptr;
-}
-
-struct DataBlock::Lengths {
-  std::uint64_t shared, unshared, value;
-};
-
-inline const char* DataBlock::read_lengths(const char* p, Lengths& out) const {
-  if (values_ - p >= 3 && ((p[0] | p[1] | p[2]) & 0x80) == 0) {  // three short ones: the usual case
-    out = {static_cast<std::uint8_t>(p[0]), static_cast<std::uint8_t>(p[1]), static_cast<std::uint8_t>(p[2])};
-    return p + 3;
-  }
-  if ((p = decode_varint(p, values_, &out.shared)) && (p = decode_varint(p, values_, &out.unshared)) &&
-      (p = decode_varint(p, values_, &out.value)) && out.shared <= kMaxKeyBytes && out.unshared <= kMaxKeyBytes &&
-      out.value <= kMaxValueBytes)
-    return p;
-  return nullptr;
-}
-
-const char* DataBlock::decode(const char* p, const char* value, Entry& out) const {
-  Lengths n;
-  p = read_lengths(p, n);
-  if (!p || n.shared + n.unshared > kMaxKeyBytes || n.unshared + 8 > static_cast<std::uint64_t>(values_ - p) ||
-      n.value > static_cast<std::uint64_t>(trailer_ - value))
-    return nullptr;
-  out.shared = n.shared;
-  out.suffix = {p, static_cast<std::size_t>(n.unshared)};
-  p += n.unshared;
-  out.tag = load<std::uint64_t>(p);
-  p += 8;
-  if (out.kind() != EntryKind::kPut && out.kind() != EntryKind::kErase) return nullptr;
-  out.value = {value, static_cast<std::size_t>(n.value)};
-  return p;
-}
-
-std::size_t DataBlock::restart_before(std::string_view key, Sequence at) const {
-  std::size_t low = 0, high = restarts_;  // restarts below `low` stand before; those from `high` on do not
-  while (low < high) {
-    const std::size_t middle = low + (high - low) / 2;
-    const char* p = restart_entry(middle);
-    Entry e;
-    if (!p || !decode(p, values_, e) || e.shared != 0) return kNone;
-    if (stands_before(e.suffix, e.sequence(), key, at))
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low == 0 ? 0 : low - 1;
-}
-
-DataBlock::Search DataBlock::find(std::string_view key, Sequence at, Entry& out) const {
-  if (!ok()) return Search::kBad;
-  const std::size_t from = restart_before(key, at);
-  if (from == kNone) return Search::kBad;
-  const char* const first_value = restart_value(from);
-  if (!first_value) return Search::kBad;
-  // Of the entry before: its key's length, and how much of `key` it begins with. It stands before (key, at).
-  std::uint64_t before_bytes = 0, match = 0;
-  std::uint64_t value_at = 0;  // from `first_value` on; looked at only once an entry is the one
-  for (const char* p = restart_entry(from); p != values_;) {
-    const char* const entry = p;
-    Lengths n;
-    p = read_lengths(p, n);
-    if (!p || n.shared > before_bytes || n.unshared + 8 > static_cast<std::uint64_t>(values_ - p)) return Search::kBad;
-    before_bytes = n.shared + n.unshared;
-    if (n.shared <= match) {  // else it differs from `key` where the entry before does
-      const std::string_view suffix(p, n.unshared), rest = key.substr(n.shared);
-      const std::size_t common = common_prefix(rest, suffix);
-      match = n.shared + common;
-      if (common == suffix.size()) {  // a prefix of `key`, or `key` in some version
-        if (common == rest.size() && load<std::uint64_t>(p + n.unshared) >> 8 <= at) {
-          if (value_at > static_cast<std::uint64_t>(trailer_ - first_value)) return Search::kBad;
-          return decode(entry, first_value + value_at, out) ? Search::kFound : Search::kBad;
-        }
-      } else if (common == rest.size() ||
-                 static_cast<std::uint8_t>(suffix[common]) > static_cast<std::uint8_t>(rest[common])) {
-        return Search::kPassed;
-      }
-    }
-    p += n.unshared + 8;
-    value_at += n.value;
-  }
-  return Search::kEnd;
-}
-
-bool DataBlock::consistent() const {
-  DataBlockCursor cursor;
-  cursor.open(*this);
-  cursor.first();
-  std::size_t restarts = 0;
-  const char* value = values_;
-  for (std::size_t entries = 0; cursor.valid(); cursor.next(), ++entries) {
-    if (entries % kRestartInterval == 0) {
-      if (cursor.entry_.shared != 0 || restarts == restarts_ || restart_entry(restarts) != cursor.current_ ||
-          restart_value(restarts) != value)
-        return false;
-      ++restarts;
-    }
-    value += cursor.entry_.value.size();
-  }
-  return !cursor.bad() && restarts == restarts_ && value == trailer_;
-}
-
-void DataBlockCursor::open(DataBlock block) {
-  block_ = block;
+  begin_ = entry_at_ = contents.data();
+  values_ = value_at_ = begin_ + entry_bytes;
+  restarts_ = restart_at_ = begin_ + values_end;
+  restarts_end_ = begin_ + body;
   bad_ = false;
-  current_ = next_ = nullptr;
-  key_.clear();
-}
-
-void DataBlockCursor::jump(std::size_t restart) {
-  if (!block_.ok()) return fail();
-  const char* p = block_.restart_entry(restart);
-  const char* value = block_.restart_value(restart);
-  if (!p || !value) return fail();
-  key_.clear();
-  read(p, value);
-}
-
-void DataBlockCursor::read(const char* p, const char* value) {
-  const char* next = block_.decode(p, value, entry_);
-  if (!next || entry_.shared > key_.size()) return fail();
-  key_.resize(entry_.shared);
-  key_.append(entry_.suffix);
-  current_ = p;
-  next_ = next;
+  read();
 }
 
 void DataBlockCursor::next() {
-  DARUMA_ASSERT(valid());
-  if (next_ == block_.values_) {
-    current_ = nullptr;
-    return;
-  }
-  step();
+  DARUMA_ASSERT(valid_);
+  read();
 }
 
-void DataBlockCursor::last() {
-  if (!block_.ok()) return fail();
-  jump(block_.restarts_ - 1);
-  while (valid() && next_ != block_.values_) step();
+void DataBlockCursor::read() {
+  if (entry_at_ == values_) {
+    valid_ = false;
+    bad_ = value_at_ != restarts_ || restart_at_ != restarts_end_;
+  } else {
+    valid_ = decode();
+    bad_ = !valid_;
+  }
 }
 
-void DataBlockCursor::prev() {
-  DARUMA_ASSERT(valid());
-  const char* here = current_;
-  if (here == block_.begin_) {
-    current_ = nullptr;
-    return;
-  }
-  std::size_t low = 0, high = block_.restarts_;  // the last restart before `here`
-  while (high - low > 1) {
-    const std::size_t middle = low + (high - low) / 2;
-    if (const char* p = block_.restart_entry(middle); p && p < here)
-      low = middle;
-    else
-      high = middle;
-  }
-  jump(low);
-  while (valid() && next_ < here) step();
-  if (valid() && next_ != here) fail();
+bool DataBlockCursor::at_restart() const {
+  return restart_at_ != restarts_end_ &&
+         load<std::uint32_t>(restart_at_) == static_cast<std::uint64_t>(entry_at_ - begin_) &&
+         load<std::uint32_t>(restart_at_ + 4) == static_cast<std::uint64_t>(value_at_ - values_);
 }
 
-void DataBlockCursor::seek(std::string_view key, Sequence at) {
-  if (!block_.ok()) return fail();
-  const std::size_t from = block_.restart_before(key, at);
-  if (from == DataBlock::kNone) return fail();
-  jump(from);
-  while (valid() && stands_before(key_, entry_.sequence(), key, at)) next();
+bool DataBlockCursor::decode() {
+  std::uint64_t shared = 0, unshared = 0, value = 0;
+  const char* p = entry_at_;
+  if (values_ - p >= 3 && ((p[0] | p[1] | p[2]) & 0x80) == 0) {  // three short ones: the usual case
+    shared = static_cast<std::uint8_t>(p[0]);
+    unshared = static_cast<std::uint8_t>(p[1]);
+    value = static_cast<std::uint8_t>(p[2]);
+    p += 3;
+  } else if (!(p = decode_varint(p, values_, &shared)) || !(p = decode_varint(p, values_, &unshared)) ||
+             !(p = decode_varint(p, values_, &value))) {
+    return false;
+  }
+  if (shared > key_.size() || unshared > kMaxKeyBytes || shared + unshared > kMaxKeyBytes ||
+      unshared + 8 > static_cast<std::uint64_t>(values_ - p) || value > kMaxValueBytes ||
+      value > static_cast<std::uint64_t>(restarts_ - value_at_))
+    return false;
+  if (since_restart_ == 0) {
+    if (shared != 0 || !at_restart()) return false;
+    restart_at_ += kRestartBytes;
+  }
+  since_restart_ = (since_restart_ + 1) % kRestartInterval;
+  key_.resize(shared);
+  key_.append(p, unshared);
+  p += unshared;
+  entry_ = {load<std::uint64_t>(p), {value_at_, static_cast<std::size_t>(value)}};
+  entry_at_ = p + 8;
+  value_at_ += value;
+  return entry_.kind() == EntryKind::kPut || entry_.kind() == EntryKind::kErase;
 }
 
 }  // namespace daruma

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contents of one data block: entries by (key ascending, sequence descending), keys without what they share with
-// the key before, whole again every kRestartInterval entries. Values stand apart, so that a search runs over keys
-// alone: with values of 100 bytes between them, most of its time went into cache lines of values that it stepped over.
+// the key before, whole again every kRestartInterval entries. Reads do not search in these bytes: loaded_block.h.
 //
 //   entry:   varint shared, varint unshared, varint value bytes, key suffix, u64 (sequence << 8 | kind)
 //   values:  of the entries, in their order
@@ -58,87 +57,43 @@ class DataBlockBuilder {
   std::size_t since_restart_ = 0;
 };
 
-/// A view of verified contents. Any thread.
-class DataBlock {
+/// Walks verified contents from the first entry on; they must outlive it. `valid()` false means: at the end, where
+/// every byte was met and made sense, or `bad()`.
+class DataBlockCursor {
  public:
   struct Entry {
-    std::size_t shared = 0;
-    std::string_view suffix{};
     std::uint64_t tag = 0;
     std::string_view value{};
     [[nodiscard]] Sequence sequence() const { return tag >> 8; }
     [[nodiscard]] EntryKind kind() const { return static_cast<EntryKind>(tag & 0xff); }
   };
-  enum class Search : std::uint8_t {
-    kFound,   ///< the newest version of the key at or below the sequence
-    kPassed,  ///< none: something later in the order stands here
-    kEnd,     ///< everything here stands before it
-    kBad,     ///< the bytes make no sense
-  };
-
-  DataBlock() = default;
-  /// `raw` must outlive the view. Contents that make no sense give a block that answers kBad.
-  explicit DataBlock(std::string_view raw);
-
-  [[nodiscard]] bool ok() const { return restarts_ != 0; }
-  /// No allocation: keys are compared where they stand.
-  Search find(std::string_view key, Sequence at, Entry& out) const;
-  /// Every entry decodes, every restart is where the walk finds a key that stands whole, and every byte belongs to one.
-  [[nodiscard]] bool consistent() const;
-
- private:
-  friend class DataBlockCursor;
-  struct Lengths;
-  /// Those that an entry begins with; where they end, null when they make no sense.
-  const char* read_lengths(const char* p, Lengths& out) const;
-  /// The entry at `p`, whose value is at `value`; where the next one begins, null when the bytes make no sense.
-  [[nodiscard]] const char* decode(const char* p, const char* value, Entry& out) const;
-  /// Of restart `i`; null when they lie outside.
-  [[nodiscard]] const char* restart_entry(std::size_t i) const;
-  [[nodiscard]] const char* restart_value(std::size_t i) const;
-  /// The last restart whose entry stands before (key, at), or 0. kNone when the bytes make no sense.
-  [[nodiscard]] std::size_t restart_before(std::string_view key, Sequence at) const;
-  static constexpr std::size_t kNone = ~std::size_t{0};
-
-  const char* begin_ = nullptr;
-  const char* values_ = nullptr;   ///< where the entries end
-  const char* trailer_ = nullptr;  ///< where the values end
-  std::uint32_t restarts_ = 0;
-};
-
-/// Walks a block both ways. `valid()` false after a move means: beyond that end, or `bad()`.
-class DataBlockCursor {
- public:
-  void open(DataBlock block);
-  void close() { open(DataBlock()); }
-  void first() { jump(0); }
-  void last();
-  /// To the first entry that does not stand before (key, at).
-  void seek(std::string_view key, Sequence at);
+  /// At the first entry.
+  explicit DataBlockCursor(std::string_view contents);
   void next();
-  void prev();
 
-  [[nodiscard]] bool valid() const { return current_ != nullptr; }
+  [[nodiscard]] bool valid() const { return valid_; }
   [[nodiscard]] bool bad() const { return bad_; }
   [[nodiscard]] std::string_view key() const { return key_; }
-  [[nodiscard]] const DataBlock::Entry& entry() const { return entry_; }
+  [[nodiscard]] const Entry& entry() const { return entry_; }
 
  private:
-  friend class DataBlock;
-  void jump(std::size_t restart);
-  void read(const char* p, const char* value);
-  void step() { read(next_, entry_.value.data() + entry_.value.size()); }
-  void fail() {
-    current_ = nullptr;
-    bad_ = true;
-  }
+  void read();
+  bool decode();
+  [[nodiscard]] bool at_restart() const;
 
-  DataBlock block_;
+  // What is still to be walked of entries, values and restarts.
+  const char* entry_at_ = nullptr;
+  const char* value_at_ = nullptr;
+  const char* restart_at_ = nullptr;
+  const char* begin_ = nullptr;
+  const char* values_ = nullptr;    ///< where the entries end
+  const char* restarts_ = nullptr;  ///< where the values end
+  const char* restarts_end_ = nullptr;
+  std::size_t since_restart_ = 0;
+  bool valid_ = false;
   bool bad_ = false;
-  const char* current_ = nullptr;
-  const char* next_ = nullptr;
   std::string key_;
-  DataBlock::Entry entry_;
+  Entry entry_;
 };
 
 }  // namespace daruma

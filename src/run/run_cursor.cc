@@ -9,7 +9,7 @@ namespace daruma {
 bool RunReader::Cursor::begin() {
   status_ = Status();
   damaged_.reset();
-  in_block_.close();
+  entries_ = LoadedBlock();
   if (contents_) return true;
   Result<const RunContents*> loaded = reader_->contents();
   if (!loaded.ok()) {
@@ -21,7 +21,7 @@ bool RunReader::Cursor::begin() {
 }
 
 void RunReader::Cursor::stop(Status status) {
-  in_block_.close();
+  entries_ = LoadedBlock();
   status_ = std::move(status);
 }
 
@@ -31,7 +31,7 @@ void RunReader::Cursor::stop_at_damage(Status status) {
 }
 
 bool RunReader::Cursor::open_block(Arrival arrival) {
-  in_block_.close();
+  entries_ = LoadedBlock();
   if (arrival == Arrival::kBySeek) ahead_bytes_ = 0;
   BlockRef cached = contents_->cached ? contents_->cached->find(at_) : BlockRef();
   if (cached) {
@@ -44,7 +44,10 @@ bool RunReader::Cursor::open_block(Arrival arrival) {
     }
     block_ = std::move(*ref);
   }
-  in_block_.open(DataBlock(block_.view()));
+  entries_ = LoadedBlock(block_.view().data());
+  const std::string_view prefix = entries_.prefix();
+  key_.resize(prefix.size() + std::max<std::size_t>(8, entries_.rest_bytes_max()));
+  prefix_bytes_ = prefix.copy(key_.data(), prefix.size());
   return true;
 }
 
@@ -55,12 +58,7 @@ bool RunReader::Cursor::take_ahead() {
   if (at.offset < ahead_begin_ || at.offset + at.frame_bytes > ahead_end_) read_ahead(at);
   if (at.offset < ahead_begin_ || at.offset + at.frame_bytes > ahead_end_) return false;
   const std::string_view frame(ahead_.data() + (at.offset - ahead_begin_), at.frame_bytes);
-  const std::optional<BlockHeader> header = decode_block(frame, reader_->place_, at.offset);
-  if (!header || header->kind != BlockKind::kData) return false;
-  block_.remake(header->raw_bytes);
-  if (header->lz4) return unpack_block(*header, frame, block_.data());
-  std::copy(frame.begin() + kBlockHeaderBytes, frame.end(), block_.data());
-  return true;
+  return reader_->load_frame(at, frame, room_, block_).ok();
 }
 
 /// Whole blocks, `at` and those behind it on the way that the cursor goes; one at first, as most walks are short.
@@ -85,25 +83,19 @@ void RunReader::Cursor::read_ahead(const IndexEntry& at) {
 
 /// From a block cursor that was moved forward: into the next blocks while there is nothing more.
 void RunReader::Cursor::forward_from_here() {
-  while (!in_block_.valid()) {
-    if (in_block_.bad())
-      return stop_at_damage(reader_->lost_block(
-          *contents_, at_, run_damage("data block makes no sense", reader_->path(), contents_->index.at(at_).offset)));
+  while (!valid()) {
     if (++at_ >= contents_->index.size()) return stop({});
     if (!open_block(Arrival::kByWalk)) return;
-    in_block_.first();
+    stand_at(0);
   }
 }
 
 void RunReader::Cursor::backward_from_here() {
-  while (!in_block_.valid()) {
-    if (in_block_.bad())
-      return stop_at_damage(reader_->lost_block(
-          *contents_, at_, run_damage("data block makes no sense", reader_->path(), contents_->index.at(at_).offset)));
+  while (!valid()) {
     if (at_ == 0) return stop({});
     --at_;
     if (!open_block(Arrival::kByWalk)) return;
-    in_block_.last();
+    stand_at(entries_.size() - 1);
   }
 }
 
@@ -112,7 +104,7 @@ void RunReader::Cursor::seek_first() {
   forward_ = true;
   at_ = 0;
   if (!open_block(Arrival::kBySeek)) return;
-  in_block_.first();
+  stand_at(0);
   forward_from_here();
 }
 
@@ -121,7 +113,7 @@ void RunReader::Cursor::seek_last() {
   forward_ = false;
   at_ = contents_->index.size() - 1;
   if (!open_block(Arrival::kBySeek)) return;
-  in_block_.last();
+  stand_at(entries_.size() - 1);
   backward_from_here();
 }
 
@@ -130,29 +122,15 @@ void RunReader::Cursor::seek(std::string_view key) {
   forward_ = true;
   at_ = contents_->index.find(key, kMaxSequence);
   if (at_ >= contents_->index.size() || !open_block(Arrival::kBySeek)) return;
-  in_block_.seek(key, kMaxSequence);
+  stand_at(entries_.find(key, kMaxSequence));
   forward_from_here();
-}
-
-void RunReader::Cursor::next() {
-  DARUMA_ASSERT(valid());
-  forward_ = true;
-  in_block_.next();
-  if (!in_block_.valid()) forward_from_here();
-}
-
-void RunReader::Cursor::prev() {
-  DARUMA_ASSERT(valid());
-  forward_ = false;
-  in_block_.prev();
-  if (!in_block_.valid()) backward_from_here();
 }
 
 void RunReader::Cursor::step_over() {
   DARUMA_ASSERT(damaged_.has_value());
   status_ = Status();
   damaged_.reset();
-  in_block_.close();  // as if its block had been walked to its end
+  entries_ = LoadedBlock();  // as if its block had been walked to its end
   if (forward_)
     forward_from_here();
   else

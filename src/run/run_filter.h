@@ -37,6 +37,9 @@ class RunFilter {
   explicit RunFilter(std::uint64_t lines) : lines_(lines), bits_(lines * kFilterLineBytes) {}
   [[nodiscard]] std::span<char> bits() { return bits_.span(); }
 
+  void prefetch(std::uint64_t key_hash) const {
+    if (lines_ != 0) __builtin_prefetch(bits_.data() + line_of(key_hash, lines_) * kFilterLineBytes);
+  }
   [[nodiscard]] bool may_contain(std::uint64_t key_hash) const {
     if (lines_ == 0) return true;
     const char* line = bits_.data() + line_of(key_hash, lines_) * kFilterLineBytes;

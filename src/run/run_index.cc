@@ -6,6 +6,7 @@
 #include "base/coding.h"
 #include "daruma/limits.h"
 #include "run/data_block.h"
+#include "run/key_head.h"
 #include "run/run_format.h"
 
 namespace daruma {
@@ -14,18 +15,6 @@ namespace {
 constexpr std::size_t kIndexBlockBytes = 64 << 10;
 constexpr std::size_t kIndexBlockHeaderBytes = 16;
 constexpr std::uint8_t kContinues = 1;
-
-std::uint64_t prefix_of(std::string_view key) {
-  char b[8] = {};
-  key.copy(b, sizeof b);
-  return __builtin_bswap64(load<std::uint64_t>(b));
-}
-
-std::size_t shared_prefix(std::string_view a, std::string_view b) {
-  return static_cast<std::size_t>(
-      std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin()).first -
-      a.begin());
-}
 
 }  // namespace
 
@@ -39,8 +28,12 @@ void RunIndex::seal() {
   places_.shrink_to_fit();
   prefixes_.clear();
   prefixes_.reserve(size());
-  shared_ = size() == 0 ? 0 : shared_prefix(last_key(0), last_key(size() - 1));
-  for (std::size_t i = 0; i < size(); ++i) prefixes_.push_back(prefix_of(last_key(i).substr(shared_)));
+  shared_ = size() == 0 ? 0 : common_prefix(last_key(0), last_key(size() - 1));
+  samples_.clear();
+  for (std::size_t i = 0; i < size(); ++i) {
+    prefixes_.push_back(head_of(last_key(i).substr(shared_)));
+    if (i % kSampled == kSampled - 1) samples_.push_back(prefixes_.back());
+  }
 }
 
 std::string_view RunIndex::last_key(std::size_t i) const {
@@ -56,8 +49,13 @@ IndexEntry RunIndex::at(std::size_t i) const {
 std::size_t RunIndex::find(std::string_view key, Sequence at) const {
   if (size() == 0) return 0;
   if (const int c = key.substr(0, shared_).compare(last_key(0).substr(0, shared_)); c != 0) return c < 0 ? 0 : size();
-  const std::uint64_t prefix = prefix_of(key.substr(shared_));
-  auto low = static_cast<std::size_t>(std::lower_bound(prefixes_.begin(), prefixes_.end(), prefix) - prefixes_.begin());
+  const std::uint64_t prefix = head_of(key.substr(shared_));
+  const std::uint64_t* const from =
+      prefixes_.data() + kSampled * first_not(samples_.size(), [&](std::size_t i) { return samples_[i] < prefix; });
+  const auto near = std::min<std::size_t>(kSampled, static_cast<std::size_t>(prefixes_.data() + size() - from));
+  for (std::size_t i = 0; i < near; i += 8) __builtin_prefetch(from + i);  // together, not one after the other
+  std::size_t low = static_cast<std::size_t>(from - prefixes_.data()) +
+                    first_not(near, [&](std::size_t i) { return from[i] < prefix; });
   std::size_t high = low;
   while (high < size() &&
          prefixes_[high] == prefix) {  // gallop: equal prefixes are few, or a long stretch of like keys
@@ -87,7 +85,7 @@ void IndexEncoder::add(const IndexEntry& e) {
     put_u32(current_, 0);  // how many, once known
     last_key_.clear();
   }
-  const std::size_t shared = shared_prefix(last_key_, e.last_key);
+  const std::size_t shared = common_prefix(last_key_, e.last_key);
   put_varint(current_, shared);
   put_bytes(current_, e.last_key.substr(shared));
   put_varint(current_, e.last_sequence);

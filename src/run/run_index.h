@@ -56,6 +56,9 @@ class RunIndex {
   // What all last keys begin with is compared once; the eight bytes behind it decide nearly every step of the search.
   std::size_t shared_ = 0;
   std::vector<std::uint64_t> prefixes_;
+  // The last of each kSampled of them: few enough to stay in the processor's first cache.
+  static constexpr std::size_t kSampled = 64;
+  std::vector<std::uint64_t> samples_;
 };
 
 /// Encodes entries into index blocks' contents as the data blocks are written.

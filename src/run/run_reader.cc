@@ -12,6 +12,13 @@ namespace {
 /// Damage listed per reader; beyond that a caller learns nothing new.
 constexpr std::size_t kFindingsMax = 1000;
 
+/// Of memory that a thread reads one block after the other into: the allocator's part in a cold get is a tenth
+/// otherwise.
+constexpr std::size_t kKeptBytes = 256 << 10;
+void keep_if_small(BlockRef& room) {
+  if (room && room.memory_bytes() > kKeptBytes) room = BlockRef();
+}
+
 bool same(const RunFinding& a, const RunFinding& b) {
   return a.fault == b.fault && a.status.where().offset == b.status.where().offset;
 }
@@ -24,12 +31,12 @@ Result<std::unique_ptr<RunReader>> RunReader::open(Storage& storage, const std::
   DARUMA_ASSERT(!known || known->number == number);
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   return std::unique_ptr<RunReader>(
-      new RunReader(storage, std::move(file), {store, number}, std::move(cache), std::move(known)));
+      new RunReader(std::move(file), {store, number}, std::move(cache), std::move(known)));
 }
 
-RunReader::RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place,
-                     std::shared_ptr<BlockCache> cache, std::optional<RunInfo> known)
-    : storage_(storage), file_(std::move(file)), place_(place), cache_(std::move(cache)), known_(std::move(known)) {}
+RunReader::RunReader(std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
+                     std::optional<RunInfo> known)
+    : file_(std::move(file)), place_(place), cache_(std::move(cache)), known_(std::move(known)) {}
 
 RunReader::~RunReader() = default;
 
@@ -80,34 +87,39 @@ Result<const RunContents*> RunReader::load() const {
   return loaded.status();
 }
 
-Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at) const {
+Result<RunReader::Lookup> RunReader::get(std::string_view key, Sequence at, Hold hold, BlockFetch* fetch) const {
   DARUMA_TRY_ASSIGN(const RunContents* c, contents());
-  return find(*c, key, std::min(at, kMaxSequence), nullptr);
+  return find(*c, key, std::min(at, kMaxSequence), hold, fetch);
 }
 
-Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view key, Sequence at,
-                                          const Prefetched* prefetched) const {
+Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view key, Sequence at, Hold hold,
+                                          BlockFetch* fetch) const {
   Lookup out;
   if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) return out;
-  if (c.filter.may_contain(key_hash(c.info.keyspace, key))) {
-    for (std::size_t i = c.index.find(key, at); i < c.index.size(); ++i) {
+  const std::uint64_t hash = key_hash(c.info.keyspace, key);
+  c.filter.prefetch(hash);
+  std::size_t i = c.index.find(key, at);  // while the filter's line comes
+  if (c.filter.may_contain(hash)) {
+    EpochGuard guard;
+    for (; i < c.index.size(); ++i) {
+      const char* block = c.cached ? c.cached->peek(i) : nullptr;
       BlockRef ref;
-      if (prefetched) {
-        const auto it = std::lower_bound(prefetched->begin(), prefetched->end(), i,
-                                         [](const auto& a, std::size_t b) { return a.first < b; });
-        if (it != prefetched->end() && it->first == i) ref = it->second;
+      if (!block && fetch && !fetch->take(*this, c, i, ref)) {
+        out.found = Lookup::Found::kUnread;
+        return out;
       }
-      if (!ref) { DARUMA_TRY_ASSIGN(ref, block(c, i)); }
-      DataBlock::Entry entry;
-      const DataBlock::Search search = DataBlock(ref.view()).find(key, at, entry);
-      if (search == DataBlock::Search::kEnd) continue;
-      if (search == DataBlock::Search::kBad)
-        return lost_block(c, i, run_damage("data block makes no sense", path(), c.index.at(i).offset));
-      if (search == DataBlock::Search::kFound) {
-        out.found = entry.kind() == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
-        out.sequence = entry.sequence();
-        out.value = entry.value;
-        out.block = std::move(ref);
+      if (!block) {
+        if (!ref) { DARUMA_TRY_ASSIGN(ref, read_block(c, i)); }
+        block = ref.view().data();
+      }
+      const LoadedBlock entries(block);
+      const std::size_t entry = entries.find(key, at);
+      if (entry == entries.size()) continue;
+      if (entries.has_key(entry, key)) {
+        out.found = entries.kind(entry) == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
+        out.sequence = entries.sequence(entry);
+        out.value = entries.value(entry);
+        out.block = ref || hold == Hold::kBorrow ? std::move(ref) : BlockSlots::share(block);
       }
       break;
     }
@@ -123,15 +135,20 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
 }
 
 Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
-  const IndexEntry at = c.index.at(i);
-  if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
   if (c.cached) {
     if (BlockRef cached = c.cached->find(i)) return cached;
   }
-  BlockRef frame = BlockRef::make(at.frame_bytes);
+  return read_block(c, i);
+}
+
+Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i) const {
+  const IndexEntry at = c.index.at(i);
+  if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
+  thread_local BlockRef frame;
+  frame.remake(at.frame_bytes);
   const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
-  Result<BlockRef> ref =
-      got.ok() ? take_frame(c, i, std::move(frame), *got == at.frame_bytes) : Result<BlockRef>(got.status());
+  Result<BlockRef> ref = got.ok() ? take_frame(c, i, frame.view().substr(0, *got)) : Result<BlockRef>(got.status());
+  keep_if_small(frame);
   if (ref.ok()) return ref;
   return healed_block(c, i, ref.status());
 }
@@ -144,29 +161,34 @@ Result<BlockRef> RunReader::healed_block(const RunContents& c, std::size_t i, co
   RunBytes bytes(*file_, *size, place_.parity(), RunBytes::From::kParity);
   const Result<std::string_view> healed = bytes.view(at.offset, at.frame_bytes);
   if (!healed.ok()) return lost_block(c, i, why);
-  BlockRef frame = BlockRef::make(at.frame_bytes);
-  std::copy(healed->begin(), healed->end(), frame.data());
-  Result<BlockRef> ref = take_frame(c, i, std::move(frame), true);
+  Result<BlockRef> ref = take_frame(c, i, *healed);
   if (!ref.ok()) return lost_block(c, i, why);
   note({RunFault::kData, why, c.damaged_keys(i), true});
   hurt_.store(true, std::memory_order_relaxed);
   return ref;
 }
 
-Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const {
-  const IndexEntry at = c.index.at(i);
-  if (!whole) return run_damage("the file ends within a data block", path(), at.offset);
-  const std::optional<BlockHeader> header = decode_block(frame.view(), place_, at.offset);
+Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const {
+  if (frame.size() < at.frame_bytes) return run_damage("the file ends within a data block", path(), at.offset);
+  const std::optional<BlockHeader> header = decode_block(frame, place_, at.offset);
   if (!header || header->kind != BlockKind::kData) return run_damage("data block does not verify", path(), at.offset);
-  BlockRef ref;
+  std::string_view contents = frame.substr(kBlockHeaderBytes);
   if (header->lz4) {
-    ref = BlockRef::make(header->raw_bytes);
-    if (!unpack_block(*header, frame.view(), ref.data()))
+    room.remake(header->raw_bytes);
+    if (!unpack_block(*header, frame, room.data()))
       return run_damage("data block verifies but does not decompress", path(), at.offset);
-  } else {
-    frame.hide(kBlockHeaderBytes);
-    ref = std::move(frame);
+    contents = room.view();
   }
+  if (!LoadedBlock::make(contents, out)) return run_damage("data block makes no sense", path(), at.offset);
+  return {};
+}
+
+Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, std::string_view frame) const {
+  thread_local BlockRef room;
+  BlockRef ref;
+  const Status loaded = load_frame(c.index.at(i), frame, room, ref);
+  keep_if_small(room);
+  DARUMA_TRY(loaded);
   if (c.cached) c.cached->insert(i, ref);
   return ref;
 }
@@ -185,53 +207,41 @@ void RunReader::note(RunFinding finding) const {
   if (!listed && findings_.size() < kFindingsMax) findings_.push_back(std::move(finding));
 }
 
-std::vector<Result<RunReader::Lookup>> RunReader::multi_get(std::span<const std::string_view> keys, Sequence at) const {
-  std::vector<Result<Lookup>> results;
-  results.reserve(keys.size());
-  Result<const RunContents*> loaded = contents();
-  if (!loaded.ok()) {
-    results.assign(keys.size(), loaded.status());
-    return results;
+bool BlockFetch::take(const RunReader& reader, const RunContents& contents, std::size_t block, BlockRef& out) {
+  const IndexEntry at = contents.index.at(block);
+  if (at.gap) return true;
+  const auto it = std::find_if(wanted_.begin(), wanted_.end(), [&](const Wanted& w) {
+    return w.reader == &reader && w.contents->index.at(w.block).offset == at.offset;
+  });
+  if (it == wanted_.end()) {
+    wanted_.push_back({&reader, &contents, block});
+    return false;
   }
-  const RunContents& c = **loaded;
-  at = std::min(at, kMaxSequence);
-  Prefetched blocks;
-  for (const std::string_view key : keys) {
-    if (at < c.info.min_sequence || key < c.info.smallest_key || key > c.info.largest_key) continue;
-    if (!c.filter.may_contain(key_hash(c.info.keyspace, key))) continue;
-    if (const std::size_t i = c.index.find(key, at); i < c.index.size() && !c.index.at(i).gap)
-      blocks.emplace_back(i, BlockRef());
-  }
-  std::sort(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  blocks.erase(
-      std::unique(blocks.begin(), blocks.end(), [](const auto& a, const auto& b) { return a.first == b.first; }),
-      blocks.end());
+  if (static_cast<std::size_t>(it - wanted_.begin()) >= read_) return false;
+  out = it->loaded;
+  return true;
+}
+
+void BlockFetch::read() {
+  std::vector<BlockRef> frames;
   std::vector<ReadRequest> requests;
-  std::vector<std::size_t> wanted;  // positions in `blocks`
-  for (std::size_t b = 0; b < blocks.size(); ++b) {
-    const IndexEntry e = c.index.at(blocks[b].first);
-    if (c.cached) blocks[b].second = c.cached->find(blocks[b].first);
-    if (blocks[b].second) continue;
-    blocks[b].second = BlockRef::make(e.frame_bytes);
-    requests.push_back({.file = file_.get(),
-                        .offset = e.offset,
-                        .out = {blocks[b].second.data(), e.frame_bytes},
+  for (std::size_t i = read_; i < wanted_.size(); ++i) {
+    const IndexEntry at = wanted_[i].contents->index.at(wanted_[i].block);
+    frames.push_back(BlockRef::make(at.frame_bytes));
+    requests.push_back({.file = wanted_[i].reader->file_.get(),
+                        .offset = at.offset,
+                        .out = {frames.back().data(), at.frame_bytes},
                         .bytes_read = 0,
                         .status = {}});
-    wanted.push_back(b);
   }
-  if (!requests.empty()) storage_.read_batch(requests);
-  for (std::size_t r = 0; r < requests.size(); ++r) {
-    auto& [i, ref] = blocks[wanted[r]];
-    BlockRef frame = std::exchange(ref, BlockRef());
-    // A block that failed here is left out: `find` reads it once more, and reports it.
-    if (!requests[r].status.ok()) continue;
-    if (Result<BlockRef> good = take_frame(c, i, std::move(frame), requests[r].bytes_read == requests[r].out.size());
-        good.ok())
-      ref = std::move(*good);
+  storage_.read_batch(requests);
+  for (std::size_t n = 0; n < requests.size(); ++n) {
+    Wanted& wanted = wanted_[read_++];
+    if (!requests[n].status.ok()) continue;
+    Result<BlockRef> loaded =
+        wanted.reader->take_frame(*wanted.contents, wanted.block, frames[n].view().substr(0, requests[n].bytes_read));
+    if (loaded.ok()) wanted.loaded = std::move(*loaded);
   }
-  for (const std::string_view key : keys) results.push_back(find(c, key, at, &blocks));
-  return results;
 }
 
 Result<Sequence> RunReader::covering_erase(std::string_view key, Sequence at) const {

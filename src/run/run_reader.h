@@ -20,13 +20,16 @@
 #include <string_view>
 #include <vector>
 
+#include "base/assert.h"
 #include "base/mutex.h"
 #include "event/entry.h"
 #include "io/storage.h"
-#include "run/data_block.h"
+#include "run/loaded_block.h"
 #include "run/run_contents.h"
 
 namespace daruma {
+
+class BlockFetch;
 
 /// Any thread; cursors are one thread's each. `storage` outlives the reader, the reader its cursors.
 class RunReader {
@@ -39,18 +42,22 @@ class RunReader {
   ~RunReader();
 
   struct Lookup {
-    enum class Found : std::uint8_t { kNothing, kValue, kErased };
+    enum class Found : std::uint8_t { kNothing, kValue, kErased, kUnread };
     Found found = Found::kNothing;
     Sequence sequence = 0;     ///< of the version or range erase that decided
     std::string_view value{};  ///< valid as long as `block`
     BlockRef block{};
   };
+  enum class Hold : std::uint8_t {
+    kShare,   ///< the value is valid as long as the lookup's block
+    kBorrow,  ///< as long as that and the caller's EpochGuard: then a cached block is looked at and not written to
+  };
   /// What a reader at sequence `at` sees of `key` in this run, range erases considered; of a version and a range erase
   /// of one sequence the version wins. Errors: kCorruption, kIoError (the answer may lie in what cannot be read),
   /// kUnsupported.
-  Result<Lookup> get(std::string_view key, Sequence at) const;
-  /// One result per key, in their order; the blocks that are not cached are read at once.
-  std::vector<Result<Lookup>> multi_get(std::span<const std::string_view> keys, Sequence at) const;
+  /// With `fetch`, a block that is in neither cache nor `fetch` is noted there and not read: the answer is kUnread
+  /// then.
+  Result<Lookup> get(std::string_view key, Sequence at, Hold hold = Hold::kShare, BlockFetch* fetch = nullptr) const;
   /// Highest sequence, at or below `at`, of a range erase that covers `key`; 0: none. Errors: as get.
   Result<Sequence> covering_erase(std::string_view key, Sequence at) const;
   /// All range erases, by begin. Errors: as get; also when only some of them are left.
@@ -89,23 +96,26 @@ class RunReader {
   Result<Verified> verify() const { return verify(VerifyOptions()); }
 
  private:
-  using Prefetched = std::vector<std::pair<std::size_t, BlockRef>>;  // by block
-  RunReader(Storage& storage, std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
+  friend class BlockFetch;
+  RunReader(std::unique_ptr<File> file, const RunPlace& place, std::shared_ptr<BlockCache> cache,
             std::optional<RunInfo> known);
   Result<const RunContents*> contents() const {
     if (const RunContents* loaded = loaded_.load(std::memory_order_acquire)) return loaded;
     return load();
   }
   Result<const RunContents*> load() const EXCLUDES(mutex_);
-  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, const Prefetched* prefetched) const;
-  /// The entries of data block `i`: from the cache, else read and verified.
+  Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, Hold hold, BlockFetch* fetch) const;
+  /// Data block `i` as `LoadedBlock`: from the cache, else read and verified.
   Result<BlockRef> block(const RunContents& c, std::size_t i) const;
-  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, BlockRef frame, bool whole) const;
+  Result<BlockRef> read_block(const RunContents& c, std::size_t i) const;
+  /// `frame` as a LoadedBlock into `out`, when it is what the index says. `room`: for what is compressed.
+  Status load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const;
+  /// As `load_frame`, and into the cache.
+  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, std::string_view frame) const;
   Result<BlockRef> healed_block(const RunContents& c, std::size_t i, const Status& why) const EXCLUDES(mutex_);
   Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
   void note(RunFinding finding) const EXCLUDES(mutex_);
 
-  Storage& storage_;
   const std::unique_ptr<File> file_;
   const RunPlace place_;
   const std::shared_ptr<BlockCache> cache_;
@@ -121,6 +131,30 @@ class RunReader {
   mutable std::vector<RunFinding> findings_ GUARDED_BY(mutex_);
 };
 
+/// Blocks that gets lack, of any runs, read at once: get what is wanted with it, `read`, and get again what was unread.
+/// One that cannot be had so is read once more by the get itself, which heals it or says what is wrong. One thread; the
+/// readers outlive it.
+class BlockFetch {
+ public:
+  explicit BlockFetch(Storage& storage) : storage_(storage) {}
+  void read();
+
+ private:
+  friend class RunReader;
+  struct Wanted {
+    const RunReader* reader;
+    const RunContents* contents;
+    std::size_t block;
+    BlockRef loaded{};  ///< empty: not read yet, or not to be had
+  };
+  /// False: it is wanted, and not read yet. Else it is in `out`, if it is to be had.
+  bool take(const RunReader& reader, const RunContents& contents, std::size_t block, BlockRef& out);
+
+  Storage& storage_;
+  std::vector<Wanted> wanted_;
+  std::size_t read_ = 0;  ///< of `wanted_`, from the first on
+};
+
 /// Walks the entries by (key ascending, sequence descending), both ways; range erases are not applied. Starts invalid.
 /// A block that cannot be read stops it: `valid` is false, `status` says why, `damaged` which keys are missing, and
 /// `step_over` goes on behind.
@@ -133,15 +167,25 @@ class RunReader::Cursor {
   /// To the first entry with a key >= `key`.
   void seek(std::string_view key);
   // On a valid cursor only.
-  void next();
-  void prev();
+  void next() {
+    DARUMA_ASSERT(valid());
+    forward_ = true;
+    stand_at(entry_ + 1);
+    if (!valid()) forward_from_here();
+  }
+  void prev() {
+    DARUMA_ASSERT(valid());
+    forward_ = false;
+    stand_at(entry_ - 1);  // of the first: beyond all
+    if (!valid()) backward_from_here();
+  }
 
-  [[nodiscard]] bool valid() const { return in_block_.valid(); }
-  [[nodiscard]] std::string_view key() const { return in_block_.key(); }
-  [[nodiscard]] Sequence sequence() const { return in_block_.entry().sequence(); }
-  [[nodiscard]] EntryKind kind() const { return in_block_.entry().kind(); }
+  [[nodiscard]] bool valid() const { return entry_ < entries_.size(); }
+  [[nodiscard]] std::string_view key() const { return {key_.data(), key_bytes_}; }
+  [[nodiscard]] Sequence sequence() const { return entries_.sequence(entry_); }
+  [[nodiscard]] EntryKind kind() const { return entries_.kind(entry_); }
   /// Valid until the next move.
-  [[nodiscard]] std::string_view value() const { return in_block_.entry().value; }
+  [[nodiscard]] std::string_view value() const { return entries_.value(entry_); }
   /// Why it is not valid; ok at either end.
   [[nodiscard]] const Status& status() const { return status_; }
   /// The keys of the block that stopped it; nothing when the run as a whole is not served, or the cursor is valid.
@@ -157,6 +201,10 @@ class RunReader::Cursor {
   void stop(Status status);
   void stop_at_damage(Status status);
   bool open_block(Arrival arrival);
+  void stand_at(std::size_t entry) {
+    entry_ = entry;
+    if (valid()) key_bytes_ = prefix_bytes_ + entries_.copy_rest(entry, key_.data() + prefix_bytes_);
+  }
   bool take_ahead();
   void read_ahead(const IndexEntry& at);
   void forward_from_here();
@@ -166,11 +214,16 @@ class RunReader::Cursor {
   const RunContents* contents_ = nullptr;
   std::size_t at_ = 0;  ///< block
   bool forward_ = true;
-  BlockRef block_;  ///< `at_`, while `in_block_` is open
+  BlockRef block_;       ///< `at_`, while `entries_` has any
+  LoadedBlock entries_;  ///< in it
+  std::size_t entry_ = 0;
+  std::string key_;  ///< where valid, at its beginning; the block's prefix stands in it already
+  std::size_t prefix_bytes_ = 0;
+  std::size_t key_bytes_ = 0;
+  BlockRef room_;
   AlignedBuffer ahead_;
   std::uint64_t ahead_begin_ = 0, ahead_end_ = 0;  ///< in the file
   std::uint64_t ahead_bytes_ = 0;                  ///< to read the next time: more each time
-  DataBlockCursor in_block_;
   Status status_;
   std::optional<DamagedKeys> damaged_;
 };

@@ -99,9 +99,7 @@ class Walk {
       return;
     }
     if (data_ended_) return lose(at, run_damage("data block behind range erases", bytes_.path(), at));
-    DataBlockCursor cursor;
-    cursor.open(DataBlock(*raw));
-    cursor.first();
+    DataBlockCursor cursor(*raw);
     if (!cursor.valid()) return lose(at, run_damage("data block makes no sense", bytes_.path(), at));
     const std::string first_key(cursor.key());
     const Sequence first_sequence = cursor.entry().sequence();
