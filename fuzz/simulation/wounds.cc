@@ -274,7 +274,10 @@ bool Wounds::stands(SimStorage& disk, const Wound& wound) {
 void Wounds::look_again(SimStorage& disk) {
   const std::vector<std::uint64_t> manifests = manifests_of(disk);
   std::erase_if(open_, [&](const Wound& wound) {
-    if (wound.kind == Kind::kLost) return !manifests.empty() && manifests.front() > wound.manifest;
+    if (wound.kind == Kind::kLost) {
+      const bool evidence = wound.path.starts_with(std::string(kStore) + "/quarantine/");  // nothing replaces it
+      return !evidence && !manifests.empty() && manifests.front() > wound.manifest;
+    }
     if (!disk.open(wound.path, OpenMode::kRead).ok()) return true;
     if (wound.room != Room::kOther && !wound.one_sector() && wound.kind != Kind::kBurst) return !stands(disk, wound);
     if (wound.kind == Kind::kEmptied || wound.kind == Kind::kCut) return size_of(disk, wound.path) != wound.offset;

@@ -305,7 +305,10 @@ void Engine::take_names_again() {
   const std::shared_ptr<const DamageMap> damage = current_->damage;
   for (const auto& [key, newest] : names) {
     if (key.size() != 4 || (damage && damage->blocks(kCatalogKeyspace, key, newest.sequence))) continue;
-    apply_catalog(key, newest.name ? std::optional<std::string_view>(*newest.name) : std::nullopt);
+    if (newest.name)
+      apply_catalog(key, std::string_view(*newest.name));
+    else if (const std::uint32_t id = catalog_id(key); current_->find(id))
+      add_nameless_keyspace(id);  // dropped, but it came back to life and may have been written to since
   }
 }
 
