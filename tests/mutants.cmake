@@ -222,6 +222,10 @@ mutant(lost_erase_block_ignored run/run_reader.cc run_damage_test
 mutant(range_erase_not_asked run/run_reader.cc run_test
   [[const Sequence erased = c.erases.covering(key, at, out.sequence); erased > out.sequence]]
   [[const Sequence erased = 0; erased > out.sequence]])
+mutant(block_out_of_order_is_taken run/loaded_block.cc loaded_block_test
+  [[return common < b.size() || a_sequence > b_sequence;]] [[return true;]])
+mutant(key_known_by_its_number_alone run/loaded_block.cc loaded_block_test
+  [[return key.size() < wanted.size() ? -1 : key.size() > wanted.size();]] [[return 0;]])
 mutant(healed_sector_believed_unverified parity/parity_reader.cc parity_test
   [[return rebuild(sector, out) && verifies(sector, {out.data(), out.size()}) ? SectorState::kHealed : SectorState::kLost;]]
   [[return rebuild(sector, out) ? SectorState::kHealed : SectorState::kLost;]])

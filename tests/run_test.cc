@@ -244,6 +244,36 @@ TEST(Run, FindsVersionsThatSpanBlocks) {
   for (Sequence at = 0; at <= 602; ++at) ASSERT_EQ(answer_of(*reader->get("same", at)), model.get("same", at)) << at;
 }
 
+TEST(Run, BlocksOfSeveralRunsAreReadAtOnceAndOnce) {
+  SimStorage disk;
+  std::vector<std::unique_ptr<RunReader>> readers;
+  for (const std::uint64_t number : {7, 8}) {
+    ModelRun model;
+    model.put("key", number, std::to_string(number));
+    model.put("other", number, "");
+    build_run(disk, model, number);
+    readers.push_back(open_run(disk, number));
+    ASSERT_TRUE(readers.back()->info().ok());
+  }
+  BlockFetch fetch(disk);
+  const auto get = [&](std::size_t run, std::string_view key) {
+    return readers[run]->get(key, kMaxSequence, RunReader::Hold::kShare, &fetch);
+  };
+  disk.inject({.kind = FaultKind::kReadError, .path_contains = ".run"});
+  for (const std::size_t run : {0, 1}) {
+    EXPECT_EQ(get(run, "key")->found, Found::kUnread);
+    EXPECT_EQ(get(run, "other")->found, Found::kUnread) << "in the same block";
+    EXPECT_EQ(get(run, "between")->found, Found::kNothing) << "the filter says so";
+  }
+  disk.clear_faults();
+  fetch.read();
+  disk.inject({.kind = FaultKind::kReadError, .path_contains = ".run"});
+  for (const std::size_t run : {0, 1}) {
+    EXPECT_EQ(get(run, "key")->value, std::to_string(7 + run));
+    EXPECT_EQ(get(run, "other")->found, Found::kValue);
+  }
+}
+
 TEST(Run, FilterDeniesMostMisses) {
   SimStorage disk;
   ModelRun model;

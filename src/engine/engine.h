@@ -107,12 +107,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   friend struct View::State;
   Engine(std::string directory, Options options, const Environment& environment);
 
-  struct Position {
-    const State* state;
-    Sequence sequence;
-  };
-  [[nodiscard]] Position position() const;
-
   // open.cc, and the passes in open_*.cc: before any other thread knows of the engine
   struct Start;
   Status recover(Start& start) NO_THREAD_SAFETY_ANALYSIS;

@@ -64,6 +64,7 @@ const std::shared_ptr<Memtable>* find_in_memtables(const KeyspaceState& keyspace
 }
 
 using Hold = RunReader::Hold;
+constexpr std::size_t kGetsAtOnce = 64;  // more would keep no device busier
 
 /// With `fetch`, `newest.unread` when a block must be read first.
 Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Hold hold, Version& newest,
@@ -134,34 +135,39 @@ Sequence Engine::newest_in_catalog(std::string_view key) const {
 /// As many gets at one read position; blocks that are not cached are read together.
 std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
                                                    const std::vector<std::string_view>& keys) const {
-  EpochGuard guard;
-  const Position now = position();
-  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : now.state->find(keyspace);
+  const View at = view();
+  const State& state = *at.state_->state;
+  const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return std::vector<Result<std::string>>(keys.size(), gone(keyspace));
-  std::vector<Version> newest(keys.size());
-  std::vector<Status> failed(keys.size());
-  std::vector<std::size_t> open;
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    if (!find_in_memtables(*in, keys[i], now.sequence, newest[i])) open.push_back(i);
-  }
-  BlockFetch fetch(*storage_);
-  for (;;) {
-    std::erase_if(open, [&](std::size_t i) {
-      newest[i] = Version();
-      failed[i] = find_in_runs(in->runs, keys[i], now.sequence, Hold::kBorrow, newest[i], &fetch);
-      return !newest[i].unread;
-    });
-    if (open.empty()) break;
-    fetch.read();
-  }
   std::vector<Result<std::string>> results;
   results.reserve(keys.size());
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    Status status = failed[i].ok() ? judge(*now.state, keyspace, keys[i], newest[i]) : failed[i];
-    if (status.ok()) {
-      results.emplace_back(std::string(newest[i].value));
-    } else {
-      results.emplace_back(std::move(status));
+  while (results.size() < keys.size()) {
+    EpochGuard guard;  // not over all of them: nothing that any thread gives up is freed meanwhile
+    const auto some =
+        std::span(keys).subspan(results.size()).first(std::min(kGetsAtOnce, keys.size() - results.size()));
+    std::vector<Version> newest(some.size());
+    std::vector<Status> failed(some.size());
+    std::vector<std::size_t> open;
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      if (!find_in_memtables(*in, some[i], at.sequence(), newest[i])) open.push_back(i);
+    }
+    BlockFetch fetch(*storage_);
+    for (;;) {
+      std::erase_if(open, [&](std::size_t i) {
+        newest[i] = Version();
+        failed[i] = find_in_runs(in->runs, some[i], at.sequence(), Hold::kBorrow, newest[i], &fetch);
+        return !newest[i].unread;
+      });
+      if (open.empty()) break;
+      fetch.read();
+    }
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      Status status = failed[i].ok() ? judge(state, keyspace, some[i], newest[i]) : failed[i];
+      if (status.ok()) {
+        results.emplace_back(std::string(newest[i].value));
+      } else {
+        results.emplace_back(std::move(status));
+      }
     }
   }
   return results;
@@ -169,23 +175,20 @@ std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
 
 /// A state that did not change around the reading of the sequence holds every memtable and run that this sequence
 /// needs: an event is visible only after its memtable is in the state, and no version is dropped before its state is
-/// replaced. Inside an EpochGuard.
-Engine::Position Engine::position() const {
-  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
-    const Sequence sequence = visible_.load(std::memory_order_seq_cst);
-    const State* after = state_.load(std::memory_order_seq_cst);
-    if (after == state) return {state, sequence};
-    state = after;
-  }
-}
-
+/// replaced.
 View Engine::view() const {
   auto pinned = std::make_shared<View::State>();
   pinned->engine = shared_from_this();
   EpochGuard guard;
-  const auto [state, sequence] = position();
-  pinned->state = state->shared_from_this();
-  pinned->sequence = sequence;
+  for (const State* state = state_.load(std::memory_order_seq_cst);;) {
+    pinned->sequence = visible_.load(std::memory_order_seq_cst);
+    const State* after = state_.load(std::memory_order_seq_cst);
+    if (after == state) {
+      pinned->state = state->shared_from_this();
+      break;
+    }
+    state = after;
+  }
   View view;
   view.state_ = std::move(pinned);
   return view;
