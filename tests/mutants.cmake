@@ -117,7 +117,7 @@ mutant(unreadable_sector_is_zeros wal/sector_reader.cc wal_reader_test
 # --- the ring
 mutant(ring_does_not_say_that_its_log_began wal/wal_writer.cc engine_losses_test
   [[  ring->begun();
-]] [[]])
+  // Older]] [[  // Older]])
 mutant(second_half_not_written wal/tail_ring.cc wal_writer_test
   [[      copy_tail_entry(at(half, head_ + pad), at(halves_[0], head_ + pad), kTailEntryHeaderBytes + record.event.size());
 ]] [[]])
