@@ -4,6 +4,7 @@
 # target, so that the rooms above link the same way.
 
 set(DARUMA_ROOMS "")    # every room target, lowest first
+set(DARUMA_COVERED_ROOMS wal run snapshot recovery)  # by `tools/dev coverage`
 set(DARUMA_OBJECTS "")  # the objects of those that have any
 
 function(daruma_room room)
@@ -23,6 +24,9 @@ function(daruma_room room)
     set(scope INTERFACE)
   endif()
   set(DARUMA_ROOMS ${DARUMA_ROOMS} ${target} PARENT_SCOPE)
+  if(DARUMA_COVERAGE AND room IN_LIST DARUMA_COVERED_ROOMS)
+    target_compile_options(${target} PRIVATE --coverage -fprofile-update=atomic -O0)
+  endif()
 
   foreach(below IN LISTS ARGN)
     target_link_libraries(${target} ${scope} daruma_${below})
