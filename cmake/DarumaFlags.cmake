@@ -31,7 +31,6 @@ if(DARUMA_FUZZ)
   add_compile_definitions(DARUMA_FUZZ)  # checksum_holds tells fuzz/mend.h
 endif()
 if(DARUMA_COVERAGE)
-  add_compile_options(--coverage -fprofile-update=atomic)
   add_link_options(--coverage)
 endif()
 

@@ -4,13 +4,16 @@
 # target, so that the rooms above link the same way.
 
 set(DARUMA_ROOMS "")    # every room target, lowest first
+set(DARUMA_COVERED_ROOMS wal run snapshot recovery)  # by `tools/dev coverage`
 set(DARUMA_OBJECTS "")  # the objects of those that have any
 
 function(daruma_room room)
   set(target daruma_${room})
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${room}/*.cc")
   if(DARUMA_MUTATED MATCHES "^${room}/")
-    list(TRANSFORM sources REPLACE "^${PROJECT_SOURCE_DIR}/src/${DARUMA_MUTATED}$" "${CMAKE_BINARY_DIR}/mutant/${DARUMA_MUTATED}")
+    set(mutated "${CMAKE_BINARY_DIR}/mutant/${DARUMA_MUTATED}")
+    list(TRANSFORM sources REPLACE "^${PROJECT_SOURCE_DIR}/src/${DARUMA_MUTATED}$" "${mutated}")
+    set_source_files_properties("${mutated}" PROPERTIES COMPILE_OPTIONS "-Wno-error;-O0")
   endif()
   if(sources)
     add_library(${target} STATIC ${sources})
@@ -21,6 +24,9 @@ function(daruma_room room)
     set(scope INTERFACE)
   endif()
   set(DARUMA_ROOMS ${DARUMA_ROOMS} ${target} PARENT_SCOPE)
+  if(DARUMA_COVERAGE AND room IN_LIST DARUMA_COVERED_ROOMS)
+    target_compile_options(${target} PRIVATE --coverage -fprofile-update=atomic -O0)
+  endif()
 
   foreach(below IN LISTS ARGN)
     target_link_libraries(${target} ${scope} daruma_${below})

@@ -46,6 +46,8 @@ void* or_throw(void* memory) {
   if (!memory) throw std::bad_alloc();
   return memory;
 }
+// Where this is inlined, g++ warns of a `free` of what `new` gave.
+[[gnu::noinline]] void give_back(void* memory) { std::free(memory); }
 
 }  // namespace
 
@@ -55,16 +57,16 @@ void* operator new(std::size_t n, const std::nothrow_t&) noexcept { return take(
 void* operator new[](std::size_t n, const std::nothrow_t&) noexcept { return take(n); }
 void* operator new(std::size_t n, std::align_val_t a) { return or_throw(take(n, a)); }
 void* operator new[](std::size_t n, std::align_val_t a) { return or_throw(take(n, a)); }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete[](void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t) noexcept { std::free(p); }
-void operator delete(void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete[](void* p, const std::nothrow_t&) noexcept { std::free(p); }
-void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::align_val_t) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
-void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }
+void operator delete(void* p) noexcept { give_back(p); }
+void operator delete[](void* p) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t) noexcept { give_back(p); }
+void operator delete(void* p, const std::nothrow_t&) noexcept { give_back(p); }
+void operator delete[](void* p, const std::nothrow_t&) noexcept { give_back(p); }
+void operator delete(void* p, std::align_val_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::align_val_t) noexcept { give_back(p); }
+void operator delete(void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
+void operator delete[](void* p, std::size_t, std::align_val_t) noexcept { give_back(p); }
 
 namespace daruma {
 namespace {

@@ -78,6 +78,21 @@ TEST(BlockCache, WhatIsPeekedAtStaysWhileTheReaderLooks) {
   EXPECT_EQ(shared.view().size(), 1000u);
 }
 
+TEST(BlockCache, WhatAReaderMayStillMeetIsNotMadeAnew) {
+  BlockCache cache(20'000);
+  BlockSlots slots(cache, 100);
+  BlockRef block = BlockRef::make(1000);
+  const char* const memory = block.data();
+  block.remake(900);
+  ASSERT_EQ(block.data(), memory) << "nobody else has it";
+  slots.insert(0, block);
+  EpochGuard looks;  // from here on, perhaps at the slot
+  for (std::size_t i = 1; i < 100; ++i) slots.insert(i, BlockRef::make(1000));
+  ASSERT_FALSE(slots.find(0)) << "evicted";
+  block.remake(900);
+  EXPECT_NE(block.data(), memory);
+}
+
 TEST(BlockCache, EvictedBesideReadersThatLook) {
   BlockCache cache(40'000);
   BlockSlots slots(cache, 64);

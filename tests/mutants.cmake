@@ -151,6 +151,11 @@ mutant(empty_range_is_lost_as_a_range recovery/log_stretch.cc engine_losses_test
 ]] [[]])
 mutant(known_loss_is_lost_again recovery/log_stretch.cc log_replay_test
   [[facts.known_through = known_through(facts.first, relative(segment.number));]] [[facts.known_through = 0;]])
+mutant(loss_without_an_end_is_as_new_as_what_follows recovery/log_stretch.cc log_replay_test
+  [[  if (judged.lost_end_unknown) ++entry.sequence_hi;
+]] [[]])
+mutant(lost_newest_segment_is_as_new_as_what_follows recovery/log_stretch.cc log_replay_test
+  [[entry.sequence_hi = end_known ? last : last + 1;]] [[(void)end_known, entry.sequence_hi = last;]])
 mutant(footprint_ignored recovery/log_stretch.cc log_replay_test
   [[if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint &&]]
   [[if (false && met.footprint &&]])
@@ -219,6 +224,14 @@ mutant(tombstone_dropped_above_the_bottom snapshot/merge.cc engine_model_test
 # --- runs
 mutant(lost_erase_block_ignored run/run_reader.cc run_damage_test
   [[if (!c.erases_lost.ok() && out.sequence < std::min(at, c.info.max_sequence)) return c.erases_lost;]] [[]])
+mutant(block_that_lookups_misread_verifies run/run_verify.cc run_damage_test
+  [[DataBlock(raw).consistent() &&]] [[]])
+mutant(block_in_use_is_made_anew run/block_cache.cc block_cache_test
+  [[block_->references.load(std::memory_order_acquire) != 1 ||]] [[]])
+mutant(evicted_block_does_not_wait_for_readers run/block_cache.cc block_cache_test
+  [[BlockRef::Block* given_up = std::exchange(out.block_, nullptr);]] [[BlockRef::Block* given_up = nullptr;]])
+mutant(retired_beside_a_reader_that_entered_then base/epoch.cc epoch_concurrent_test
+  [[return e.epoch >= oldest;]] [[return e.epoch > oldest;]])
 mutant(range_erase_not_asked run/run_reader.cc run_test
   [[const Sequence erased = c.erases.covering(key, at, out.sequence); erased > out.sequence]]
   [[const Sequence erased = 0; erased > out.sequence]])

@@ -37,6 +37,11 @@ constexpr const char* kCause = "run_blocks_lost";
 
 bool of_file(const DamageEntry& entry, const std::string& file) { return entry.file == file; }
 
+bool has_runs(const Manifest& generation, std::uint32_t keyspace) {
+  return std::any_of(generation.runs.begin(), generation.runs.end(),
+                     [&](const PlacedRun& run) { return run.info.keyspace == keyspace; });
+}
+
 bool within(const KeyRange& range, const DamageEntry& entry) {
   return entry.keys == DamageEntry::Keys::kAll ||
          (entry.keys == DamageEntry::Keys::kRange && entry.begin <= range.begin &&
@@ -305,10 +310,15 @@ void Engine::take_names_again() {
   const std::shared_ptr<const DamageMap> damage = current_->damage;
   for (const auto& [key, newest] : names) {
     if (key.size() != 4 || (damage && damage->blocks(kCatalogKeyspace, key, newest.sequence))) continue;
+    const std::uint32_t id = catalog_id(key);
+    const KeyspaceState* there = current_->find(id);
+    const bool holds = there && (there->active || !there->frozen.empty() || has_runs(generations_.front(), id));
     if (newest.name)
       apply_catalog(key, std::string_view(*newest.name));
-    else if (const std::uint32_t id = catalog_id(key); current_->find(id))
-      add_nameless_keyspace(id);  // dropped, but it came back to life and may have been written to since
+    else if (holds)
+      add_nameless_keyspace(id);  // dropped, but it came back to life, and may have been written to since
+    else
+      apply_catalog(key, std::nullopt);
   }
 }
 
