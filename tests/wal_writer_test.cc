@@ -553,7 +553,7 @@ TEST(WalWriter, TheRingMayBeExchangedUnderAnyDeath) {
       disk.storage->crash_at(disk.storage->operations() + at);
       Sequence acknowledged = 100;
       bool goes_on = wal->give_back_space().ok();
-      while (goes_on && acknowledged < 800) {
+      while (goes_on && acknowledged < 550) {
         goes_on = wal->append(acknowledged + 1, event_of(acknowledged + 1, 500)).ok() && !disk.storage->crashed();
         if (goes_on) ++acknowledged;
       }

@@ -4,14 +4,13 @@
 //
 // What must stay true: the outputs are durable and read back before the manifest that names them; the inputs stay until
 // no kept generation names them; killed at any point, the store has either, never both and never neither.
-#include <malloc.h>
-
 #include <chrono>
 
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/jobs.h"
 #include "engine/sources.h"
+#include "io/free_memory.h"
 #include "snapshot/compaction_picker.h"
 #include "snapshot/merge.h"
 #include "snapshot/retention.h"
@@ -110,9 +109,7 @@ Status Engine::trim() {
     generations_.resize(kGenerationsKept);
   }
   DARUMA_TRY(release());
-#ifdef __GLIBC__
-  ::malloc_trim(0);  // or the allocator would keep what the memtables had
-#endif
+  release_free_memory();  // what the memtables had
   return {};
 }
 
