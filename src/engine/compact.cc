@@ -10,7 +10,7 @@
 #include "base/status_macros.h"
 #include "engine/jobs.h"
 #include "engine/sources.h"
-#include "io/free_memory.h"
+#include "io/memory.h"
 #include "snapshot/compaction_picker.h"
 #include "snapshot/merge.h"
 #include "snapshot/retention.h"
@@ -109,6 +109,7 @@ Status Engine::trim() {
     generations_.resize(kGenerationsKept);
   }
   DARUMA_TRY(release());
+  arena_blocks_->clear();
   release_free_memory();  // what the memtables had
   return {};
 }

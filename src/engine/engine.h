@@ -213,7 +213,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void install_replacement(const RunInfo& old, const std::shared_ptr<LiveRun>& run,
                            const std::shared_ptr<const DamageMap>& damage)
       REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
-  void take_names_again() REQUIRES(write_mutex_);
+  void take_names_again() REQUIRES(checkpoint_mutex_, write_mutex_);
   std::shared_ptr<const DamageMap> damage_now() EXCLUDES(write_mutex_);
 
   // scrub.cc

@@ -20,10 +20,10 @@
 #include <string_view>
 #include <vector>
 
-#include "base/arena.h"
 #include "base/assert.h"
 #include "daruma/status.h"
 #include "event/entry.h"
+#include "memtable/arena.h"
 #include "memtable/memtable_key.h"
 #include "memtable/radix_index.h"
 #include "memtable/range_erase_index.h"

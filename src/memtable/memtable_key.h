@@ -15,9 +15,9 @@
 #include <cstring>
 #include <string_view>
 
-#include "base/arena.h"
 #include "daruma/status.h"
 #include "event/entry.h"
+#include "memtable/arena.h"
 
 namespace daruma {
 

@@ -18,7 +18,7 @@
 #include <span>
 #include <string_view>
 
-#include "base/arena.h"
+#include "memtable/arena.h"
 #include "memtable/memtable_key.h"
 
 namespace daruma {

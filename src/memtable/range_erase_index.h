@@ -12,9 +12,9 @@
 #include <string_view>
 #include <vector>
 
-#include "base/arena.h"
 #include "daruma/status.h"
 #include "event/entry.h"
+#include "memtable/arena.h"
 
 namespace daruma {
 

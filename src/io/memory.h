@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+// What the system is told about the memory of the process.
 #pragma once
 
+#include <cstddef>
+
 namespace daruma {
+
+/// A wish: these bytes, which begin and end at a huge page, as huge pages. Any thread.
+void prefer_huge_pages(char* memory, std::size_t bytes);
 
 /// Gives the system what the allocator has kept of memory that is free. Takes milliseconds. Any thread.
 void release_free_memory();

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/arena.h"
-
-#include <sys/mman.h>
+#include "memtable/arena.h"
 
 #if __has_include(<sanitizer/asan_interface.h>)
 #include <sanitizer/asan_interface.h>
@@ -9,6 +7,8 @@
 #define ASAN_POISON_MEMORY_REGION(address, bytes)
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes)
 #endif
+
+#include "io/memory.h"
 
 namespace daruma {
 namespace {
@@ -30,7 +30,7 @@ char* ArenaBlocks::take() {
     }
   }
   auto* block = static_cast<char*>(::operator new(kBlockBytes, kHugePage));
-  ::madvise(block, kBlockBytes, MADV_HUGEPAGE);  // a wish
+  prefer_huge_pages(block, kBlockBytes);
   return block;
 }
 
