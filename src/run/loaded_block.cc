@@ -34,7 +34,8 @@ bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Seque
 bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   thread_local Unpacked unpacked;
   if (unpacked.entries.capacity() > kEntriesKept) unpacked = Unpacked();
-  auto& [entries, keys] = unpacked;
+  std::vector<Unpacked::Entry>& entries = unpacked.entries;
+  std::string& keys = unpacked.keys;
   entries.clear();
   keys.clear();
   const auto key_at = [&](std::size_t i) {
