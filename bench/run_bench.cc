@@ -88,19 +88,6 @@ void get_miss(benchmark::State& state) {
 }
 BENCHMARK(get_miss)->Name("run/get_miss");
 
-void multi_get(benchmark::State& state) {
-  const RunReader& reader = warm_run();
-  Random random(3);
-  std::vector<std::string> keys(static_cast<std::size_t>(state.range(0)));
-  std::vector<std::string_view> views(keys.size());
-  for (auto _ : state) {
-    for (std::size_t i = 0; i < keys.size(); ++i) views[i] = keys[i] = key_of(2 * random.below(kEntries));
-    benchmark::DoNotOptimize(reader.multi_get(views, kMaxSequence));
-  }
-  state.SetItemsProcessed(state.iterations() * state.range(0));
-}
-BENCHMARK(multi_get)->Name("run/multi_get")->Arg(32);
-
 void scan(benchmark::State& state) {
   auto cursor = warm_run().cursor();
   cursor.seek_first();

@@ -60,15 +60,16 @@ bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy po
   fired_before_ = disk_->faults_fired();
   if (death) disk_->crash_at(disk_->operations() + death->after, death->half_done);
   Result<Store::Opened> opened = open(policy, false);
-  if (opened.ok() && (death || fault_)) {
-    if (const Status finished = Engine::of(opened->store).started(); !finished.ok()) opened = finished;
-  }
+  Status finished;
+  if (opened.ok() && (death || fault_)) finished = Engine::of(opened->store).started();
+  if (!finished.ok() && !finished.is(Code::kUnavailable)) opened = finished;
   disk_->disarm();
   refused_ = (fault_is(FaultKind::kReadError) || fault_is(FaultKind::kOpenError)) && fault_fired();
   log_read_failed_ = log_read_failed_ || refused_;
   const bool lacking = fault_is(FaultKind::kNoDescriptors) || fault_is(FaultKind::kStall);
   const bool disturbed = fault_ && (fault_fired() || *fault_ == kFullDisk);
   count_full(opened.status());
+  count_full(finished);
   if (opened.ok() && opened->store.stats().read_only) count_full(Status(Code::kReadOnly, ""));
   clear_faults();
   if (disk_->crashed()) {
@@ -84,6 +85,8 @@ bool Simulation::start_once(const std::optional<Death>& death, RecoveryPolicy po
     if (!excused) throw Violation{"always-opens", opened.status().to_string()};
     return false;
   }
+  if (!finished.ok() && disturbed) finished = Engine::of(opened->store).started();
+  if (!finished.ok()) throw Violation{"heals-alone", "a start whose log could not be begun: " + finished.to_string()};
   serves_only_ = opened->store.stats().read_only;
   if (serves_only_ && !disturbed) throw Violation{"always-opens", "reads only: " + opened->report.outcome};
   judge(*opened, !serves_only_, policy);

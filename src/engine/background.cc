@@ -44,8 +44,11 @@ Status Engine::step() {
 }
 
 void Engine::drive_log() {
-  while (!stopping() && !started().ok()) std::this_thread::sleep_for(100ms);
-  if (stopping()) return;
+  for (Status begun = started(); !begun.ok(); begun = started()) {
+    tell_background("start", begun);
+    if (stopping()) return;
+    std::this_thread::sleep_for(100ms);
+  }
   tell_background("start", no_writes_);
   if (!wal_) return;
   watch_copies(false);

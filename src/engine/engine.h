@@ -93,7 +93,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
   /// Whatever needs more than reads comes here first: does what is left of the start, unless that is done. Errors:
-  /// those of the process (is_of_the_process); the next call tries again.
+  /// those of the process (is_of_the_process), kUnavailable; the next call tries again.
   Status started() EXCLUDES(start_mutex_, checkpoint_mutex_) {
     return started_.load(std::memory_order_acquire) ? Status() : finish_start();
   }

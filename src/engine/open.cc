@@ -147,8 +147,13 @@ Status Engine::begin_to_write(Start& start) {
     if (!set.ok()) written = std::move(set);
     start.damage_set = written.ok();
   }
-  if (written.ok() && !options_.read_only && !wal_)
+  if (written.ok() && !options_.read_only && !wal_) {
     written = pass(start, "start log", [&] { return start_log(start); });
+    // Behind the first reads, as while the store runs, what cannot be written now is tried again.
+    if (!written.ok() && start.report_told && !is_of_the_process(written))
+      return {Code::kUnavailable, "the log cannot be begun: " + written.message(), written.where(),
+              "it goes on by itself when a new log file can be written"};
+  }
   if (!written.ok() && !serve_without_log(start, written)) return written;
   if (wal_) {
     start.tidied = pass(start, "tidy", [&] { return tidy(start); });

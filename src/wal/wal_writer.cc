@@ -153,8 +153,9 @@ Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable, std::ui
       status = made.status();
       if (made.ok()) ring = std::move(*made);
     }
-    if (is_of_the_process(status)) return status;
     if (status.ok()) continue;
+    (void)storage_->remove(path);  // nothing names it: where space is short, none of it stays
+    if (is_of_the_process(status)) return status;
     if (first.ok()) first = status;
     MutexLock lock(mutex_);
     untidy_[side] = std::move(status);

@@ -157,8 +157,10 @@ std::string writer_of(const std::string& directory) {
     std::array<char, 24> text{};
     const ssize_t n = ::pread(fd, text.data(), text.size(), 0);
     long pid = 0;
-    if (n > 1 && std::from_chars(text.data(), text.data() + n, pid).ec == std::errc() && pid > 0)
-      holder = fmt::format("process {}", pid);
+    const char* const begin = text.data();
+    const char* const end = begin + std::max<ssize_t>(n, 0);
+    const char* const digits = std::find_if(begin, end, [](char c) { return c != ' '; });
+    if (std::from_chars(digits, end, pid).ec == std::errc() && pid > 0) holder = fmt::format("process {}", pid);
   }
   ::close(fd);
   return holder;
