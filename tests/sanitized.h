@@ -3,8 +3,8 @@
 
 namespace daruma {
 
-/// A sanitizer makes everything several times slower. The longest tests take a part of their cases under one, and all of
-/// them in the release build, where CI runs them too.
+/// A sanitizer makes everything several times slower. The longest tests take a part of their cases under one, and all
+/// of them in the release build, where CI runs them too.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kSanitized = true;
 #else

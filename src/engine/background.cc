@@ -103,7 +103,7 @@ void Engine::drive_checkpoints() {
       if (checkpoint_due()) made = checkpoint_if(&Engine::checkpoint_due);
       tell_background("checkpoint", made);
       DARUMA_TRY(made);
-      const Status clean = clean_up();
+      Status clean = clean_up();
       tell_background("clean-up", clean);
       return clean;
     });

@@ -175,7 +175,8 @@ Status Engine::finish_start() {
   MutexLock lock(start_mutex_);
   if (started_.load(std::memory_order_relaxed)) return {};
   MutexLock checkpoint_lock(checkpoint_mutex_);
-  DARUMA_TRY(or_out_of_memory([&] { return begin_to_write(*unfinished_); }));
+  Start& start = *unfinished_;
+  DARUMA_TRY(or_out_of_memory([&] { return begin_to_write(start); }));
   unfinished_.reset();
   started_.store(true, std::memory_order_release);
   return {};

@@ -43,8 +43,8 @@ struct DamageEntry {
   bool operator==(const DamageEntry&) const = default;
 };
 
-/// sequence_hi of keys lost from a run whose newest event is `newest`. A range erase of that event may be left, and does
-/// not tell that a put beside it, which would win, is not lost.
+/// sequence_hi of keys lost from a run whose newest event is `newest`. A range erase of that event may be left, and
+/// does not tell that a put beside it, which would win, is not lost.
 constexpr Sequence hi_of_run(Sequence newest) { return std::min(newest + 1, kMaxSequence); }
 
 class DamageMap {
