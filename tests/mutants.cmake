@@ -290,6 +290,8 @@ mutant(given_up_before_it_is_healed engine/damage.cc engine_losses_test:Losses.W
   [[if (file.starts_with(kRunDirectory)) {]] [[if (false) {]])
 mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses_test:Losses.OnlyWhatIsLeft*
   [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
+mutant(names_of_the_log_unsynced engine/open.cc simulation_test:*OnceDidNot
+  [[Status synced = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[0]));]] [[Status synced;]])
 mutant(start_that_cannot_write_takes_writes engine/write.cc engine_start_test:LateStart.*
   [[  if (no_writes_.ok()) return {};
   return {Code::kReadOnly, "this start]] [[  return {};

@@ -211,14 +211,18 @@ Status Engine::lock_to_write() {
   return lock_copy();
 }
 
-/// In runs/ and snapshots/ names may have come or gone by what a life before could not sync any more: what this start
-/// has seen there must be what a power cut leaves, before anything is built on it.
+/// In runs/, snapshots/ and wal/ names may have come or gone by what a life before could not sync any more: what this
+/// start has seen there must be what a power cut leaves, before anything is built on it.
 Status Engine::sync_names() {
   const std::size_t slash = directory_.find_last_of('/');
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
   for (const std::string& directory : {directory_, parent, directory_ + "/runs", directory_ + "/snapshots"})
     DARUMA_TRY(storage_->sync_directory(directory));
-  return {};
+  // A manifest will tell of the newest log file. With two directories for the log, one is enough.
+  Status synced = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[0]));
+  if (is_of_the_process(synced) || options_.wal_copies == 1 || !copy_refused_.ok()) return synced;
+  const Status copy = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[1]));
+  return copy.ok() || is_of_the_process(copy) ? copy : synced;
 }
 
 /// wal-copy/ may be shared by mistake, with a copy of this very store even: who writes there holds its lock. A device
