@@ -72,7 +72,9 @@ TEST(LoadedBlock, FindsWhatABlockHolds) {
       wanted.emplace_back(e.key + '\0', 5);
       if (!e.key.empty()) wanted.emplace_back(e.key.substr(0, e.key.size() - 1), 5);
     }
-    for (const auto& [key, at] : wanted) {
+    for (const auto& one : wanted) {
+      const std::string& key = one.first;
+      const Sequence at = one.second;
       const auto it = std::find_if(entries.begin(), entries.end(),
                                    [&](const Entry& e) { return !stands_before(e.key, e.sequence, key, at); });
       const auto expected = static_cast<std::size_t>(it - entries.begin());
