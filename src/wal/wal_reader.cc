@@ -54,8 +54,9 @@ class SegmentWalk {
     scan_.last_hash = previous_;
     scan_.end_offset = offset_;
     while (step()) {}
-    // What stands behind trailing frames with bad payloads matters less than that they are bad.
-    if (trailing_poison_ && scan_.stop != Stop::kSealed) {
+    // What stands behind trailing frames with bad payloads matters less than that they are bad, unless it cannot be
+    // read: it may be one more that was acknowledged.
+    if (trailing_poison_ && scan_.stop != Stop::kSealed && scan_.stop != Stop::kReadError) {
       const PoisonedFrame& first = scan_.poisoned[*trailing_poison_];
       scan_.stop = first.footprint ? Stop::kBadPayload : Stop::kBadFootprint;
       scan_.stop_offset = first.header.offset;
