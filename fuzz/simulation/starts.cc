@@ -276,7 +276,10 @@ bool Simulation::leaves_no_proof() const {
                    (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing));
   const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots) &&
                    wounds_.in(Room::kOther);  // recoveries/manifest
-  return log || run || giving_up_;
+  // One half tells what once was true, and the other does not contradict it.
+  const bool ring = (wounds_.in(Room::kRing, Wound::Kind::kStale) || wounds_.in(Room::kRing, Wound::Kind::kOlder)) &&
+                    wounds_.more_than_a_sector_in(Room::kRing);
+  return log || ring || run || giving_up_;
 }
 
 /// Something is hurt: each key answers as the prefix that the report names, or says why it cannot. Where numbers were
