@@ -6,16 +6,16 @@
 mutant(acknowledge_before_durable wal/wal_writer.cc wal_writer_test
   [[if (durable_seen_.load(std::memory_order_acquire) >= sequence) return {};]]
   [[if (appended_seen_.load(std::memory_order_acquire) >= sequence) return {};]])
-mutant(segment_published_unsynced wal/wal_writer.cc engine_crash_test
+mutant(segment_published_unsynced wal/wal_writer_files.cc engine_crash_test
   [[  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
 ]] [[]])
 mutant(unproven_events_not_persisted engine/open_log.cc engine_crash_test
   [[  create.persist = persist;
 ]] [[]])
-mutant(fail_over_forgets_the_unacknowledged wal/wal_writer.cc wal_writer_test
+mutant(fail_over_forgets_the_unacknowledged wal/wal_writer_files.cc wal_writer_test
   [[records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);]]
   [[records.clear();]])
-mutant(failed_rotation_goes_on_in_the_old_segment wal/wal_writer.cc log_copies_test:LogCopies.Nothing*
+mutant(failed_rotation_goes_on_in_the_old_segment wal/wal_writer_files.cc log_copies_test:LogCopies.Nothing*
   [[    segment_.acknowledged = full.acknowledged;
     return status;]] [[    segment_ = std::move(full);
     return status;]])
@@ -51,7 +51,7 @@ mutant(copy_that_failed_counts_as_written wal/wal_writer.cc log_copies_test
   [[    at->failed |= side_bit(side);
 ]] [[    at->failed |= side == 0 ? side_bit(side) : LogSides{0};
 ]])
-mutant(copy_not_looked_at recovery/log_replay.cc log_copies_test
+mutant(copy_not_looked_at recovery/log_files.cc log_copies_test
   [[if (side == 0 || out_.copy_refused.ok()) DARUMA_TRY]] [[if (side == 0) DARUMA_TRY]])
 mutant(copy_named_unsynced wal/segments.cc log_copies_test
   [[  DARUMA_TRY(publish_prepared(storage_, directories_[side], segment_name(segment.number)));
@@ -59,7 +59,7 @@ mutant(copy_named_unsynced wal/segments.cc log_copies_test
   DARUMA_TRY(side == 0 ? publish_prepared(storage_, directories_[side], segment_name(segment.number))
                        : storage_.rename(named + std::string(kTemporarySuffix), named));
 ]])
-mutant(copy_not_synced wal/wal_writer.cc log_copies_test
+mutant(copy_not_synced wal/wal_writer_files.cc log_copies_test
   [[[&](std::size_t side) { return segment.files[side]->sync(); }]]
   [[[&](std::size_t side) { return side == 0 ? segment.files[side]->sync() : Status(); }]])
 mutant(log_that_stood_once_stays engine/checkpoint.cc log_copies_test
@@ -68,14 +68,14 @@ mutant(left_out_directory_is_not_tried_again wal/wal_writer.cc log_copies_test
   [[  if (missing == 0) return {};
 ]] [[  return {};
 ]])
-mutant(copied_segment_does_not_say_so wal/wal_writer.cc log_copies_test
+mutant(copied_segment_does_not_say_so wal/wal_writer_files.cc log_copies_test
   [[segment.sides == kBothSides ? kSegmentCopied : 0;]] [[0;]])
 mutant(two_hurt_copies_not_put_together wal/wal_reader.cc log_copies_test
   [[both.state = merge_frames(h_.store, f, both.frame, copy.frame);]] [[both.state = FrameState::kHurt;]])
-mutant(log_of_another_store_taken recovery/log_replay.cc log_copies_test
+mutant(log_of_another_store_taken recovery/log_files.cc log_copies_test
   [[decode_segment_header(sector, at, std::nullopt).ok()) refused = true;]]
   [[decode_segment_header(sector, at, std::nullopt).ok()) refused = false;]])
-mutant(ring_of_long_ago_believed recovery/log_replay.cc log_copies_test
+mutant(ring_of_long_ago_believed recovery/log_files.cc log_copies_test
   [[if (newest < told || (newest == told && headed)) continue;]] [[if (newest < 0 * told && headed) continue;]])
 
 # --- frames
@@ -290,6 +290,16 @@ mutant(given_up_before_it_is_healed engine/damage.cc engine_losses_test:Losses.W
   [[if (file.starts_with(kRunDirectory)) {]] [[if (false) {]])
 mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses_test:Losses.OnlyWhatIsLeft*
   [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
+mutant(names_not_taken_again_when_a_loss_is_accepted engine/damage.cc simulation_test:*OnceDidNot
+  [[take_names_again();  // as the next start would]] [[]])
+mutant(keyspace_that_came_back_is_dropped_with_its_writes engine/rebuild.cc simulation_test:*OnceDidNot
+  [[else if (holds)]] [[else if (false)]])
+mutant(range_erase_answers_for_a_lost_put engine/rebuild.cc simulation_test:*OnceDidNot
+  [[entry.sequence_hi = hi_of_run(info.max_sequence);]] [[entry.sequence_hi = info.max_sequence;]])
+mutant(unreadable_behind_hurt_frames_is_a_tail wal/wal_reader.cc simulation_test:*OnceDidNot
+  [[ && scan_.stop != Stop::kReadError]] [[]])
+mutant(log_that_cannot_be_begun_is_not_tried_again engine/open.cc limits_test:Limits.*
+  [[start.report_told && !is_of_the_process(written)]] [[false]])
 mutant(names_of_the_log_unsynced engine/open.cc simulation_test:*OnceDidNot
   [[Status synced = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[0]));]] [[Status synced;]])
 mutant(start_that_cannot_write_takes_writes engine/write.cc engine_start_test:LateStart.*

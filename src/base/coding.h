@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Little-endian integers and length-prefixed strings. The Decoder never reads past its input and never
-// trusts a length: after the first failed read `ok()` is false and every later read gives zero or empty.
+// Little-endian integers, length-prefixed strings, and what prefixes are cut by. The Decoder never reads past its input
+// and never trusts a length: after the first failed read `ok()` is false and every later read gives zero or empty.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <string>
@@ -22,6 +23,18 @@ T load(const char* p) {
 template <typename T>
 void store(char* p, T v) {
   std::memcpy(p, &v, sizeof v);
+}
+
+/// How many bytes both begin with.
+inline std::size_t common_prefix(std::string_view a, std::string_view b) {
+  const std::size_t n = std::min(a.size(), b.size());
+  std::size_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    const std::uint64_t differ = load<std::uint64_t>(a.data() + i) ^ load<std::uint64_t>(b.data() + i);
+    if (differ != 0) return i + static_cast<std::size_t>(__builtin_ctzll(differ)) / 8;
+  }
+  while (i < n && a[i] == b[i]) ++i;
+  return i;
 }
 
 inline void put_u8(std::string& out, std::uint8_t v) { out.push_back(static_cast<char>(v)); }

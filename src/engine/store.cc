@@ -144,7 +144,7 @@ Status write_one(Store& store, const WriteOptions& options, const Fill& fill) {
     bool in_use = false;
   };
   thread_local Kept kept;
-  if (kept.in_use) {  // by whom this is called back
+  if (kept.in_use) {  // by the write that calls back to here
     Batch batch;
     fill(batch);
     return store.write(batch, options).status();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/coding.h"
 
 namespace daruma {
 namespace {
@@ -30,9 +31,6 @@ constexpr std::uint64_t kEachByte = 0x0101010101010101ULL;
 /// The high bit of exactly those bytes that are zero.
 constexpr std::uint64_t zero_bytes(std::uint64_t x) { return ~(((x & kLow7) + kLow7) | x | kLow7); }
 
-std::size_t common_bytes(const char* a, const char* b, std::size_t limit) {
-  return static_cast<std::size_t>(std::mismatch(a, a + limit, b).first - a);
-}
 int byte_at(std::string_view key, std::size_t i) { return static_cast<std::uint8_t>(key[i]); }
 
 }  // namespace
@@ -213,9 +211,8 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
     if (is_key(ref)) {
       MemtableKey* there = as_key(ref);
       const std::string_view other = there->key();
-      const std::size_t limit = std::min(key.size(), other.size()) - depth;
-      const std::size_t common = common_bytes(key.data() + depth, other.data() + depth, limit);
-      if (common == limit && key.size() == other.size()) return there;
+      const std::size_t common = common_prefix(key.substr(depth), other.substr(depth));
+      if (depth + common == key.size() && key.size() == other.size()) return there;
       MemtableKey* made = make();
       Node* node = make_node(0, made->key().data() + depth, common);
       attach(*node, there, depth + common);
@@ -225,8 +222,7 @@ MemtableKey* RadixIndex::add(std::string_view key, Sequence sequence, EntryKind 
     }
 
     Node& node = *as_node(ref);
-    const std::size_t limit = std::min<std::size_t>(node.prefix_bytes, key.size() - depth);
-    const std::size_t common = limit == 0 ? 0 : common_bytes(key.data() + depth, node.prefix, limit);
+    const std::size_t common = common_prefix(key.substr(depth), {node.prefix, node.prefix_bytes});
     if (common < node.prefix_bytes) {  // leaves the way inside the prefix: a node there, the old one below it
       MemtableKey* made = make();
       Node* above = make_node(0, node.prefix, common);
@@ -390,8 +386,7 @@ void RadixIndex::Cursor::seek(std::string_view key) {
   if (ref == 0) return;
   for (std::size_t depth = 0; !is_key(ref); ++depth) {
     const Node& node = *as_node(ref);
-    const std::size_t limit = std::min<std::size_t>(node.prefix_bytes, key.size() - depth);
-    const std::size_t common = common_bytes(key.data() + depth, node.prefix, limit);
+    const std::size_t common = common_prefix(key.substr(depth), {node.prefix, node.prefix_bytes});
     depth += common;
     if (key.size() == depth) return descend(ref);
     const int byte = byte_at(key, depth);

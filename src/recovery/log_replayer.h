@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Inside of log replay (log_replay.h): the walk over segments and ring (log_replay.cc), and the judging of what could
-// not be used as it stands (log_stretch.cc).
+// Inside of log replay (log_replay.h): what there is of segments and rings (log_files.cc), the walk over it
+// (log_replay.cc), and the judging of what could not be used as it stands (log_stretch.cc).
 //
 // What must stay true: events are taken in order of their sequence, each at most once; `out_.last` is the end of what
 // is settled, and nothing at or below it is looked at again.
@@ -23,6 +23,10 @@ class LogReplayer {
   Result<LogReplay> run();
 
  private:
+  /// A format from the future is no damage: what it holds would be lost with the file.
+  static bool stops_the_start(const Status& status) {
+    return status.is(Code::kUnsupported) || is_of_the_process(status);
+  }
   struct Found {
     std::uint64_t number = 0;
     LogSides sides = 0;            ///< where it stands

@@ -19,6 +19,17 @@ QuarantineEntry LogReplayer::evidence(const RecoveryFinding& finding) {
   return aside;
 }
 
+void LogReplayer::keep_copies_too(const Found& segment, std::size_t before) {
+  const std::vector<std::string> files = segment_files(segment.number, segment.sides);
+  const std::size_t after = out_.set_aside.size();
+  for (std::size_t i = before; i < after && files.size() > 1; ++i) {
+    if (out_.set_aside[i].contents || out_.set_aside[i].entry.file != files[0]) continue;
+    SetAside copy = out_.set_aside[i];
+    copy.entry.file = files[1];
+    out_.set_aside.push_back(std::move(copy));
+  }
+}
+
 StretchFacts LogReplayer::facts_of(const Found& segment, const SegmentScan& scan, const Met& met,
                                    Sequence known_last) const {
   StretchFacts facts;

@@ -21,18 +21,6 @@ inline std::uint64_t head_of(std::string_view key) {
   return __builtin_bswap64(head);
 }
 
-/// How many bytes both begin with.
-inline std::size_t common_prefix(std::string_view a, std::string_view b) {
-  const std::size_t n = std::min(a.size(), b.size());
-  std::size_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    const std::uint64_t differ = load<std::uint64_t>(a.data() + i) ^ load<std::uint64_t>(b.data() + i);
-    if (differ != 0) return i + static_cast<std::size_t>(__builtin_ctzll(differ)) / 8;
-  }
-  while (i < n && a[i] == b[i]) ++i;
-  return i;
-}
-
 /// The first of `count` for which `before` is false; it is true up to there. Without a branch on the answers, of which
 /// a processor guesses half wrong.
 template <typename Before>
