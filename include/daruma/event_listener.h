@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "daruma/health.h"
+#include "daruma/playbook.h"
 #include "daruma/status.h"
 
 namespace daruma {
@@ -64,7 +66,13 @@ class DARUMA_API EventListener {
   virtual void on_heal(const HealInfo&) {}
   /// A pass over the whole store is done; in the background: the sums since open.
   virtual void on_scrub(const ScrubResult&) {}
-  /// Background work failed; it is tried again. `what` names it: "checkpoint", "compaction", "heal", "log", "scrub".
+  /// What fails has changed, for the worse or the better.
+  virtual void on_health(const Health&) {}
+  /// A playbook has ended.
+  virtual void on_incident(const Incident&) {}
+  /// A playbook has ended and the failure has not: somebody outside must do something. `on_incident` follows.
+  virtual void on_escalation(const Incident&) {}
+  /// Background work failed; it is tried again. `what` names the component, as in ComponentInfo.
   virtual void on_background_error(const std::string& what, const Status&) { (void)what; }
 };
 

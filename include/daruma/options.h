@@ -2,12 +2,15 @@
 // Options. Each field says when to change it; a value outside its limits makes `Store::open` return kInvalidArgument.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <vector>
 
 #include "daruma/limits.h"
+#include "daruma/playbook.h"
 
 namespace daruma {
 
@@ -51,6 +54,12 @@ struct Options {
   /// start.
   std::uint64_t memtable_bytes = 64 << 20;
 
+  /// Time to the first read that a start may take, were the process killed at any moment (50 ms to 1 hour). What a
+  /// start would have to replay is estimated all the time from what starts of this store were seen to take; checkpoints
+  /// are paced by it, and writers wait for them when that is not enough. Lower it for faster starts, at the price of
+  /// more, smaller checkpoints; `Store::health` says when it cannot be met.
+  std::chrono::milliseconds recovery_budget{1000};
+
   /// Memory for decompressed blocks of runs, in bytes (0 to 1 TiB). Raise it to the size of the data read often.
   std::uint64_t cache_bytes = 64 << 20;
 
@@ -60,6 +69,17 @@ struct Options {
   /// In how many days the background reads every byte once and heals what it finds (0 to 3650; 0: never). Lower it for
   /// devices that are not trusted; 0 where something else scrubs them. Never more than 32 MiB a second.
   std::uint64_t scrub_days = 30;
+
+  /// Space on the device that is kept for the time when there is no other: given back when the device is full, so that
+  /// deletes, checkpoints and starts can go on; taken again when there is room (0 to 1 GiB; 0: none). Raise it where
+  /// others fill the device and what is deleted then is large.
+  std::uint64_t ballast_bytes = 4 << 20;
+
+  /// How often one component may be rebooted in an hour before that escalates (1 to 1,000,000).
+  unsigned reboots_per_hour = 12;
+
+  /// Own steps for kinds of failure, taken when the store's own did not end it; see playbook.h.
+  std::vector<PlaybookExtension> playbooks;
 
   /// Told of checkpoints, compactions and background errors; see event_listener.h.
   std::shared_ptr<EventListener> listener;

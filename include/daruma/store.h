@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "daruma/event_listener.h"
+#include "daruma/health.h"
 #include "daruma/options.h"
+#include "daruma/playbook.h"
 #include "daruma/recovery_report.h"
 #include "daruma/status.h"
 
@@ -71,6 +73,7 @@ class DARUMA_API Batch {
   std::size_t bytes_ = 0;                 // of keys and values
   std::vector<std::uint32_t> keyspaces_;  // that operations name, neighbours once
   bool ranges_ = false;                   // an operation erases a range
+  bool puts_ = false;                     // an operation needs room that no erase gives back
   bool incomplete_ = false;               // an operation found no memory
   Status refused_;                        // an operation is over a limit: why
 };
@@ -254,6 +257,22 @@ class DARUMA_API Store {
   /// Gives a loss up, durably: reads then answer from what is left, which may be an older value or none. What a damaged
   /// file or older ones still hold of it is brought back first. Errors: kNotFound, kReadOnly, and those of that.
   Status accept_damage(std::uint64_t id);
+
+  /// All checks, run now: touches no device.
+  [[nodiscard]] Health health() const;
+  [[nodiscard]] std::vector<ComponentInfo> components() const;
+  /// Reboots one component (microreboot, Candea et al. 2004): stops it, drops what it has in memory, recovers that from
+  /// disk, verifies, goes on; the others serve meanwhile. The names are those of `components`, and "keyspace NAME",
+  /// whose writes answer kUnavailable until it is done. Errors: kNotFound (no such component), kReadOnly, kUnavailable
+  /// (Options::reboots_per_hour, or it did not stop in time: nothing was dropped), kDataLoss (the disk does not have
+  /// all that memory has: nothing was dropped), and those of the log.
+  Status reboot(std::string_view component);
+  /// Of this life, oldest first; `recoveries/` has those before.
+  [[nodiscard]] std::vector<Incident> incidents() const;
+  [[nodiscard]] std::vector<PlaybookInfo> playbooks() const;
+  /// Runs a playbook now, as the supervisor would; `component`: for the kinds that need one. Errors: kNotFound (no such
+  /// playbook), kReadOnly. What came of it is in the incident.
+  Result<Incident> run_playbook(std::string_view failure, std::string_view component = {});
 
  private:
   friend class Engine;

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who does the work nobody waits for. `step` is all of it on one thread, for tests; the three threads only pace the
+// Who does the work nobody waits for. `step` is all of it on one thread, for tests; the four threads only pace the
 // same calls.
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
@@ -20,36 +21,77 @@ constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long eac
 constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
 constexpr auto kQuietSleep = 10ms;  // what is quiet is looked at this seldom: an idle store costs next to nothing
 
+/// Set while this thread is a worker's.
+thread_local const std::atomic<bool>* worker_stop = nullptr;
+
 }  // namespace
 
+bool Engine::stopping() const {
+  return stop_.load(std::memory_order_relaxed) || (worker_stop && worker_stop->load(std::memory_order_relaxed));
+}
+
+/// Without threads each round is the next attempt of whatever rests: time is what the caller makes of it.
 Status Engine::step() {
   DARUMA_TRY(started());
   if (!wal_) return {};
+  components_.rest_no_longer();
+  supervise();
   return or_out_of_memory([this]() -> Status {
     while (wal_->poll()) {}
     if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
+    tell(Part::kLog, {});
     DARUMA_TRY(wal_->step_idle());
     watch_copies(true);
     {
       MutexLock lock(write_mutex_);
       DARUMA_TRY(place_unplaced());
     }
-    DARUMA_TRY(checkpoint_if(&Engine::checkpoint_due));
+    DARUMA_TRY(keep_checkpointed());
     const Status clean = clean_up();
-    tell_background("clean-up", clean);
+    tell(Part::kCleanUp, clean);
     DARUMA_TRY(clean);
-    DARUMA_TRY(compact_or_heal_once().status());
-    return scrub_once().status();
+    return tend_runs().status();
   });
+}
+
+// --- workers ---------------------------------------------------------------------------------------------------------
+
+void Engine::begin_workers() {
+  MutexLock lock(workers_mutex_);
+  for (Worker& worker : workers_) begin(worker);
+}
+
+void Engine::begin(Worker& worker) {
+  worker.stop = worker.ended = false;
+  worker.thread = std::thread([this, &worker] { drive(worker); });
+}
+
+void Engine::end_workers() {
+  stop_.store(true);
+  for (Worker& worker : workers_) {
+    if (worker.thread.joinable()) worker.thread.join();
+  }
+}
+
+/// A bug in a job, or a listener that throws, costs that worker its life, and nobody else's.
+void Engine::drive(Worker& worker) {
+  worker_stop = &worker.stop;
+  try {
+    (this->*worker.drive)();
+  } catch (const std::exception& error) {
+    report_broken(std::string(worker.name),
+                  {Code::kUnavailable, std::string("an exception came out of its work: ") + error.what()});
+  } catch (...) { report_broken(std::string(worker.name), {Code::kUnavailable, "an exception came out of its work"}); }
+  worker.ended = true;
 }
 
 void Engine::drive_log() {
   for (Status begun = started(); !begun.ok(); begun = started()) {
-    tell_background("start", begun);
+    tell(Part::kStart, begun);
     if (stopping()) return;
     std::this_thread::sleep_for(100ms);
   }
-  tell_background("start", no_writes_);
+  tell(Part::kStart, no_writes_);
   if (!wal_) return;
   watch_copies(false);
   wal_->prefault_ring();
@@ -70,11 +112,13 @@ Status Engine::drive_log_once(LogPace& pace) {
     pace.sealed = pace.small = false;
     return {};
   }
-  if (const Status down = wal_->broken(); !down.ok()) {
-    tell_background("log", down);
-    if (!wal_->try_repair().ok()) std::this_thread::sleep_for(10ms);
+  if (!wal_->broken().ok()) {
+    if (admit(Part::kLog).ok()) {
+      (void)wal_->try_repair();
+      tell(Part::kLog, wal_->broken());
+    }
   } else {
-    tell_background("log", {});
+    tell(Part::kLog, {});
   }
   if (!pace.sealed && clock_.monotonic_ns() - pace.quiet_since > kIdleNs) {
     (void)wal_->step_idle();  // a log that is down says so to writers
@@ -99,37 +143,44 @@ void Engine::drive_checkpoints() {
     const Status done = or_out_of_memory([this]() -> Status {
       DARUMA_TRY(started());
       if (!wal_) return {};
-      Status made;  // not due: nothing is left to do that failed before
-      if (checkpoint_due()) made = checkpoint_if(&Engine::checkpoint_due);
-      tell_background("checkpoint", made);
-      DARUMA_TRY(made);
+      DARUMA_TRY(keep_checkpointed());
+      DARUMA_TRY(admit(Part::kCleanUp));
       Status clean = clean_up();
-      tell_background("clean-up", clean);
+      tell(Part::kCleanUp, clean);
       return clean;
     });
     std::this_thread::sleep_for(done.ok() ? kQuietSleep : 100ms);
   }
 }
 
-Result<bool> Engine::compact_or_heal_once() {
-  MutexLock lock(compaction_mutex_);
-  return or_out_of_memory([this]() REQUIRES(compaction_mutex_) -> Result<bool> {
-    Result<bool> done = heal_one();
-    tell_background("heal", done.status());
-    if (done.ok() && *done) return done;
-    done = compact_one();
-    tell_background("compaction", done.status());
-    return done;
-  });
+template <typename Work>
+Result<bool> Engine::attempt(Part part, const Work& work) {
+  DARUMA_TRY(admit(part));
+  Result<bool> done = or_out_of_memory(work);
+  tell(part, done.status());
+  return done;
 }
 
-Result<bool> Engine::scrub_once() {
-  MutexLock lock(compaction_mutex_);
-  return or_out_of_memory([this]() REQUIRES(compaction_mutex_) -> Result<bool> {
-    Result<bool> done = scrub_one();
-    tell_background("scrub", done.status());
-    return done;
-  });
+/// Heals a run that a read found hurt; else makes a compaction; else scrubs a file that is due. What rests keeps
+/// nothing else from being done.
+Result<bool> Engine::tend_runs() {
+  Status first;
+  bool did = false;
+  const auto tend = [&](Part part, Result<bool> (Engine::*work)()) NO_THREAD_SAFETY_ANALYSIS {
+    if (did) return;
+    MutexLock lock(compaction_mutex_);
+    const Result<bool> done = attempt(part, [&]() NO_THREAD_SAFETY_ANALYSIS -> Result<bool> {
+      DARUMA_TRY(failpoint(part_name(part)));
+      return (this->*work)();
+    });
+    if (first.ok()) first = done.status();
+    did = done.ok() && *done;
+  };
+  tend(Part::kHeal, &Engine::heal_one);
+  tend(Part::kCompaction, &Engine::compact_one);
+  tend(Part::kScrub, &Engine::scrub_one);
+  if (!did && !first.ok()) return first;
+  return did;
 }
 
 void Engine::pace_copies(LogPace& pace) {
@@ -150,7 +201,7 @@ void Engine::pace_copies(LogPace& pace) {
 void Engine::watch_copies(bool retry) {
   if (options_.wal_copies < 2) return;
   if (retry) (void)wal_->try_copies();  // what keeps it is told below
-  tell_background("log copy", wal_->copy_trouble());
+  tell(Part::kLogCopy, wal_->copy_trouble());
   const unsigned copies = wal_->stats().copies;
   if (copies < log_copies_) log_hurt_.store(true, std::memory_order_relaxed);
   log_copies_ = copies;
@@ -163,23 +214,45 @@ void Engine::drive_compactions() {
       continue;
     }
     if (!wal_) return;
-    Result<bool> done = compact_or_heal_once();
-    if (done.ok() && !*done) done = scrub_once();
+    const Result<bool> done = tend_runs();
     if (done.ok() && *done) continue;
-    std::this_thread::sleep_for(done.ok() ? 20ms : 1000ms);
+    std::this_thread::sleep_for(done.ok() ? 20ms : 100ms);
   }
 }
 
-/// Keeps the last failure of each kind of work until that work succeeds again, and tells the listener once.
-void Engine::tell_background(const char* what, const Status& status) {
-  {
-    MutexLock lock(background_mutex_);
-    Status& last = background_.find(what)->second;
-    const bool same = last.code() == status.code() && last.message() == status.message();
-    last = status;
-    if (status.ok() || same) return;
+void Engine::drive_supervision() {
+  constexpr auto kRound = 25ms;
+  constexpr int kRounds = 10;  // between two looks: a kill of this thread need not wait for them
+  while (!stopping()) {
+    if (started_.load(std::memory_order_acquire)) {
+      if (!wal_) return;
+      (void)or_out_of_memory([this]() -> Status {
+        supervise();
+        return {};
+      });
+    }
+    for (int round = 0; round < kRounds && !stopping(); ++round) std::this_thread::sleep_for(kRound);
   }
-  if (options_.listener && !stopping()) options_.listener->on_background_error(what, status);
+}
+
+// --- outcomes --------------------------------------------------------------------------------------------------------
+
+Status Engine::admit(Part part) {
+  bool decides = false;
+  DARUMA_TRY(components_.admit(part, clock_.monotonic_ns(), decides));
+  if (!decides) return {};
+  const bool log = part == Part::kLog;
+  if (log && options_.wal_copies > 1) return {};  // either directory will do
+  Status probed = probe(*storage_, directory_ + (log ? "/wal/" : "/runs/") + std::string(kProbeName), kSectorBytes);
+  if (!probed.ok()) tell(part, probed);
+  return probed;
+}
+
+/// The listener is told once of the same failure.
+void Engine::tell(Part part, const Status& status) {
+  const bool news = components_.tell(part, status, clock_.monotonic_ns());
+  if (news && options_.listener && !stopping())
+    options_.listener->on_background_error(std::string(part_name(part)), status);
 }
 
 }  // namespace daruma

@@ -16,10 +16,12 @@ namespace daruma {
 struct Engine::Frozen {
   std::shared_ptr<const State> state;
   Sequence sequence = 0;
+  std::uint64_t replay_bytes = 0;  // that a start need not build again once this is published
 };
 
 bool Engine::memtables_full() const {
-  return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes / 4 * 3;
+  return memtable_bytes_.load(std::memory_order_relaxed) >= options_.memtable_bytes / 4 * 3 ||
+         replay_bytes_.load(std::memory_order_relaxed) >= checkpoint_at_.load(std::memory_order_relaxed);
 }
 /// Also when the log healed as it was read, since what replaces it is a snapshot, or stands once where it should twice;
 /// and when there are many segments with little in each: every start begins one, so lives that end early would
@@ -32,10 +34,17 @@ bool Engine::checkpoint_due() const {
              kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
 }
 bool Engine::memtables_overfull() const {
-  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 2 * 3;
+  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 2 * 3 ||
+         replay_bytes_.load(std::memory_order_relaxed) > wait_at_.load(std::memory_order_relaxed);
 }
 
 Status Engine::checkpoint() { return checkpoint_if(&Engine::always); }
+
+Status Engine::keep_checkpointed() {
+  if (checkpoint_due()) return checkpoint_if(&Engine::checkpoint_due);
+  tell(Part::kCheckpoint, {});  // nothing is left to do that failed before
+  return {};
+}
 
 /// `due` is asked again once the lock is held: whoever had it may have done the work.
 Status Engine::checkpoint_if(bool (Engine::*due)() const) {
@@ -45,10 +54,11 @@ Status Engine::checkpoint_if(bool (Engine::*due)() const) {
   {
     MutexLock lock(checkpoint_mutex_);
     if (!(this->*due)()) return {};
+    DARUMA_TRY(admit(Part::kCheckpoint));
     info.status = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return checkpoint_locked(info); });
     if (info.status.ok()) log_hurt_.store(false, std::memory_order_relaxed);
   }
-  if (info.status.ok()) tell_background("checkpoint", {});  // whoever did the work, an earlier failure is over
+  tell(Part::kCheckpoint, info.status);
   info.duration_ns = clock_.monotonic_ns() - began;
   if (options_.listener && !stopping()) options_.listener->on_checkpoint(info);
   return info.status;
@@ -108,6 +118,7 @@ void Engine::install_checkpoint(const Frozen& frozen, const Outputs& outputs) {
     place_runs(*state, changed);
     publish_state(std::move(state));
     memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
+    replay_bytes_.fetch_sub(frozen.replay_bytes, std::memory_order_relaxed);
   }
   std::erase_if(live_, [&](const auto& entry) { return !frozen.state->find(entry.second->info.keyspace); });
   snapshot_sequence_.store(frozen.sequence, std::memory_order_relaxed);
@@ -127,7 +138,7 @@ Result<Engine::Frozen> Engine::freeze() {
     keyspace = std::move(changed);
   }
   publish_state(state);
-  return Frozen{state, last_};
+  return Frozen{state, last_, replay_bytes_.load(std::memory_order_relaxed)};
 }
 
 /// One run a keyspace. Views keep their memtables alive themselves, so of each key only the newest version goes on.
@@ -140,6 +151,7 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
   if (work.empty()) work.push_back(frozen.state->find(kCatalogKeyspace));
   std::uint64_t job = 0;
   for (std::size_t i = 0; i < work.size(); ++i) {
+    DARUMA_TRY(failpoint("flush keyspace " + work[i]->name));
     MergeSettings settings;
     std::vector<std::unique_ptr<MergeSource>> sources;
     for (const auto& memtable : work[i]->frozen) {

@@ -90,10 +90,14 @@ std::vector<LostKeys> take_gaps_below(std::vector<LostKeys>& gaps, const std::st
 Status Engine::compact(Keyspace keyspace) {
   DARUMA_TRY(checkpoint());
   MutexLock lock(compaction_mutex_);
+  DARUMA_TRY(admit(Part::kCompaction));
   Status done = compact_everything(keyspace);
-  if (!done.is(Code::kCorruption)) return done;
-  for (Result<bool> healed = true; healed.ok() && *healed;) healed = heal_one();
-  return compact_everything(keyspace);
+  if (done.is(Code::kCorruption)) {
+    for (Result<bool> healed = true; healed.ok() && *healed;) healed = heal_one();
+    done = compact_everything(keyspace);
+  }
+  if (!done.is(Code::kNotFound)) tell(Part::kCompaction, done);
+  return done;
 }
 
 /// The older of the two kept generations becomes one of the same runs, at the same sequence: what only the one before

@@ -13,10 +13,12 @@
 //     in a manifest is in use before the next job begins.
 //   - A job (flush, compaction) that failed leaves no output behind before the next one starts (catalogue.h says why).
 //
-// Lock order: compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks inside the log; none is held while
-// user code runs, except compaction_mutex_, which keeps what listeners hear in order.
+// Lock order: supervision_mutex_, workers_mutex_, compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks
+// inside the log; none is held while user code runs, except compaction_mutex_, which keeps what listeners hear in
+// order, and supervision_mutex_, under which a user's steps of a playbook run.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -31,9 +33,13 @@
 #include "base/mutex.h"
 #include "base/random.h"
 #include "daruma/store.h"
+#include "engine/components.h"
 #include "engine/state.h"
 #include "event/event.h"
+#include "health/health_tree.h"
+#include "health/recovery_budget.h"
 #include "io/storage.h"
+#include "recovery/playbook.h"
 #include "run/block_cache.h"
 #include "run/run_builder.h"
 #include "snapshot/compaction_picker.h"
@@ -56,6 +62,9 @@ struct Environment {
   bool start_late = true;
   CompactionSettings compaction{};
   std::function<void(Sequence)> before_apply{};  ///< of a start that may write, for each operation that it replays
+  /// Asked where work is about to be done ("flush keyspace NAME", "compaction", "scrub"): what is not ok is what came
+  /// of it. May throw, as a bug would.
+  std::function<Status(std::string_view)> failpoint{};
 };
 
 class Engine : public std::enable_shared_from_this<Engine> {
@@ -92,6 +101,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<DamageInfo> damage() const;
   Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
+  Health health() const EXCLUDES(health_mutex_);
+  RecoveryDebt recovery_debt() const;
+  std::vector<ComponentInfo> components() const;
+  Status reboot(std::string_view component)
+      EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_, health_mutex_, workers_mutex_);
+  std::vector<Incident> incidents() const EXCLUDES(health_mutex_);
+  std::vector<PlaybookInfo> playbooks();
+  Result<Incident> run_playbook(std::string_view failure, std::string_view component) EXCLUDES(supervision_mutex_);
+
   /// Whatever needs more than reads comes here first: does what is left of the start, unless that is done. Errors:
   /// those of the process (is_of_the_process), kUnavailable; the next call tries again.
   Status started() EXCLUDES(start_mutex_, checkpoint_mutex_) {
@@ -113,12 +131,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   template <typename Work>
   Status pass(Start& start, std::string_view name, const Work& work);
   [[nodiscard]] bool ordinary(const Start& start) const;
+  void learn_costs(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status begin_to_write(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status finish_start() EXCLUDES(start_mutex_, checkpoint_mutex_);
-  Status lock_to_write();
+  Status lock_to_write(Start& start);
   Status sync_names();
   Status lock_copy();
-  Status lock_to_read();
+  Status lock_to_read(Start& start);
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
   bool serve_without_log(Start& start, const Status& why);
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -144,6 +163,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // write.cc
   Status may_write();
   Status check_batch(const Batch& batch);
+  Status takes_writes(const Batch& batch) const REQUIRES(write_mutex_);
   /// `event` is taken when it is in the log and could not be applied.
   Result<Sequence> commit(std::string_view event) REQUIRES(write_mutex_);
   Status place(std::string_view event) REQUIRES(write_mutex_);
@@ -159,7 +179,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // checkpoint.cc
   struct Frozen;
   struct Outputs;
+  Status keep_checkpointed() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status checkpoint_if(bool (Engine::*due)() const) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  void price_recovery() REQUIRES(checkpoint_mutex_);
   Status checkpoint_locked(CheckpointInfo& info) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   [[nodiscard]] bool memtables_full() const;
   [[nodiscard]] bool checkpoint_due() const;
@@ -183,7 +205,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status settle() REQUIRES(checkpoint_mutex_);
   Status clean_up() EXCLUDES(checkpoint_mutex_);
   void place_runs(State& state, const std::set<std::uint32_t>& keyspaces) REQUIRES(checkpoint_mutex_);
-  [[nodiscard]] bool stopping() const { return stop_.load(std::memory_order_relaxed); }
+  /// The store is being abandoned, or the worker whose thread asks is to be rebooted.
+  [[nodiscard]] bool stopping() const;
 
   // compact.cc
   struct Compaction;
@@ -199,6 +222,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
+  void retry_later(std::uint64_t run, const Status& why) REQUIRES(compaction_mutex_);
+  bool rests(std::uint64_t run) REQUIRES(compaction_mutex_);
   Status heal(const RunInfo& hurt) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
 
   // rebuild.cc
@@ -230,9 +255,21 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void add_scrubbed(const ScrubResult& found) EXCLUDES(background_mutex_);
 
   // background.cc
+  struct Worker {
+    std::string_view name;
+    void (Engine::*drive)() = nullptr;
+    std::thread thread{};
+    std::atomic<bool> stop{false};
+    std::atomic<bool> ended{false};  // its thread has nothing left to do; without `stop`: it failed
+  };
+  void begin_workers() EXCLUDES(workers_mutex_);
+  void begin(Worker& worker) REQUIRES(workers_mutex_);
+  void end_workers() EXCLUDES(workers_mutex_);
+  void drive(Worker& worker);
   void drive_log();
   void drive_checkpoints();
   void drive_compactions();
+  void drive_supervision();
   struct LogPace {
     std::int64_t quiet_since = 0;
     bool sealed = false, small = false;
@@ -240,10 +277,41 @@ class Engine : public std::enable_shared_from_this<Engine> {
   };
   Status drive_log_once(LogPace& pace);
   void pace_copies(LogPace& pace);
-  Result<bool> compact_or_heal_once() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
-  Result<bool> scrub_once() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
+  Result<bool> tend_runs() EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
   void watch_copies(bool retry);
-  void tell_background(const char* what, const Status& status) EXCLUDES(background_mutex_);
+  /// Ok: this work may be tried. Of a breaker that is half open, writes, syncs and reads back a probe first.
+  Status admit(Part part);
+  void tell(Part part, const Status& status);
+  template <typename Work>
+  Result<bool> attempt(Part part, const Work& work);
+  Status failpoint(std::string_view name) const { return failpoint_ ? failpoint_(name) : Status(); }
+
+  // space.cc
+  void watch_space() EXCLUDES(health_mutex_, write_mutex_);
+  Status make_ballast();
+  Status give_up_ballast();
+  [[nodiscard]] std::uint64_t space_needed() const;
+  Status has_room() const EXCLUDES(health_mutex_);
+
+  // supervise.cc
+  struct Trouble {
+    std::string failure;
+    std::string component;
+    Status cause;
+  };
+  void supervise() EXCLUDES(supervision_mutex_, health_mutex_);
+  std::vector<HealthTree::Finding> look() const EXCLUDES(health_mutex_);
+  Status damage_status() const;
+  std::vector<Trouble> troubles() EXCLUDES(health_mutex_);
+  Incident handle(const Trouble& trouble) REQUIRES(supervision_mutex_) EXCLUDES(health_mutex_);
+  Playbook playbook_for(const Trouble& trouble);
+  void report_broken(std::string component, Status cause) EXCLUDES(health_mutex_);
+
+  // reboot.cc
+  Status reboot_worker(std::string_view name) EXCLUDES(workers_mutex_);
+  Status reboot_log() EXCLUDES(workers_mutex_);
+  Status reboot_keyspace(std::string_view name) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
+  Status reread_keyspace(std::uint32_t id) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   const std::string directory_;
   const Options options_;
@@ -252,7 +320,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const bool threads_;
   const bool start_late_;
   const CompactionSettings compaction_;
-  const std::function<void(Sequence)> before_apply_;  // may be empty
+  const std::function<void(Sequence)> before_apply_;         // may be empty
+  const std::function<Status(std::string_view)> failpoint_;  // may be empty
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<DirectoryLock> copy_lock_;  // of wal-copy/, which may be somewhere else
   Status copy_refused_;                       // why wal-copy/ is not ours to touch; set by recovery only
@@ -281,10 +350,21 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<bool> has_unplaced_{false};
   std::string unplaced_ GUARDED_BY(write_mutex_);  // event `last_`: in the log, not yet all in memtables
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
+  std::uint32_t rebooting_ GUARDED_BY(write_mutex_) = kCatalogKeyspace;  // takes no writes; the catalogue: none is
+
+  // What a start now would have to build again, in bytes of memtables, and how much of that may gather.
+  std::atomic<std::uint64_t> replay_bytes_{0};  // changes under write_mutex_
+  std::atomic<std::uint64_t> checkpoint_at_{0};
+  std::atomic<std::uint64_t> wait_at_{0};
+  RecoveryBudget budget_ GUARDED_BY(checkpoint_mutex_);
+  std::atomic<std::int64_t> estimated_open_ns_{0};  // with nothing to replay
+  std::atomic<std::uint64_t> replay_rate_{1};       // bytes a second
+  std::int64_t last_start_ns_ = 0;                  // set by recovery only
 
   Mutex compaction_mutex_;
-  std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);        // cannot be read whole, so are not compacted
-  std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);  // the device refuses part of them
+  std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);  // cannot be read whole, so are not compacted
+  /// The device refuses part of them: each is tried again when its breaker lets it.
+  std::map<std::uint64_t, CircuitBreaker> unhealable_runs_ GUARDED_BY(compaction_mutex_);
 
   std::optional<ScrubPosition> scrub_ GUARDED_BY(compaction_mutex_);  // nothing: the note was not read yet
   std::int64_t scrub_look_ns_ GUARDED_BY(compaction_mutex_) = 0;      // not before, on the monotonic clock
@@ -313,17 +393,28 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> scrub_passes_{0};
 
   mutable Mutex background_mutex_;
-  /// By kind of work; all kinds from the beginning, so that telling needs no memory.
-  std::map<std::string_view, Status> background_ GUARDED_BY(background_mutex_) = {
-      {"checkpoint", {}}, {"clean-up", {}}, {"compaction", {}}, {"heal", {}},
-      {"log", {}},        {"log copy", {}}, {"scrub", {}},      {"start", {}}};
   ScrubResult scrubbed_ GUARDED_BY(background_mutex_);  // since open
+
+  Components components_;
+
+  Mutex supervision_mutex_;  // one round, one playbook at a time
+  IncidentHistory history_ GUARDED_BY(supervision_mutex_);
+  std::map<std::string, Status> escalated_ GUARDED_BY(supervision_mutex_);  // until they are over
+  mutable Mutex health_mutex_;                                              // none is taken while it is held
+  mutable HealthTree health_ GUARDED_BY(health_mutex_);
+  std::vector<Trouble> broken_ GUARDED_BY(health_mutex_);  // what broke an invariant, not yet handled
+  std::vector<Incident> incidents_ GUARDED_BY(health_mutex_);
+  Status escalation_ GUARDED_BY(health_mutex_);  // the newest that is not over
+  Status room_ GUARDED_BY(health_mutex_);        // why puts are refused
+  std::atomic<bool> no_room_{false};
+  std::atomic<bool> ballast_{false};  // it is there
+  std::string_view step_at_hand_ GUARDED_BY(health_mutex_);
+  std::int64_t step_due_ns_ GUARDED_BY(health_mutex_) = 0;
 
   EpochRetired retired_;
   std::atomic<bool> stop_{false};
-  std::thread log_driver_;
-  std::thread checkpointer_;
-  std::thread compactor_;
+  Mutex workers_mutex_;
+  std::array<Worker, 4> workers_;
 };
 
 struct View::State {

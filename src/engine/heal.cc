@@ -12,6 +12,18 @@
 
 namespace daruma {
 
+/// Each time after a longer rest: a device that refuses part of a file may come back.
+void Engine::retry_later(std::uint64_t run, const Status& why) {
+  constexpr CircuitBreaker::Settings kSettings{.failures = 1, .first_rest_ns = 10'000'000'000};
+  Random random(run);
+  unhealable_runs_.try_emplace(run, kSettings).first->second.failed(why, clock_.monotonic_ns(), random);
+}
+
+bool Engine::rests(std::uint64_t run) {
+  const auto breaker = unhealable_runs_.find(run);
+  return breaker != unhealable_runs_.end() && !breaker->second.admit(clock_.monotonic_ns()).ok();
+}
+
 /// True when there was one to do.
 Result<bool> Engine::heal_one() {
   HealInfo info;
@@ -19,8 +31,7 @@ Result<bool> Engine::heal_one() {
   {
     MutexLock lock(checkpoint_mutex_);
     for (const auto& [number, run] : live_) {
-      if ((run->reader->hurt() || run->reader->lost()) && !unhealable_runs_.contains(number) &&
-          !lost_runs_.contains(number))
+      if ((run->reader->hurt() || run->reader->lost()) && !lost_runs_.contains(number) && !rests(number))
         hurt = run->info;
     }
   }
@@ -33,6 +44,7 @@ Result<bool> Engine::heal_one() {
   const bool lost = info.status.is(Code::kCorruption) || info.status.is(Code::kNotFound);
   if (info.status.ok()) {
     healed_.fetch_add(1, std::memory_order_relaxed);
+    unhealable_runs_.erase(hurt->number);
   } else if (lost) {
     MutexLock lock(checkpoint_mutex_);
     lost_runs_.insert(hurt->number);

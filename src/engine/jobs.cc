@@ -2,6 +2,10 @@
 //
 // What flushes and compactions share: their outputs, the next generation, and cleaning up after a failure.
 #include "engine/jobs.h"
+
+#include <charconv>
+#include <optional>
+
 #include "base/assert.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
@@ -49,7 +53,7 @@ Manifest Engine::next_generation() {
     if (!segments.empty()) next.next_segment = std::max(next.next_segment, segments.back().number + 1);
   }
   next.created_wall_ns = clock_.wall_ns();
-  next.options = options_text(options_);
+  next.options = options_text(options_) + costs_text(budget_.costs());
   return next;
 }
 
@@ -63,6 +67,7 @@ Status Engine::publish_generation(Manifest next, std::function<void()> install) 
   DARUMA_TRY(publish_manifest(*storage_, directory_, next));
   unsettled_manifests_.erase(mark);
   generations_.insert(generations_.begin(), std::move(next));
+  price_recovery();
   install_ = std::move(install);
   copy_newest_generation();
   return {};
@@ -166,17 +171,69 @@ void Engine::put_into_use(const std::set<std::uint32_t>& keyspaces) {
   publish_state(std::move(state));
 }
 
+namespace {
+
+void append_line(std::string& text, std::string_view name, std::uint64_t value) {
+  text.append(name).append(" ").append(std::to_string(value)).append("\n");
+}
+
+std::optional<std::uint64_t> value_of(std::string_view text, std::string_view name) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    at = end + 1;
+    if (!line.starts_with(name) || line.size() <= name.size() || line[name.size()] != ' ') continue;
+    std::uint64_t value = 0;
+    const auto [rest, error] = std::from_chars(line.data() + name.size() + 1, line.data() + line.size(), value);
+    if (error == std::errc() && rest == line.data() + line.size()) return value;
+  }
+  return std::nullopt;
+}
+
+constexpr std::string_view kFixed = "measured_start_ns";
+constexpr std::string_view kPerRun = "measured_start_ns_a_run";
+constexpr std::string_view kRate = "measured_replay_bytes_per_second";
+
+}  // namespace
+
 std::string options_text(const Options& options) {
   std::string text;
-  const auto line = [&](const char* name, std::uint64_t value) {
-    text += std::string(name) + " " + std::to_string(value) + "\n";
-  };
-  line("memtable_bytes", options.memtable_bytes);
-  line("cache_bytes", options.cache_bytes);
-  line("compaction_bytes_per_second", options.compaction_bytes_per_second);
-  line("segment_bytes", options.segment_bytes);
-  line("ring_bytes", options.ring_bytes);
+  append_line(text, "memtable_bytes", options.memtable_bytes);
+  append_line(text, "cache_bytes", options.cache_bytes);
+  append_line(text, "compaction_bytes_per_second", options.compaction_bytes_per_second);
+  append_line(text, "segment_bytes", options.segment_bytes);
+  append_line(text, "ring_bytes", options.ring_bytes);
+  append_line(text, "recovery_budget_ms", static_cast<std::uint64_t>(options.recovery_budget.count()));
   return text;
+}
+
+std::string costs_text(const StartCosts& costs) {
+  std::string text;
+  append_line(text, kFixed, static_cast<std::uint64_t>(costs.fixed_ns));
+  append_line(text, kPerRun, static_cast<std::uint64_t>(costs.per_run_ns));
+  append_line(text, kRate, costs.replay_bytes_per_second);
+  return text;
+}
+
+StartCosts costs_in(std::string_view text, StartCosts otherwise) {
+  constexpr std::uint64_t kHourNs = 3'600'000'000'000;
+  const auto ns = [&](std::string_view name, std::int64_t& out) {
+    if (const auto value = value_of(text, name); value && *value <= kHourNs) out = static_cast<std::int64_t>(*value);
+  };
+  ns(kFixed, otherwise.fixed_ns);
+  ns(kPerRun, otherwise.per_run_ns);
+  if (const auto rate = value_of(text, kRate); rate && *rate > 0) otherwise.replay_bytes_per_second = *rate;
+  return otherwise;
+}
+
+/// After the number of runs has changed, or what starts cost: how much may gather until a checkpoint.
+void Engine::price_recovery() {
+  const std::size_t runs = generations_.empty() ? 0 : generations_.front().runs.size();
+  const RecoveryBudget::Limits limits = budget_.limits(runs);
+  checkpoint_at_.store(limits.begin, std::memory_order_relaxed);
+  wait_at_.store(limits.wait, std::memory_order_relaxed);
+  estimated_open_ns_.store(budget_.open_ns(runs), std::memory_order_relaxed);
+  replay_rate_.store(budget_.costs().replay_bytes_per_second, std::memory_order_relaxed);
 }
 
 }  // namespace daruma

@@ -21,4 +21,8 @@ struct Engine::Outputs {
 /// The options that shape the files, "name value" a line, for whoever inspects the store.
 std::string options_text(const Options& options);
 
+/// What starts cost, likewise, and read back by the next one; what is not there is as `otherwise` says.
+std::string costs_text(const StartCosts& costs);
+StartCosts costs_in(std::string_view text, StartCosts otherwise);
+
 }  // namespace daruma

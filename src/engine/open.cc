@@ -8,6 +8,7 @@
 
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
+#include "engine/jobs.h"
 #include "engine/start.h"
 
 namespace daruma {
@@ -34,6 +35,9 @@ Status check(const Options& options) {
   DARUMA_TRY(within("cache_bytes", options.cache_bytes, 0, std::uint64_t{1} << 40));
   DARUMA_TRY(within("scrub_days", options.scrub_days, 0, 3650));
   DARUMA_TRY(within("segment_bytes", options.segment_bytes, 256 << 10, 1 << 30));
+  DARUMA_TRY(within("recovery_budget", static_cast<std::uint64_t>(options.recovery_budget.count()), 50, 3'600'000));
+  DARUMA_TRY(within("ballast_bytes", options.ballast_bytes, 0, 1 << 30));
+  DARUMA_TRY(within("reboots_per_hour", options.reboots_per_hour, 1, 1'000'000));
   DARUMA_TRY(within("wal_copies", options.wal_copies, 1, kLogSides));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
@@ -53,9 +57,17 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       start_late_(environment.start_late),
       compaction_(environment.compaction),
       before_apply_(environment.before_apply),
+      failpoint_(environment.failpoint),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
       arena_blocks_(std::make_shared<ArenaBlocks>(options_.memtable_bytes)),
-      random_(environment.seed) {}
+      random_(environment.seed),
+      budget_(std::chrono::nanoseconds(options_.recovery_budget).count()),
+      components_(environment.seed, options_.reboots_per_hour),
+      history_(*storage_, directory_ + "/recoveries"),
+      workers_{{{"log", &Engine::drive_log},
+                {"checkpoint", &Engine::drive_checkpoints},
+                {"compaction", &Engine::drive_compactions},
+                {"supervision", &Engine::drive_supervision}}} {}
 
 Result<Engine::Opened> Engine::open(const std::string& directory, const Options& options,
                                     const Environment& environment) {
@@ -72,9 +84,7 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
   }
   if (environment.threads && (late || engine->wal_)) {
     try {
-      engine->log_driver_ = std::thread([raw = engine.get()] { raw->drive_log(); });
-      engine->checkpointer_ = std::thread([raw = engine.get()] { raw->drive_checkpoints(); });
-      engine->compactor_ = std::thread([raw = engine.get()] { raw->drive_compactions(); });
+      engine->begin_workers();
     } catch (const std::system_error& error) {
       return Status(Code::kUnavailable, std::string("cannot start a thread: ") + error.what(), {.file = directory},
                     "raise the limit of threads of this process (ulimit -u)");
@@ -90,12 +100,7 @@ Result<Store::Opened> Engine::open_store(const std::string& directory, const Opt
   return Store::Opened{Store(std::move(opened.engine)), std::move(opened.report)};
 }
 
-Engine::~Engine() {
-  stop_.store(true);
-  if (log_driver_.joinable()) log_driver_.join();
-  if (checkpointer_.joinable()) checkpointer_.join();
-  if (compactor_.joinable()) compactor_.join();
-}
+Engine::~Engine() { end_workers(); }
 
 template <typename Work>
 Status Engine::pass(Start& start, std::string_view name, const Work& work) {
@@ -108,24 +113,57 @@ Status Engine::pass(Start& start, std::string_view name, const Work& work) {
   return status;
 }
 
+/// The first playbook: each pass needs the one before. Its history is the report.
 Status Engine::recover(Start& start) {
   start.began_ns = clock_.monotonic_ns();
   start.report.started_wall_ns = clock_.wall_ns();
   start.report.policy = policy_name(options_.recovery_policy);
-  DARUMA_TRY(pass(start, "lock", [&] { return options_.read_only ? lock_to_read() : lock_to_write(); }));
-  DARUMA_TRY(pass(start, "choose snapshot", [&] { return choose_snapshot(start); }));
-  DARUMA_TRY(pass(start, "open runs", [&] { return open_runs(start); }));
-  DARUMA_TRY(pass(start, "replay", [&] { return replay(start); }));
+  Playbook book;
+  book.failure = "start";
+  book.sequence = true;
+  const auto step = [&](std::string_view name, Status (Engine::*work)(Start&)) {
+    PlaybookStep made;
+    made.name = name;
+    made.execute = [this, &start, name, work](const Incident&) {
+      return pass(start, name, [&] { return (this->*work)(start); });
+    };
+    made.timeout = std::chrono::hours(24);  // whoever waits sees its progress
+    book.steps.push_back(std::move(made));
+  };
+  step(kStartPasses[0], options_.read_only ? &Engine::lock_to_read : &Engine::lock_to_write);
+  step(kStartPasses[1], &Engine::choose_snapshot);
+  step(kStartPasses[2], &Engine::open_runs);
+  step(kStartPasses[3], &Engine::replay);
+  Incident incident;
+  carry_out(book, incident, clock_, {});
+  DARUMA_TRY(incident.steps.back().status);
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
+  learn_costs(start);
   start.report.outcome = "served";
   start.report_told = start_late_ && ordinary(start);
   if (start.report_told) return {};
   DARUMA_TRY(begin_to_write(start));
   started_.store(true, std::memory_order_release);
-  if (!no_writes_.ok()) tell_background("start", no_writes_);
-  tell_background("clean-up", start.tidied);
+  if (!no_writes_.ok()) tell(Part::kStart, no_writes_);
+  tell(Part::kCleanUp, start.tidied);
   if (wal_) watch_copies(false);
   return {};
+}
+
+/// From this start, and as far as it had too little to do, from those before.
+void Engine::learn_costs(const Start& start) {
+  MeasuredStart seen;
+  for (const RecoveryPass& done : start.report.passes) {
+    if (done.name == "open runs") seen.open_runs_ns = done.duration_ns;
+    if (done.name == "replay") seen.replay_ns = done.duration_ns;
+  }
+  seen.runs = start.runs.size();
+  seen.replay_bytes = replay_bytes_.load(std::memory_order_relaxed);
+  seen.total_ns = last_start_ns_ = start.report.time_to_first_read_ns;
+  const std::string_view before =
+      generations_.empty() ? std::string_view() : std::string_view(generations_.front().options);
+  budget_.set_costs(learn(costs_in(before, {}), seen));
+  price_recovery();
 }
 
 /// Nothing is lost, and nothing has to be put into quarantine.
@@ -149,6 +187,8 @@ Status Engine::begin_to_write(Start& start) {
   }
   if (written.ok() && !options_.read_only && !wal_) {
     written = pass(start, "start log", [&] { return start_log(start); });
+    if (written.is(Code::kNoSpace) && give_up_ballast().ok())
+      written = pass(start, "start log", [&] { return start_log(start); });
     // Behind the first reads, as while the store runs, what cannot be written now is tried again.
     if (!written.ok() && start.report_told && !is_of_the_process(written))
       return {Code::kUnavailable, "the log cannot be begun: " + written.message(), written.where(),
@@ -192,7 +232,7 @@ bool Engine::serve_without_log(Start& start, const Status& why) {
   return true;
 }
 
-Status Engine::lock_to_write() {
+Status Engine::lock_to_write(Start& /*start*/) {
   if (!options_.create_if_missing) {
     DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, storage_->list(directory_));
     if (names.empty()) return nothing_here(directory_);
@@ -244,7 +284,7 @@ Status Engine::lock_copy() {
 }
 
 /// A store without a lock file is a copy that nobody has opened yet: nobody can be writing it through us.
-Status Engine::lock_to_read() {
+Status Engine::lock_to_read(Start& /*start*/) {
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> names, storage_->list(directory_));
   const auto has = [&](std::string_view name) {
     return std::any_of(names.begin(), names.end(), [&](const DirectoryEntry& entry) { return entry.name == name; });

@@ -271,12 +271,7 @@ StoreStats Engine::stats() const {
     MutexLock lock(background_mutex_);
     stats.scrubbed = scrubbed_;
   }
-  if (stats.background.ok()) {
-    MutexLock lock(background_mutex_);
-    for (const auto& [what, status] : background_) {
-      if (stats.background.ok()) stats.background = status;
-    }
-  }
+  if (stats.background.ok()) stats.background = components_.worst();
   EpochGuard guard;
   const State& state = *state_.load(std::memory_order_seq_cst);
   if (state.damage) {

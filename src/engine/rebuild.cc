@@ -23,6 +23,7 @@ struct Engine::Rebuild {
   RunLoss loss;
   std::vector<KeyRange> found;  // of loss.keys, what the sources have
   std::vector<KeyRange> given_up;
+  bool refused = false;  // by the device, which may come back
   std::vector<std::shared_ptr<LiveRun>> sources;
   std::unique_ptr<Memtable> log;
   std::vector<std::uint64_t> supersedes;
@@ -70,10 +71,11 @@ Result<bool> Engine::rebuild_one() {
     job.info.duration_ns = clock_.monotonic_ns() - began;
     if (job.info.status.ok()) {
       (job.info.lost_ranges == 0 ? healed_ : salvaged_).fetch_add(1, std::memory_order_relaxed);
-    } else if (job.info.status.is(Code::kIoError)) {
+      unhealable_runs_.erase(number);
+    } else if (job.refused) {
       // The device may come back; until then the run serves what it can, and is not compacted.
       lost_runs_.erase(number);
-      unhealable_runs_.insert(number);
+      retry_later(number, job.info.status);
     }
   }
   if (options_.listener && !stopping()) options_.listener->on_heal(job.info);
@@ -96,7 +98,8 @@ Status Engine::rebuild(Rebuild& job) {
   }
   DARUMA_TRY(find_sources(job));
   job.given_up = without(job.loss.keys, job.found);
-  if (!job.given_up.empty() && job.loss.refused)
+  job.refused = !job.given_up.empty() && job.loss.refused;
+  if (job.refused)
     return {Code::kIoError, "the device refuses what nothing else holds: " + job.loss.why.to_string(),
             job.loss.why.where()};
   if (!job.given_up.empty()) DARUMA_TRY(keep_evidence(job));

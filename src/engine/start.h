@@ -2,6 +2,8 @@
 // What the passes of a start (open.cc) hand on to each other.
 #pragma once
 
+#include <array>
+#include <string_view>
 #include <vector>
 
 #include "engine/engine.h"
@@ -10,6 +12,10 @@
 #include "snapshot/catalogue.h"
 
 namespace daruma {
+
+/// The playbook of a start, in order.
+inline constexpr std::array<std::string_view, 7> kStartPasses = {"lock",      "choose snapshot", "open runs", "replay",
+                                                                 "set aside", "start log",       "tidy"};
 
 struct Engine::Start {
   RecoveryReport report;

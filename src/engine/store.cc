@@ -27,6 +27,7 @@ void Batch::add(Kind kind, Keyspace keyspace, std::string_view key, std::string_
     append_op(event_, start_, count_, static_cast<OpKind>(kind), keyspace.id(), key, value);
     bytes_ += key.size() + value.size();
     ranges_ = ranges_ || kind == Kind::kEraseRange;
+    puts_ = puts_ || kind == Kind::kPut;
     return {};
   });
   if (!added.ok()) incomplete_ = true;
@@ -42,6 +43,7 @@ Batch& Batch::operator=(Batch&& other) noexcept {
   bytes_ = other.bytes_;
   keyspaces_ = std::move(other.keyspaces_);
   ranges_ = other.ranges_;
+  puts_ = other.puts_;
   incomplete_ = other.incomplete_;
   refused_ = std::move(other.refused_);
   other.clear();
@@ -62,7 +64,7 @@ void Batch::clear() {
   event_.clear();
   keyspaces_.clear();
   count_ = bytes_ = 0;
-  ranges_ = incomplete_ = false;
+  ranges_ = puts_ = incomplete_ = false;
   refused_ = Status();
 }
 
@@ -237,6 +239,16 @@ Result<KeyspaceStats> Store::keyspace_stats(Keyspace keyspace) const {
 std::vector<DamageInfo> Store::damage() const { return engine_->damage(); }
 Status Store::accept_damage(std::uint64_t id) {
   return or_out_of_memory([&] { return engine_->accept_damage(id); });
+}
+Health Store::health() const { return engine_->health(); }
+std::vector<ComponentInfo> Store::components() const { return engine_->components(); }
+Status Store::reboot(std::string_view component) {
+  return or_out_of_memory([&] { return engine_->reboot(component); });
+}
+std::vector<Incident> Store::incidents() const { return engine_->incidents(); }
+std::vector<PlaybookInfo> Store::playbooks() const { return engine_->playbooks(); }
+Result<Incident> Store::run_playbook(std::string_view failure, std::string_view component) {
+  return or_out_of_memory([&] { return engine_->run_playbook(failure, component); });
 }
 StoreStats Store::stats() const { return engine_->stats(); }
 

@@ -52,6 +52,7 @@ Status Engine::check_batch(const Batch& batch) {
             {.file = directory_},
             "see `kvctl damage ls`; accept the loss to write again"};
   }
+  if (batch.puts_ && no_room_.load(std::memory_order_relaxed)) return has_room();
   return batch.refused_;
 }
 
@@ -81,10 +82,21 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
       return Status(Code::kNotFound,
                     "keyspace " + std::to_string(id) + " does not exist (dropped, or of another store)");
     }
+    if (rebooting_ != kCatalogKeyspace) DARUMA_TRY(takes_writes(batch));
     DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
   if (durable) DARUMA_TRY(wal_->wait_durable(sequence));
   return sequence;
+}
+
+/// Asked while a keyspace is rebooted.
+Status Engine::takes_writes(const Batch& batch) const {
+  const auto& named = batch.keyspaces_;
+  if (std::find(named.begin(), named.end(), rebooting_) == named.end()) return {};
+  return {Code::kUnavailable,
+          "keyspace " + std::to_string(rebooting_) + " is being rebooted",
+          {.file = directory_},
+          "try again: it takes as long as its part of the log has to be read"};
 }
 
 Result<Sequence> Engine::commit(std::string_view event) {
@@ -172,10 +184,15 @@ void Engine::apply_op(Sequence sequence, const Op& op) {
   Memtable& memtable = at && at->active ? *at->active : memtable_for(op.keyspace);
   struct Count {  // also of what an op that fails has used: it is given back with the memtable
     std::atomic<std::uint64_t>& total;
+    std::atomic<std::uint64_t>& replay;
     const Memtable& memtable;
     const std::uint64_t before = memtable.bytes();
-    ~Count() { total.fetch_add(memtable.bytes() - before, std::memory_order_relaxed); }
-  } const count{memtable_bytes_, memtable};
+    ~Count() {
+      const std::uint64_t more = memtable.bytes() - before;
+      total.fetch_add(more, std::memory_order_relaxed);
+      replay.store(replay.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
+    }
+  } const count{memtable_bytes_, replay_bytes_, memtable};
   switch (op.kind) {
     case OpKind::kPut: memtable.put(sequence, op.key, op.value); break;
     case OpKind::kErase: memtable.erase(sequence, op.key); break;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "io/storage.h"
 
+#include "base/bytes.h"
 #include "base/status_macros.h"
 
 namespace daruma {
@@ -11,6 +12,22 @@ void Storage::read_batch(std::span<ReadRequest> requests) {
     request.status = got.status();
     request.bytes_read = got.ok() ? *got : 0;
   }
+}
+
+Status probe(Storage& storage, const std::string& path, std::uint64_t bytes) {
+  Status status = [&]() -> Status {
+    const std::string sector(kSectorBytes, 'p');
+    std::string back(kSectorBytes, '\0');
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(path, OpenMode::kCreate));
+    DARUMA_TRY(file->allocate(bytes));
+    DARUMA_TRY(file->write(0, sector));
+    DARUMA_TRY(file->sync());
+    DARUMA_TRY_ASSIGN(const std::size_t got, file->read(0, back));
+    if (got == kSectorBytes && back == sector) return {};
+    return {Code::kIoError, "reads back otherwise than it was written", {.file = path}};
+  }();
+  (void)storage.remove(path);
+  return status;
 }
 
 Status publish(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents) {

@@ -158,6 +158,11 @@ Result<std::unique_ptr<File>> open_to_read(Storage& storage, const std::string& 
 /// Whether `name` in `directory` is there and is no directory, where one cannot be listed.
 bool stands_as_file(Storage& storage, const std::string& directory, std::string_view name);
 
+/// Whether a file of `bytes` (sector-aligned) can be written, synced and read back under this name, which is then gone.
+Status probe(Storage& storage, const std::string& path, std::uint64_t bytes);
+/// For `probe`: the name of a spare log file, which means nothing in any directory, so that a kill leaves nothing else.
+inline constexpr std::string_view kProbeName = "spare-probe.tmp";
+
 inline constexpr std::string_view kTemporarySuffix = ".tmp";
 
 }  // namespace daruma

@@ -129,6 +129,14 @@ void BlockCache::insert(Slot& slot, const BlockRef& ref) {
   slot.store(ref.block_, std::memory_order_release);
 }
 
+void BlockCache::clear() {
+  for (std::size_t i = 0; i < shard_count_; ++i) {
+    MutexLock lock(shards_[i].mutex);
+    make_room(shards_[i], shard_limit_);
+    shards_[i].given_up.collect();
+  }
+}
+
 /// Nobody looks into the slot any more.
 void BlockCache::remove(Slot& slot) {
   if (!slot.load(std::memory_order_seq_cst)) return;

@@ -108,6 +108,8 @@ class BlockCache {
     std::uint64_t blocks = 0;
     std::uint64_t bytes = 0;
   };
+  /// Takes everything out: what is asked for next is read, and verified, anew.
+  void clear();
   [[nodiscard]] Stats stats() const;
   [[nodiscard]] std::uint64_t limit_bytes() const { return limit_bytes_; }
 

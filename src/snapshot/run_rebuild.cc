@@ -110,10 +110,13 @@ void take(const WalRecord& record, const LogPart& part, Memtable& out) {
     if (op.keyspace != part.keyspace) return;
     if (op.kind == OpKind::kEraseRange) {
       std::vector<RangeErase> clipped;
-      if (op.end.empty() || op.key < op.end)
-        clip({std::string(op.key), std::string(op.end), record.sequence}, part.keys, clipped);
+      RangeErase whole{std::string(op.key), std::string(op.end), record.sequence};
+      if (!part.keys)
+        clipped.push_back(std::move(whole));
+      else if (op.end.empty() || op.key < op.end)
+        clip(whole, *part.keys, clipped);
       for (const RangeErase& erase : clipped) out.erase_range(erase.sequence, erase.begin, erase.end);
-    } else if (holds(part.keys, op.key)) {
+    } else if (!part.keys || holds(*part.keys, op.key)) {
       if (op.kind == OpKind::kPut)
         out.put(record.sequence, op.key, op.value);
       else

@@ -41,7 +41,7 @@ struct LogPart {
   Sequence after = 0;
   Sequence through = 0;
   std::uint32_t keyspace = 0;
-  std::vector<KeyRange> keys;
+  std::optional<std::vector<KeyRange>> keys;  ///< nothing: all
 };
 /// Takes what the events of a part of the log did to these keys. False when one of its events is not to be had; the
 /// memtable then means nothing. `directory`: of the store. `segments`: rising. The caller keeps them from being

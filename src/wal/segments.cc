@@ -113,25 +113,21 @@ bool Segments::has_spares() const {
   return std::any_of(spares_.begin(), spares_.end(), [](const auto& spares) { return !spares.empty(); });
 }
 
+bool Segments::has_spare(std::uint64_t bytes) const {
+  MutexLock lock(mutex_);
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    const std::vector<Spare>& spares = spares_[side];
+    if (stands_in(sides_, side) &&
+        std::none_of(spares.begin(), spares.end(), [&](const Spare& spare) { return spare.bytes >= bytes; }))
+      return false;
+  }
+  return true;
+}
+
 Status Segments::probe(std::size_t side, std::uint64_t bytes) {
-  // Under the name of a spare, so that a kill leaves nothing else.
-  const std::string path =
-      directories_[side] + "/" + std::string(kSparePrefix) + "probe" + std::string(kTemporarySuffix);
-  Status status = [&]() -> Status {
-    const std::string sector(kSectorBytes, 'p');
-    std::string back(kSectorBytes, '\0');
-    DARUMA_TRY(make_directory(side));
-    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage_.open(path, OpenMode::kCreate));
-    DARUMA_TRY(file->allocate(bytes));
-    DARUMA_TRY(file->write(0, sector));
-    DARUMA_TRY(file->sync());
-    DARUMA_TRY_ASSIGN(const std::size_t got, file->read(0, back));
-    if (got < kSectorBytes || back != sector)
-      return Status(Code::kIoError, "reads back otherwise than it was written", {path, {}, {}});
-    return storage_.sync_directory(directories_[side]);
-  }();
-  (void)storage_.remove(path);
-  return status;
+  DARUMA_TRY(make_directory(side));
+  DARUMA_TRY(daruma::probe(storage_, directories_[side] + "/" + std::string(kProbeName), bytes));
+  return storage_.sync_directory(directories_[side]);
 }
 
 void Segments::discard(std::uint64_t number) {

@@ -12,8 +12,6 @@
 namespace daruma {
 namespace {
 
-constexpr std::uint64_t kSmallSegmentBytes = 256 << 10;
-
 Status check_options(const WalOptions& o) {
   if (o.ring_bytes < kMinTailBytes || o.ring_bytes > kMaxTailBytes || o.ring_bytes % kSectorBytes != 0) {
     return Status(Code::kInvalidArgument, "ring_bytes must be a multiple of 4096 from 256 KiB to 1 GiB");
@@ -46,10 +44,15 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
       segment_bytes_(options.segment_bytes),
       next_number_(start.next_segment),
       predecessor_(start.predecessor),
-      queue_(storage_->make_frame_queue((options.max_in_flight + 1) * options.copies)) {  // and a seal
+      queue_(make_queue()) {
   in_flight_.reserve(options.max_in_flight);
   completed_.reserve((options.max_in_flight + std::size_t{1}) * options.copies);
   if (options.copies == 2) left_out_[1] = start.copy_refused;
+}
+
+/// For the frames in flight and a seal.
+std::unique_ptr<FrameQueue> WalWriter::make_queue() {
+  return storage_->make_frame_queue((options_.max_in_flight + 1) * options_.copies);
 }
 
 // Nothing is written or synced: a destroyed writer leaves what a killed one does. The queue goes first, since the
@@ -70,7 +73,9 @@ Result<std::unique_ptr<WalWriter>> WalWriter::create(std::shared_ptr<Storage> st
   }
   std::unique_ptr<WalWriter> writer(new WalWriter(std::move(storage), options, start, clock, random));
   DARUMA_TRY(writer->prepare_directories());
-  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, writer->make_ring(last, options.ring_bytes));
+  Result<std::unique_ptr<TailRing>> made = writer->make_ring(last, options.ring_bytes);
+  if (made.status().is(Code::kNoSpace)) made = writer->make_ring(last, kMinTailBytes);
+  DARUMA_TRY_ASSIGN(std::unique_ptr<TailRing> ring, std::move(made));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
   ring->begun();
   // Older rings may hold what nothing else does until this moment.
@@ -263,6 +268,34 @@ Status WalWriter::give_back_space() {
   stays_small_ = false;
   progress_.notify_all();
   return given;
+}
+
+/// Everything but what the log's users wait for is thrown away: queue, ring, segment; and what stands on disk now is
+/// read back.
+Status WalWriter::reboot() {
+  DARUMA_TRY(try_repair());
+  MutexLock lock(mutex_);
+  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  if (!broken_.ok()) return unavailable();
+  renewing_ = true;
+  Status done = lead([this]() -> Status {
+    stalled_ = false;
+    for (;;) {
+      {
+        MutexLock inner(mutex_);
+        if (!broken_.ok()) return unavailable();
+        if (pending_.empty()) break;
+      }
+      DARUMA_TRY(round(true));
+    }
+    DARUMA_TRY(drain());
+    queue_ = make_queue();
+    DARUMA_TRY(renew(options_.ring_bytes, options_.segment_bytes));
+    return verify_segment();
+  });
+  renewing_ = false;
+  progress_.notify_all();
+  return done;
 }
 
 bool WalWriter::poll() {

@@ -71,6 +71,9 @@ struct WalStats {
 /// Any thread, except where a call says otherwise. Destroying it writes nothing.
 class WalWriter {
  public:
+  /// The least that a quiet log, or one without space, has for a segment.
+  static constexpr std::uint64_t kSmallSegmentBytes = 256 << 10;
+
   /// Makes the first segment, and only after it is published empties the ring. Errors: those of the storage,
   /// kInvalidArgument.
   static Result<std::unique_ptr<WalWriter>> create(std::shared_ptr<Storage> storage, const WalOptions& options,
@@ -105,6 +108,9 @@ class WalWriter {
   void prefault_ring() EXCLUDES(mutex_);
   /// After kUnavailable: tries again to get a segment and move everything unacknowledged there. ok when the log is up.
   Status try_repair() EXCLUDES(mutex_);
+  /// Drops what the writer has in memory and goes on in a new ring and a new segment, which are read back. Appends wait
+  /// meanwhile. kUnavailable: the log is down and could not be repaired, and all is as it was.
+  Status reboot() EXCLUDES(mutex_);
   /// When one of two directories is left out and takes writes again: begins a segment in both. One thread at a time.
   Status try_copies() EXCLUDES(mutex_);
 
@@ -125,6 +131,10 @@ class WalWriter {
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
   [[nodiscard]] std::uint64_t live_bytes() const { return segments_.live_bytes(); }
+  /// What the device must still give for the next segment: none when there is a spare.
+  [[nodiscard]] std::uint64_t next_segment_bytes() const {
+    return segments_.has_spare(options_.segment_bytes) ? 0 : options_.segment_bytes;
+  }
   /// See Segments::once_through.
   [[nodiscard]] Sequence once_through() const { return segments_.once_through(); }
   /// How many segments begin after `sequence`.
@@ -167,6 +177,8 @@ class WalWriter {
   /// Goes on in another ring, of `ring_bytes`, and a segment that names it. Nothing may be pending, or become so.
   Status renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) EXCLUDES(mutex_);
   Status grow() EXCLUDES(mutex_);
+  Status verify_segment();
+  std::unique_ptr<FrameQueue> make_queue();
   Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room, LogSides left_out = 0)
       EXCLUDES(mutex_);
   Status try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,

@@ -118,6 +118,21 @@ Status WalWriter::renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) {
   return remove_old_rings();
 }
 
+/// As the device has it.
+Status WalWriter::verify_segment() {
+  for (std::size_t side = 0; side < kLogSides; ++side) {
+    if (!stands_in(segment_.sides, side)) continue;
+    AlignedBuffer sector(kSectorBytes);
+    const std::string path = segments_.directory(side) + "/" + segment_name(segment_.header.number);
+    DARUMA_TRY_ASSIGN(const std::unique_ptr<File> file, storage_->open(path, OpenMode::kRead));
+    DARUMA_TRY_ASSIGN(const std::size_t got, file->read_direct(0, sector.span()));
+    SegmentHeader written = segment_.header;
+    if (got < kSectorBytes || sector.view() != encode_segment_header(written, 0))
+      return {Code::kCorruption, "the header of the newest log file is not what was written", {.file = path}};
+  }
+  return {};
+}
+
 // --- segments
 // ----------------------------------------------------------------------------------------------------------------
 
@@ -127,10 +142,16 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
   const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
   std::uint64_t bytes = kSegmentFramesAt + room + kEmptyFrameBytes;
   for (const FrameBody& body : bodies) bytes += body.frame_bytes();
+  // Where there is no room for a segment of the usual size, a small one has to do.
+  const std::uint64_t least = std::max(bytes, std::min(segment_bytes_, kSmallSegmentBytes));
   bytes = std::max(bytes, segment_bytes_);
   for (LogSides sides = sides_ & static_cast<LogSides>(~left_out);;) {
     LogSides failed = 0;
     Status status = try_segment(start, bodies, bytes, sides, failed);
+    if (status.is(Code::kNoSpace) && bytes > least) {
+      bytes = least;
+      continue;
+    }
     sides &= static_cast<LogSides>(~failed);
     if (status.ok() || failed == 0 || sides == 0) return status;
   }

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A device that is filling up: puts are refused while there is still room for what frees space, and a ballast is given
+// back when there is none.
+//
+// What must stay true: refusing costs nothing that is there, and ends by itself when the room is back. The ballast
+// means nothing to recovery: a file of zeros.
+#include "base/status_macros.h"
+#include "engine/engine.h"
+
+namespace daruma {
+namespace {
+
+constexpr const char* kBallast = "/ballast";
+
+}  // namespace
+
+/// For the next log file, and for the run that the memtables become.
+std::uint64_t Engine::space_needed() const {
+  return wal_->next_segment_bytes() + memtable_bytes_.load(std::memory_order_relaxed);
+}
+
+/// Why puts are refused, if they are.
+Status Engine::has_room() const {
+  MutexLock lock(health_mutex_);
+  return room_;
+}
+
+/// Looks at the device, and at the ballast. Puts are taken again when there is a quarter more than what ends them, or
+/// the two would take turns.
+void Engine::watch_space() {
+  const Result<std::uint64_t> free = storage_->free_bytes(directory_);
+  if (!free.ok()) return;  // it is no reason to refuse
+  const std::uint64_t needed = space_needed();
+  const bool was = no_room_.load(std::memory_order_relaxed);
+  const bool now = *free < needed + (was ? needed / 4 : 0);
+  if (now != was) {
+    Status room;
+    if (now) {
+      room = {Code::kNoSpace,
+              "the device has " + std::to_string(*free) + " bytes left, and the next log file and the memtables need " +
+                  std::to_string(needed),
+              {.file = directory_},
+              "erases are taken, and puts again by themselves when there is room"};
+    }
+    MutexLock lock(health_mutex_);
+    room_ = std::move(room);
+    no_room_.store(now, std::memory_order_relaxed);
+  }
+  if (options_.ballast_bytes != 0 && !ballast_ && *free >= needed + needed / 4 + 2 * options_.ballast_bytes)
+    (void)make_ballast();
+}
+
+/// Its space is reserved, not written.
+Status Engine::make_ballast() {
+  const std::string path = directory_ + kBallast;
+  Status made = [&]() -> Status {
+    DARUMA_TRY_ASSIGN(const std::unique_ptr<File> file, storage_->open(path, OpenMode::kCreate));
+    DARUMA_TRY(file->allocate(options_.ballast_bytes));
+    return file->sync();
+  }();
+  if (!made.ok()) (void)storage_->remove(path);
+  ballast_ = made.ok();
+  return made;
+}
+
+Status Engine::give_up_ballast() {
+  Status removed = storage_->remove(directory_ + kBallast);
+  if (removed.is(Code::kNotFound)) return {};
+  DARUMA_TRY(removed);
+  return storage_->sync_directory(directory_);
+}
+
+}  // namespace daruma

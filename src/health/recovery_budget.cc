@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "health/recovery_budget.h"
+
+#include <algorithm>
+
+namespace daruma {
+namespace {
+
+constexpr double kNsPerSecond = 1e9;
+
+}  // namespace
+
+StartCosts learn(const StartCosts& before, const MeasuredStart& seen) {
+  StartCosts now = before;
+  now.fixed_ns = std::max<std::int64_t>(0, seen.total_ns - seen.open_runs_ns - seen.replay_ns);
+  if (seen.runs > 0) now.per_run_ns = seen.open_runs_ns / static_cast<std::int64_t>(seen.runs);
+  if (seen.replay_bytes >= RecoveryBudget::kLeastBytes && seen.replay_ns > 0) {
+    now.replay_bytes_per_second =
+        std::max<std::uint64_t>(1, static_cast<std::uint64_t>(static_cast<double>(seen.replay_bytes) * kNsPerSecond /
+                                                              static_cast<double>(seen.replay_ns)));
+  } else {
+    now.fixed_ns += seen.replay_ns;  // of a log with next to nothing in it
+  }
+  return now;
+}
+
+std::int64_t RecoveryBudget::estimate_ns(std::uint64_t runs, std::uint64_t bytes) const {
+  return open_ns(runs) + static_cast<std::int64_t>(static_cast<double>(bytes) * kNsPerSecond /
+                                                   static_cast<double>(costs_.replay_bytes_per_second));
+}
+
+RecoveryBudget::Limits RecoveryBudget::limits(std::uint64_t runs) const {
+  const auto left_ns = static_cast<double>(std::max<std::int64_t>(0, budget_ns_ - open_ns(runs)));
+  const double affordable = left_ns / kNsPerSecond * static_cast<double>(costs_.replay_bytes_per_second);
+  constexpr double kMost = 1e18;
+  const auto bytes = static_cast<std::uint64_t>(std::min(affordable, kMost));
+  // What is affordable by a warm measurement is not by a cold start, and the estimate is one: a quarter stays free.
+  const std::uint64_t wait = std::max(bytes / 4 * 3, 2 * kLeastBytes);
+  return {std::max(wait / 2, kLeastBytes), wait};
+}
+
+}  // namespace daruma
