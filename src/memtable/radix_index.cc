@@ -134,9 +134,9 @@ struct RadixIndex::Node {
 
   /// Its header is fetched by whoever reads it; this is for what stands behind.
   static void prefetch(Ref ref) {
-    const char* at = reinterpret_cast<const char*>(ref & ~Ref{1});
-    __builtin_prefetch(at + 64);
-    if (!is_key(ref)) __builtin_prefetch(at + 128);
+    const auto at = [ref](std::size_t offset) { return reinterpret_cast<const char*>((ref & ~Ref{1}) + offset); };
+    __builtin_prefetch(at(64));  // an address, not a pointer: nothing may stand there
+    if (!is_key(ref)) __builtin_prefetch(at(128));
   }
 
   /// Writer only; there is room, and no child at `byte` yet.
