@@ -35,6 +35,7 @@ struct World {
                                 .input_bytes_max = 64 << 10};
 
   std::function<void(Sequence)> before_apply{};
+  std::function<Status(std::string_view)> failpoint{};
   Options options = small();
   bool start_late = false;
 
@@ -48,6 +49,7 @@ struct World {
     environment.start_late = start_late;
     environment.compaction = compaction;
     environment.before_apply = before_apply;
+    environment.failpoint = failpoint;
     return Engine::open_store("store", with, environment);
   }
   Store must_open(RecoveryReport* report = nullptr) {

@@ -19,7 +19,7 @@ namespace daruma {
 /// middle leaves what was done so far.
 struct Incident {
   struct Step {
-    std::string name;
+    std::string name{};
     std::string outcome;  ///< done, skipped (its pre-check said so), failed, timed_out
     Status status;
     std::int64_t duration_ns = 0;
@@ -41,10 +41,10 @@ struct Incident {
 /// `timeout`, and must not throw. A step that overruns is told as timed out, and the next one is gone on with when it
 /// returns.
 struct PlaybookStep {
-  std::string name;
-  std::function<bool(const Incident&)> pre_check;  ///< false: skipped; empty: always
-  std::function<Status(const Incident&)> execute;
-  std::function<Status(const Incident&)> verify;  ///< that it did what it should; empty: nothing to look at
+  std::string name{};
+  std::function<bool(const Incident&)> pre_check{};  ///< false: skipped; empty: always
+  std::function<Status(const Incident&)> execute{};
+  std::function<Status(const Incident&)> verify{};  ///< that it did what it should; empty: nothing to look at
   std::chrono::milliseconds timeout{30'000};
 };
 

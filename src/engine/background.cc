@@ -35,11 +35,12 @@ Status Engine::step() {
   DARUMA_TRY(started());
   if (!wal_) return {};
   components_.rest_no_longer();
-  supervise();
   return or_out_of_memory([this]() -> Status {
+    supervise();
     while (wal_->poll()) {}
-    if (!wal_->broken().ok()) DARUMA_TRY(wal_->try_repair());
-    tell(Part::kLog, {});
+    if (!wal_->broken().ok()) (void)wal_->try_repair();
+    tell(Part::kLog, wal_->broken());
+    DARUMA_TRY(wal_->broken());
     DARUMA_TRY(wal_->step_idle());
     watch_copies(true);
     {

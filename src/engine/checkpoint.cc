@@ -151,7 +151,6 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
   if (work.empty()) work.push_back(frozen.state->find(kCatalogKeyspace));
   std::uint64_t job = 0;
   for (std::size_t i = 0; i < work.size(); ++i) {
-    DARUMA_TRY(failpoint("flush keyspace " + work[i]->name));
     MergeSettings settings;
     std::vector<std::unique_ptr<MergeSource>> sources;
     for (const auto& memtable : work[i]->frozen) {
@@ -175,10 +174,14 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
     DARUMA_TRY_ASSIGN(std::unique_ptr<RunBuilder> builder,
                       RunBuilder::create(*storage_, directory_ + "/" + std::string(kRunDirectory), identity));
     Merge merge(std::move(sources), std::move(settings));
-    for (; merge.valid(); merge.next()) {
+    const std::string component = "keyspace " + work[i]->name;
+    Status added = failpoint("flush " + component);
+    for (; added.ok() && merge.valid(); merge.next()) {
       if (stopping()) return {Code::kAborted, "the store is being abandoned"};
-      DARUMA_TRY(builder->add(merge.key(), merge.sequence(), merge.kind(), merge.value()));
+      added = builder->add(merge.key(), merge.sequence(), merge.kind(), merge.value());
     }
+    if (added.is(Code::kCorruption)) report_broken(component, added);
+    DARUMA_TRY(added);
     DARUMA_TRY(merge.status());
     for (const RangeErase& erase : merge.erases()) builder->add_range_erase(erase);
     DARUMA_TRY(add_output(std::move(builder), {}, outputs));

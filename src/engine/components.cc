@@ -97,7 +97,7 @@ Status Components::take_reboot(std::string_view component, std::int64_t now_ns) 
             {},
             "what ails it is not cured by that: see `kvctl playbook history`; Options::reboots_per_hour is the limit"};
   }
-  if (part) parts_[index(*part)].breaker.succeeded();
+  if (part) parts_[index(*part)].breaker.rest_no_longer();
   return {};
 }
 

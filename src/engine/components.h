@@ -44,7 +44,7 @@ class Components {
   /// The last failure that is not over; ok when all is well.
   [[nodiscard]] Status worst() const EXCLUDES(mutex_);
 
-  /// Counts a reboot of a part, or of a keyspace, and closes the breaker of a part. kUnavailable: the hour has had its
+  /// Counts a reboot of a part, or of a keyspace; the next attempt of a part that rests decides. kUnavailable: the hour has had its
   /// share.
   Status take_reboot(std::string_view component, std::int64_t now_ns) EXCLUDES(mutex_);
   void forget_keyspace(std::string_view component) EXCLUDES(mutex_);

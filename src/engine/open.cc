@@ -138,11 +138,11 @@ Status Engine::recover(Start& start) {
   carry_out(book, incident, clock_, {});
   DARUMA_TRY(incident.steps.back().status);
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
-  learn_costs(start);
   start.report.outcome = "served";
   start.report_told = start_late_ && ordinary(start);
+  if (!start.report_told) DARUMA_TRY(begin_to_write(start));
+  learn_costs(start);
   if (start.report_told) return {};
-  DARUMA_TRY(begin_to_write(start));
   started_.store(true, std::memory_order_release);
   if (!no_writes_.ok()) tell(Part::kStart, no_writes_);
   tell(Part::kCleanUp, start.tidied);

@@ -14,8 +14,8 @@ namespace {
 constexpr std::size_t kIncidentsKept = 64;
 /// What has breakers that are not watched elsewhere.
 constexpr std::array kWorkers = {Part::kCheckpoint, Part::kCleanUp, Part::kCompaction, Part::kHeal, Part::kScrub};
-constexpr std::array<std::string_view, 5> kFailures = {"log_down", "no_space", "worker_failing", "invariant_broken",
-                                                       "data_lost"};
+constexpr std::string_view kBroken = "invariant_broken";
+constexpr std::array<std::string_view, 5> kFailures = {"log_down", "no_space", "worker_failing", kBroken, "data_lost"};
 
 std::string key_of(std::string_view failure, std::string_view component) {
   return std::string(failure) + " " + std::string(component);
@@ -141,7 +141,7 @@ std::vector<Incident> Engine::incidents() const {
 
 void Engine::report_broken(std::string component, Status cause) {
   MutexLock lock(health_mutex_);
-  broken_.push_back({"invariant_broken", std::move(component), std::move(cause)});
+  broken_.push_back({std::string(kBroken), std::move(component), std::move(cause)});
 }
 
 /// What is wrong now, and asks for more than the next attempt of whoever failed.
@@ -149,7 +149,7 @@ std::vector<Engine::Trouble> Engine::troubles() {
   std::vector<Trouble> all;
   {
     MutexLock lock(health_mutex_);
-    all.swap(broken_);
+    all = broken_;
   }
   const Status log = wal_->broken();
   if (const Status room = has_room(); !room.ok() || log.is(Code::kNoSpace))
@@ -175,6 +175,9 @@ void Engine::supervise() {
   for (const Trouble& trouble : found) {
     if (stopping()) return;
     if (!escalated_.contains(key_of(trouble.failure, trouble.component))) handle(trouble);
+    if (trouble.failure != kBroken) continue;
+    MutexLock health_lock(health_mutex_);
+    broken_.erase(broken_.begin());  // they come first, in order
   }
   bool news = false;
   {
@@ -238,7 +241,7 @@ Playbook Engine::playbook_for(const Trouble& trouble) {
          [this] { return probe(*storage_, directory_ + "/wal/" + std::string(kProbeName), kSectorBytes); });
     step("go on in a new log file", [this] { return wal_->try_repair(); });
     step("reboot the log", [this] { return reboot("log"); });
-    book.over = [this] { return wal_->broken().ok(); };
+    book.over = [this] { return wal_->try_repair().ok(); };
   } else if (trouble.failure == "no_space") {
     step(
         "give back the ballast",
@@ -261,11 +264,14 @@ Playbook Engine::playbook_for(const Trouble& trouble) {
     step("remove what failed jobs left", [this] { return clean_up(); });
     step("reboot the worker", [this, component] { return reboot(component); });
     step("try the work again", [this, part]() -> Status {
-      if (part == Part::kCheckpoint) return checkpoint_if(&Engine::checkpoint_due);
-      return part == Part::kCleanUp ? clean_up() : tend_runs().status();
+      if (part == Part::kCheckpoint) return keep_checkpointed();
+      if (part != Part::kCleanUp) return tend_runs().status();
+      const Status clean = clean_up();
+      tell(Part::kCleanUp, clean);
+      return clean;
     });
     book.over = [this, part] { return part && !components_.open(*part) && components_.last(*part).ok(); };
-  } else if (trouble.failure == "invariant_broken") {
+  } else if (trouble.failure == kBroken) {
     const auto done = std::make_shared<bool>(false);
     step("reboot " + (component.empty() ? "the component" : component), [this, component, done]() -> Status {
       DARUMA_TRY(reboot(component));

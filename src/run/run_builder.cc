@@ -56,7 +56,12 @@ Status RunBuilder::add(std::string_view key, Sequence sequence, EntryKind kind, 
   DARUMA_ASSERT(sequence >= 1 && sequence <= kMaxSequence &&
                 (kind == EntryKind::kPut || (kind == EntryKind::kErase && value.empty())));
   const bool first = info_.entries == 0;
-  DARUMA_ASSERT(first || stands_before(last_key_, last_sequence_, key, sequence));
+  if (!first && !stands_before(last_key_, last_sequence_, key, sequence)) {
+    return {Code::kCorruption,
+            "entries come out of order",
+            {.file = file_->path(), .sequence = sequence},
+            "what they come from is damaged in memory; the disk has it right"};
+  }
   const bool new_key = first || key != last_key_;
   if (!block_.empty() && block_.bytes() + key.size() + value.size() > options_.block_bytes) DARUMA_TRY(flush_block());
   if (block_.empty()) block_continues_ = !new_key;

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+// Microreboots of a store on a real disk under real threads: nothing acknowledged is lost, nothing wrong is read, the
+// others go on.
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <sanitized.h>
+#include <temporary_directory.h>
+
+#include "daruma/store.h"
+
+namespace daruma {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// Waits for what another thread does by itself.
+template <typename Condition>
+bool comes_true(const Condition& condition) {
+  for (int i = 0; i < 2000; ++i) {
+    if (condition()) return true;
+    std::this_thread::sleep_for(10ms);
+  }
+  return false;
+}
+
+struct Throws : EventListener {
+  std::atomic<int> left{1};
+  std::atomic<int> checkpoints{0};
+  void on_checkpoint(const CheckpointInfo&) override {
+    ++checkpoints;
+    if (left-- > 0) throw std::runtime_error("a bug of the listener");
+  }
+};
+
+TEST(EngineReboot, WritersAndReadersOfAllKeyspacesGoOn) {
+  const TemporaryDirectory directory;
+  Options options;
+  options.memtable_bytes = 2 << 20;
+  options.segment_bytes = 1 << 20;
+  options.ring_bytes = 256 << 10;
+  options.reboots_per_hour = 1'000'000;
+  std::vector<int> acknowledged(2, 0);
+  {
+    Store store = Store::open(directory.path(), options).value().store;
+    const std::vector<Keyspace> keyspaces = {*store.create_keyspace("a"), *store.create_keyspace("b")};
+    std::atomic<bool> stop{false};
+    std::atomic<std::uint64_t> wrong{0};
+    std::atomic<std::uint64_t> refused_of_b{0};
+    std::vector<std::thread> threads;
+    std::atomic<int> seen[2] = {0, 0};
+    for (std::size_t k = 0; k < 2; ++k) {
+      threads.emplace_back([&, k] {
+        for (int i = 1; !stop; ++i) {
+          const std::string key = "key" + std::to_string(i % 100);
+          const Status put = store.put(keyspaces[k], key, std::to_string(i), {.durability = Durability::kProcess});
+          if (put.ok()) {
+            acknowledged[k] = i;
+            seen[k] = i;
+          } else if (k == 1 || !put.is(Code::kUnavailable)) {
+            ++refused_of_b;
+            ADD_FAILURE() << put.to_string();
+          } else {
+            --i;  // being rebooted
+          }
+        }
+      });
+      threads.emplace_back([&, k] {
+        while (!stop) {
+          const int newest = seen[k];
+          if (newest == 0) continue;
+          const Result<std::string> got = store.get(keyspaces[k], "key" + std::to_string(newest % 100));
+          if (!got.ok() || std::stoi(*got) < newest) ++wrong;
+        }
+      });
+    }
+    const int rounds = kSanitized ? 5 : 25;
+    for (int round = 0; round < rounds; ++round) {
+      for (const char* component : {"keyspace a", "log", "checkpoint", "compaction", "cache"}) {
+        const Status rebooted = store.reboot(component);
+        EXPECT_TRUE(rebooted.ok()) << component << ": " << rebooted.to_string();
+      }
+    }
+    stop = true;
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(wrong, 0U);
+    EXPECT_GT(acknowledged[0], 0);
+    EXPECT_EQ(store.health().level, HealthLevel::kHealthy) << store.health().to_json();
+  }
+  Store store = Store::open(directory.path(), options).value().store;
+  for (std::size_t k = 0; k < 2; ++k) {
+    const Keyspace keyspace = *store.keyspace(k == 0 ? "a" : "b");
+    const int last = acknowledged[k];
+    EXPECT_EQ(*store.get(keyspace, "key" + std::to_string(last % 100)), std::to_string(last));
+  }
+}
+
+TEST(EngineReboot, AnExceptionOutOfAJobCostsItsWorkerAReboot) {
+  const TemporaryDirectory directory;
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  const auto listener = std::make_shared<Throws>();
+  options.listener = listener;
+  Store store = Store::open(directory.path(), options).value().store;
+  const Keyspace keyspace = *store.create_keyspace("k");
+  const auto fill = [&] {
+    for (int i = 0; i < 900; ++i) {
+      // Not so much that this thread would have to make the checkpoint.
+      ASSERT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
+    }
+  };
+  fill();
+  ASSERT_TRUE(comes_true([&] { return !store.incidents().empty(); })) << "the background was to make a checkpoint";
+  const Incident incident = store.incidents().front();
+  EXPECT_EQ(incident.failure, "invariant_broken");
+  EXPECT_EQ(incident.component, "checkpoint");
+  EXPECT_NE(incident.cause.message().find("a bug of the listener"), std::string::npos);
+  EXPECT_EQ(incident.outcome, "resolved") << incident.to_json();
+  const int before = listener->checkpoints;
+  fill();
+  EXPECT_TRUE(comes_true([&] { return listener->checkpoints > before; })) << "its successor works";
+}
+
+}  // namespace
+}  // namespace daruma
