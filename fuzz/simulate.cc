@@ -96,9 +96,11 @@ void print(const Totals& totals, double seconds) {
       n(totals.events));
   for (std::size_t depth = 1; depth < kDepths; ++depth)
     std::printf(" %zu:%llu", depth, n(totals.crashed_starts[depth]));
-  std::printf("; checkpoints %llu, compactions %llu, healed runs %llu, salvaged %llu, scrubs %llu, reads of views %llu",
-              n(totals.checkpoints), n(totals.compactions), n(totals.healed_runs), n(totals.salvaged_runs),
-              n(totals.scrubs), n(totals.view_reads));
+  std::printf(
+      "; checkpoints %llu, compactions %llu, healed runs %llu, salvaged %llu, scrubs %llu, reads of views %llu, "
+      "reboots %llu",
+      n(totals.checkpoints), n(totals.compactions), n(totals.healed_runs), n(totals.salvaged_runs), n(totals.scrubs),
+      n(totals.view_reads), n(totals.reboots));
   std::printf("; fired:");
   for (std::size_t i = 0; i < kRunningFaults; ++i) {
     const std::string_view kind = running_fault_name(i);

@@ -358,3 +358,55 @@ mutant(unnamed_runs_go_without_a_trace engine/open_log.cc engine_start_test:Engi
 mutant(jobs_start_before_all_is_tidy engine/jobs.cc engine_start_test:EngineStart.WhatACutOff*
   [[  if (untidy_) DARUMA_TRY(release());
 ]] [[]])
+
+# --- what the store does about its own failures
+mutant(breaker_counts_failures_that_are_not_alike health/circuit_breaker.cc health_test
+  [[of == class_ ? in_a_row_ + 1 : 1]] [[in_a_row_ + 1]])
+mutant(breaker_rests_no_longer_each_time health/circuit_breaker.cc health_test
+  [[std::clamp(2 * rest_ns_, settings_]] [[std::clamp(rest_ns_, settings_]])
+mutant(half_open_breaker_does_not_open_again health/circuit_breaker.cc health_test
+  [[state_ == State::kClosed && in_a_row_ < settings_.failures]] [[in_a_row_ < settings_.failures + 9]])
+mutant(checkpoints_do_not_rest engine/checkpoint.cc engine_health_test
+  [[    DARUMA_TRY(admit(Part::kCheckpoint));
+]] [[]])
+mutant(half_open_work_is_not_probed engine/background.cc engine_health_test
+  [[  if (!decides) return {};]] [[  return {};]])
+mutant(debt_makes_no_checkpoint_due engine/checkpoint.cc engine_health_test
+  [[replay_bytes_.load(std::memory_order_relaxed) >= checkpoint_at_.load(std::memory_order_relaxed);]] [[false;]])
+mutant(debt_holds_no_writer_back engine/checkpoint.cc engine_health_test
+  [[replay_bytes_.load(std::memory_order_relaxed) > wait_at_.load(std::memory_order_relaxed);]] [[false;]])
+mutant(debt_is_never_paid_off engine/checkpoint.cc engine_health_test
+  [[    replay_bytes_.fetch_sub(frozen.replay_bytes, std::memory_order_relaxed);
+]] [[]])
+mutant(costs_of_starts_are_forgotten engine/jobs.cc engine_health_test
+  [[options_text(options_) + costs_text(budget_.costs())]] [[options_text(options_)]])
+mutant(puts_are_taken_on_a_full_device engine/write.cc engine_health_test
+  [[  if (batch.puts_ && no_room_.load(std::memory_order_relaxed)) return has_room();
+]] [[]])
+mutant(erases_are_refused_on_a_full_device engine/write.cc engine_health_test
+  [[batch.puts_ && no_room_]] [[no_room_]])
+mutant(ballast_is_kept_from_a_start engine/open.cc engine_health_test
+  [[written.is(Code::kNoSpace) && give_up_ballast().ok()]] [[false]])
+mutant(ballast_is_never_taken_again engine/supervise.cc engine_health_test
+  [[          ballast_ = false;
+]] [[]])
+mutant(escalation_is_told_each_round engine/supervise.cc engine_health_test
+  [[    if (!escalated_.contains(key_of(trouble.failure, trouble.component))) handle(trouble);]] [[    handle(trouble);]])
+mutant(escalation_is_told_once_for_ever engine/supervise.cc engine_health_test
+  [[return key_of(t.failure, t.component) == entry.first; });]] [[return true || t.failure == entry.first; }) && false;]])
+mutant(steps_are_not_verified recovery/playbook.cc engine_health_test
+  [[if (status.ok() && step.verify)]] [[if (false)]])
+mutant(incidents_are_not_kept engine/supervise.cc engine_health_test
+  [[history_.keep(now);]] [[(void)now;]])
+mutant(reboots_are_not_counted engine/components.cc engine_health_test
+  [[if (!reboots->take(now_ns))]] [[if (reboots->take(now_ns); false)]])
+mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
+  [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
+mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test
+  [[    if (!whole)]] [[    if (false)]])
+mutant(rebooted_log_forgets_what_is_pending wal/wal_writer.cc engine_health_test
+  [[        if (pending_.empty()) break;
+      }
+      DARUMA_TRY(round(true));]] [[        pending_.clear();
+        break;
+      }]])

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What users and the background do to a store.
 #include <algorithm>
+#include <array>
 
 #include "simulation/simulation.h"
 
@@ -162,6 +163,17 @@ void Simulation::change_keyspaces(Act::Kind kind, Random& random) {
   if (!disk_->crashed()) refresh_keyspaces();
 }
 
+Status Simulation::reboot(Random& random) {
+  constexpr std::array<std::string_view, 4> kParts = {"log", "checkpoint", "compaction", "cache"};
+  std::string component(kParts[random.below(kParts.size())]);
+  if (!keyspaces_.empty() && random.one_in(2))
+    component = "keyspace " + now().keyspaces.at(any_of_map(keyspaces_, random).first).name;
+  Status status = store_->reboot(component);
+  note("reboot ", component, ": ", status.ok() ? "ok" : status.to_string());
+  totals_.reboots += status.ok();
+  return status;
+}
+
 void Simulation::work(Act::Kind kind, Random& random) {
   if (serves_only_) return;
   Status status;
@@ -170,6 +182,7 @@ void Simulation::work(Act::Kind kind, Random& random) {
     case Act::Kind::kSync: status = store_->sync(); break;
     case Act::Kind::kStep:
       status = Engine::of(*store_).step();
+      if (plan_.reboots && status.ok() && random.one_in(2)) status = reboot(random);
       if (random.one_in(4)) wounds_.remember(*disk_);
       break;
     case Act::Kind::kCheckpoint: status = store_->checkpoint(); break;

@@ -96,6 +96,7 @@ Plan make_plan(Choices& choices, const PlanSettings& settings) {
   plan.sector_bytes = choices.one_in(3) ? 512 : 4096;
   plan.wal_copies = plan.seed % 5 == 0 ? 2 : 1;
   plan.start_late = plan.seed % 2 == 0;
+  plan.reboots = plan.seed % 3 == 1;
   plan.cache = !choices.one_in(3);
   // A history is calm or rough: where everything happens at once, nothing is held to what one fault may cost.
   const std::uint64_t roughness = choices.below(4);

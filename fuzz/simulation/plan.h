@@ -76,6 +76,7 @@ struct Plan {
   std::uint32_t sector_bytes = 4096;
   bool cache = true;
   unsigned wal_copies = 1;
+  bool reboots = false;     // components one by one, and a ballast on the device
   bool start_late = false;  // what no read needs is left to the first write
   std::vector<Life> lives;
 };

@@ -34,6 +34,7 @@ void Totals::add(const Totals& other) {
   healed_runs += other.healed_runs;
   salvaged_runs += other.salvaged_runs;
   scrubs += other.scrubs;
+  reboots += other.reboots;
   view_reads += other.view_reads;
 }
 

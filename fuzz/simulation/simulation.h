@@ -49,6 +49,7 @@ struct Totals {
   std::uint64_t given_up = 0;   // starts with RecoveryPolicy::kPointInTime that met a loss
   // what the background did, and who read meanwhile
   std::uint64_t checkpoints = 0, compactions = 0, healed_runs = 0, salvaged_runs = 0, scrubs = 0, view_reads = 0;
+  std::uint64_t reboots = 0;  ///< of components
   void add(const Totals& other);
 };
 
@@ -128,6 +129,7 @@ class Simulation {
   void change_keyspaces(Act::Kind kind, Random& random);
   void read(Act::Kind kind, Random& random);
   void work(Act::Kind kind, Random& random);
+  Status reboot(Random& random);
   void accept_all();
   Changes draw_changes(Random& random, bool large);
   /// What a call that changes gave, against what became of it.

@@ -16,6 +16,8 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   options.recovery_policy = policy;
   options.read_only = read_only;
   options.wal_copies = plan_.wal_copies;
+  options.ballast_bytes = plan_.reboots ? 256 << 10 : 0;
+  options.reboots_per_hour = 1'000'000;
   Environment environment;
   if (settings_.storage) {
     environment.storage = settings_.storage(disk_);

@@ -117,11 +117,14 @@ Status Engine::reread_keyspace(std::uint32_t id) {
               "nothing was dropped; make a checkpoint, then try again"};
   }
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> runs;
-  for (const auto& [number, run] : live_) {
-    if (run->info.keyspace != id) continue;
-    Result<std::shared_ptr<LiveRun>> opened = open_run(run->info);
-    if (opened.status().is(Code::kCorruption) || opened.status().is(Code::kNotFound)) lost_runs_.insert(number);
-    DARUMA_TRY_ASSIGN(runs[number], std::move(opened));
+  if (!generations_.empty()) {
+    for (const PlacedRun& placed : generations_.front().runs) {
+      if (placed.info.keyspace != id || !live_.contains(placed.info.number)) continue;
+      Result<std::shared_ptr<LiveRun>> opened = open_run(placed.info);
+      if (opened.status().is(Code::kCorruption) || opened.status().is(Code::kNotFound))
+        lost_runs_.insert(placed.info.number);
+      DARUMA_TRY_ASSIGN(runs[placed.info.number], std::move(opened));
+    }
   }
   for (auto& [number, run] : runs) live_[number] = std::move(run);
   MutexLock lock(write_mutex_);
