@@ -140,9 +140,9 @@ Status Engine::recover(Start& start) {
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
   start.report.outcome = "served";
   start.report_told = start_late_ && ordinary(start);
-  if (!start.report_told) DARUMA_TRY(begin_to_write(start));
   learn_costs(start);
   if (start.report_told) return {};
+  DARUMA_TRY(begin_to_write(start));
   started_.store(true, std::memory_order_release);
   if (!no_writes_.ok()) tell(Part::kStart, no_writes_);
   tell(Part::kCleanUp, start.tidied);
@@ -150,7 +150,8 @@ Status Engine::recover(Start& start) {
   return {};
 }
 
-/// From this start, and as far as it had too little to do, from those before.
+/// From this start, and as far as it had too little to do, from those before. What it took until it could serve is what
+/// an ordinary one takes until the first read; to make a store costs otherwise.
 void Engine::learn_costs(const Start& start) {
   MeasuredStart seen;
   for (const RecoveryPass& done : start.report.passes) {
@@ -160,9 +161,9 @@ void Engine::learn_costs(const Start& start) {
   seen.runs = start.runs.size();
   seen.replay_bytes = replay_bytes_.load(std::memory_order_relaxed);
   seen.total_ns = last_start_ns_ = start.report.time_to_first_read_ns;
-  const std::string_view before =
-      generations_.empty() ? std::string_view() : std::string_view(generations_.front().options);
-  budget_.set_costs(learn(costs_in(before, {}), seen));
+  const StartCosts before =
+      costs_in(generations_.empty() ? std::string_view() : std::string_view(generations_.front().options), {});
+  budget_.set_costs(start.report.created ? before : learn(before, seen));
   price_recovery();
 }
 

@@ -30,13 +30,18 @@ std::int64_t RecoveryBudget::estimate_ns(std::uint64_t runs, std::uint64_t bytes
 }
 
 RecoveryBudget::Limits RecoveryBudget::limits(std::uint64_t runs) const {
-  const auto left_ns = static_cast<double>(std::max<std::int64_t>(0, budget_ns_ - open_ns(runs)));
-  const double affordable = left_ns / kNsPerSecond * static_cast<double>(costs_.replay_bytes_per_second);
-  constexpr double kMost = 1e18;
-  const auto bytes = static_cast<std::uint64_t>(std::min(affordable, kMost));
+  const auto replayed_in = [this](std::int64_t ns) {
+    constexpr double kMost = 1e18;
+    return static_cast<std::uint64_t>(
+        std::min(static_cast<double>(ns) / kNsPerSecond * static_cast<double>(costs_.replay_bytes_per_second), kMost));
+  };
+  // Where opening alone uses up the budget (it may have been one slow start), more checkpoints would not save it, and
+  // cost writers a lot: an eighth of it is always theirs.
+  const std::uint64_t least = std::max(kLeastBytes, replayed_in(budget_ns_ / 8));
   // What is affordable by a warm measurement is not by a cold start, and the estimate is one: a quarter stays free.
-  const std::uint64_t wait = std::max(bytes / 4 * 3, 2 * kLeastBytes);
-  return {std::max(wait / 2, kLeastBytes), wait};
+  const std::uint64_t affordable = replayed_in(std::max<std::int64_t>(0, budget_ns_ - open_ns(runs))) / 4 * 3;
+  const std::uint64_t wait = std::max(affordable, 2 * least);
+  return {wait / 2, wait};
 }
 
 }  // namespace daruma
