@@ -3,11 +3,16 @@
 #include "daruma/store.h"
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include <gtest/gtest.h>
+#include <temporary_directory.h>
 
 #include <crash_script.h>
 #include <engine_testing.h>
+
+#include "io/posix_storage.h"
 
 namespace daruma {
 namespace {
@@ -389,6 +394,56 @@ TEST(BulkLoad, OneThatFailsAnywhereIsWholeOrNotThere) {
       }
     }
   }
+}
+
+// With threads: runs are finished beside the next one, compactions wait, writers and readers go on.
+TEST(BulkLoad, GoesOnBesideWritersAndReadersOnTheRealDisk) {
+  const TemporaryDirectory directory;
+  ASSERT_FALSE(directory.path().empty());
+  Environment environment;
+  environment.storage = make_posix_storage();
+  environment.clock = &system_clock();
+  environment.seed = 5;
+  environment.compaction = LoadWorld().compaction;
+  environment.compaction.output_run_bytes = 200 << 10;
+  const Records all = records(2000);
+  const auto open = [&] { return Engine::open_store(directory.path() + "/store", small(), environment); };
+  {
+    Result<Store::Opened> opened = open();
+    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+    Store& store = opened->store;
+    const Keyspace k = *store.create_keyspace("k");
+    const Keyspace other = *store.create_keyspace("other");
+    std::atomic<bool> loaded{false};
+    std::thread writer([&] {
+      for (unsigned i = 0; i < 400; ++i) {
+        EXPECT_TRUE(store
+                        .put(i % 2 == 0 ? k : other, key_of(i * 50 + 5), std::string(300, 'w'),
+                             {.durability = Durability::kProcess})
+                        .ok());
+      }
+      EXPECT_TRUE(store.checkpoint().ok());
+    });
+    std::thread reader([&] {
+      while (!loaded.load()) {
+        const View view = store.view();
+        const bool first = store.get(k, key_of(0), view).ok();
+        EXPECT_EQ(store.get(k, key_of(19'990), view).ok(), first) << "a view shows half of a load";
+      }
+    });
+    const Result<Sequence> done = store.bulk_load(k, source_of(all));
+    EXPECT_TRUE(done.ok()) << done.status().to_string();
+    EXPECT_TRUE(store.bulk_load(other, source_of(all)).ok());
+    loaded.store(true);
+    writer.join();
+    reader.join();
+  }
+  Result<Store::Opened> opened = open();
+  ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+  EXPECT_TRUE(opened->report.clean());
+  Records expected = all;
+  for (unsigned i = 0; i < 400; i += 2) expected[key_of(i * 50 + 5)] = std::string(300, 'w');
+  EXPECT_TRUE(held(opened->store) == expected);
 }
 
 }  // namespace
