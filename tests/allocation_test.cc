@@ -105,6 +105,8 @@ class Life {
     checkpoint();
     compact();
     read();
+    load();
+    read();
     create("c");
     drop("c");
     for (int i = 0; i < 20; ++i)
@@ -167,6 +169,7 @@ class Life {
           environment.threads = false;
           environment.start_late = environment.seed % 2 == 0;
           environment.compaction.level0_trigger = 2;
+          environment.compaction.output_run_bytes = 96 << 10;
           return Engine::open_store(directory_ + "/store", small(), environment);
         });
       }
@@ -227,6 +230,37 @@ class Life {
     EXPECT_TRUE(now == next || now == model_) << "a write that failed happened in part";
     model_ = now;
     read();
+  }
+
+  void load() {
+    Model records;
+    Model next = model_;
+    for (int i = 10; i < 70; ++i)
+      next["key" + std::to_string(i)] = records["key" + std::to_string(i)] = std::string(900, 'l');
+    for (const char* name : {"a", "b"}) {
+      const Keyspace k = *store_->keyspace(name);
+      for (bool whole = false; !whole;) {
+        auto at = records.begin();
+        const auto source = [&](std::string_view& key, std::string_view& value) -> Result<bool> {
+          if (at == records.end()) return false;
+          key = at->first;
+          value = at++->second;
+          return true;
+        };
+        Status status;
+        {
+          const Armed armed;
+          status = store_->bulk_load(k, source).status();
+        }
+        whole = done(status);
+        if (whole) continue;
+        settle();
+        const Model now = scan(name);
+        EXPECT_TRUE(now == next || now == model_) << "a load that failed happened in part";
+        whole = now == next;
+      }
+    }
+    model_ = next;
   }
 
   /// What was in the log and had no place is placed now.

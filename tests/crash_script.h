@@ -24,7 +24,7 @@ enum class Theme : std::uint8_t {
   kAroundRing,  ///< events that the ring cannot hold
   kFailOver,    ///< writes and syncs of the log and of jobs fail once
   kFull,        ///< the disk fills up and empties again
-  kMerging,     ///< compactions with several outputs
+  kMerging,     ///< bulk loads, and compactions with several outputs
   kKeyspaces,   ///< made, renamed and dropped
   kRestarts,    ///< opened again and again without a crash
 };
@@ -40,6 +40,7 @@ struct Script {
 struct Step {
   enum class Kind : std::uint8_t {
     kBatch,
+    kLoad,
     kCreate,
     kRename,
     kDrop,
@@ -144,6 +145,15 @@ inline Step step_of(const Script& script, std::uint64_t i, const Model& before) 
     step.kind = Step::Kind::kSync;
   } else if (what == 11 || in(Theme::kRestarts, 20)) {
     step.kind = Step::Kind::kReopen;
+  } else if (in(Theme::kMerging, 20)) {
+    step.kind = Step::Kind::kLoad;
+    const std::string keyspace = any();
+    std::map<std::string, std::string> records;
+    for (std::uint64_t n = random.below(20); n > 0; --n)
+      records["k" + std::to_string(random.below(30))] = noise(500 + random.below(2500), random);
+    for (const auto& [key, value] : records)
+      step.changes.push_back({.kind = Step::Change::Kind::kPut, .keyspace = keyspace, .key = key, .value = value});
+    step.from = keyspace;
   } else {
     std::uint64_t n = 1 + random.below(theme == Theme::kMerging ? 12 : 5);
     if (theme == Theme::kAroundRing) n = 1 + random.below(2);
@@ -163,6 +173,7 @@ inline void take_effect(const Step& step, Model& model) {
     }
     case Step::Kind::kDrop: model.erase(step.from); break;
     case Step::Kind::kBatch:
+    case Step::Kind::kLoad:
       for (const Step::Change& change : step.changes) {
         auto& map = model[change.keyspace];
         switch (change.kind) {
@@ -192,6 +203,16 @@ inline Status carry_out(const Step& step, std::optional<Store>& store, World& wo
       Result<Store::Opened> opened = world.open();
       if (opened.ok()) store = opened->store;
       return opened.status();
+    }
+    case Step::Kind::kLoad: {
+      auto next = step.changes.begin();
+      const auto source = [&](std::string_view& key, std::string_view& value) -> Result<bool> {
+        if (next == step.changes.end()) return false;
+        key = next->key;
+        value = next++->value;
+        return true;
+      };
+      return store->bulk_load(*store->keyspace(step.from), source).status();
     }
     case Step::Kind::kBatch: break;
   }

@@ -39,6 +39,10 @@ mutant(segment_retired_too_early wal/segments.cc wal_writer_test
   [[live_[i + 1].start_sequence <= sequence]] [[live_[i].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
   [[if (spare && !lives &&]] [[if (spare &&]])
+mutant(frame_goes_where_zeros_are_under_way wal/wal_writer.cc wal_writer_test:WalWriter.*Zeros*
+  [[while (!in_flight_.empty() && in_flight_.back().is_zeros())]] [[while (false)]])
+mutant(zeros_go_ahead_of_one_frame wal/wal_writer.cc wal_writer_test:WalWriter.*Zeros*
+  [[std::clamp<std::uint64_t>(segment_.offset, kLeastAheadBytes, sizeof zeros_ahead);]] [[bytes;]])
 
 mutant(ring_is_changed_with_events_in_it wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
   [[  if (!pending_.empty()) return {};

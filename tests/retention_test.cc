@@ -10,6 +10,7 @@
 #include "base/random.h"
 #include "io/sim_storage.h"
 #include "snapshot/catalogue.h"
+#include "snapshot/run_rebuild.h"
 
 namespace daruma {
 namespace {
@@ -144,6 +145,50 @@ TEST(RunsAlone, ACheckpointThatLeftNoRunIsAGap) {
   EXPECT_EQ(state.sequence, 30U);
   EXPECT_EQ(state.gaps, (std::vector<std::pair<Sequence, Sequence>>{{10, 20}}));
   EXPECT_TRUE(rebuild_from_runs({flushed(1, 0, 10), flushed(2, 10, 20), flushed(3, 20, 30)}).gaps.empty());
+}
+
+/// Output `index` of two of a load, numbered 3 and 4.
+RunInfo loaded(std::uint32_t index) {
+  RunInfo info = flushed(3 + index, 8, 8);
+  info.min_sequence = 8;
+  info.job_id = 3;
+  info.job_index = index;
+  info.job_last = index == 1;
+  info.smallest_key = index == 0 ? "a" : "n";
+  info.largest_key = index == 0 ? "m" : "z";
+  return info;
+}
+
+TEST(RunsAlone, ALoadThatWasCutOffHasNotHappenedWhateverWasFlushedMeanwhile) {
+  const RunInfo before = flushed(1, 0, 10);
+  const RunInfo meanwhile = flushed(5, 10, 20);
+  const RebuiltState whole = rebuild_from_runs({before, loaded(0), loaded(1), meanwhile});
+  EXPECT_EQ(numbers(whole), (Numbers{1, 3, 4, 5}));
+  EXPECT_TRUE(whole.gaps.empty());
+  EXPECT_EQ(numbers(rebuild_from_runs({before, loaded(0), meanwhile})), (Numbers{1, 5}));
+  EXPECT_EQ(numbers(rebuild_from_runs({before, loaded(1), meanwhile})), (Numbers{1, 5}));
+  EXPECT_EQ(numbers(rebuild_from_runs({before, loaded(1), meanwhile, compacted(6, {3}, 2)})), (Numbers{1, 4, 5, 6}));
+  // It tells that a flush before it covered its number, not that it is there.
+  const std::vector<std::pair<Sequence, Sequence>> gap{{0, 8}};
+  EXPECT_EQ(rebuild_from_runs({loaded(0), loaded(1)}).gaps, gap);
+}
+
+TEST(Retention, AGenerationThatLacksALoadIsNotWhatAnotherFollowsFrom) {
+  Manifest without;
+  without.runs = {{flushed(1, 0, 10), 0}};
+  Manifest with = without;
+  with.runs.push_back({loaded(0), 6});
+  with.runs.push_back({loaded(1), 6});
+  EXPECT_TRUE(lacks_load(without, with));
+  EXPECT_FALSE(lacks_load(with, without));
+  Manifest healed = with;
+  healed.runs.back().info.number = 9;  // in the same seat
+  EXPECT_FALSE(lacks_load(with, healed));
+  EXPECT_FALSE(plan_rebuild(loaded(1), without, 0)) << "no log has it";
+  RunInfo again = loaded(1);
+  again.number = 9;
+  again.supersedes = {4};
+  EXPECT_EQ(plan_rebuild(again, with, 0)->runs, std::vector<RunInfo>{loaded(1)});
 }
 
 /// A life of flushes and compactions on a disk that loses power: whatever subset of the removals survives, the runs

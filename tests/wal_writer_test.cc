@@ -413,6 +413,100 @@ TEST(WalWriter, AckedIsKeptAtEveryCrashPoint) {
   }
 }
 
+// --- zeros ahead of frames
+// -------------------------------------------------------------------------------------------------------------------
+
+WalOptions wide() {
+  WalOptions options = small_options();
+  options.segment_bytes = 1 << 20;
+  options.max_frame_bytes = options.window_bytes = 128 << 10;
+  return options;
+}
+const std::string kFirstSegment = kDirectory + "/wal/" + segment_name(1);
+
+/// A writer whose first segment shows what is written to: 'x' in all of its space for frames.
+std::unique_ptr<WalWriter> writer_into_marked_space(Disk& disk) {
+  auto wal = disk.writer(wide());
+  EXPECT_TRUE(
+      disk.storage
+          ->overwrite(kFirstSegment, kSegmentFramesAt, std::string(wide().segment_bytes - kSegmentFramesAt, 'x'))
+          .ok());
+  return wal;
+}
+
+/// What stands in a segment behind `offset`: how many zeros, then from where on nothing but the mark.
+std::pair<std::uint64_t, std::uint64_t> zeros_and_mark(Disk& disk, std::uint64_t offset) {
+  const std::string file = *read_whole(*disk.storage, kFirstSegment, 1 << 20);
+  const std::size_t zeros_end = std::min(file.find_first_not_of('\0', offset), file.size());
+  const std::size_t unmarked = file.find_last_not_of('x');
+  return {zeros_end - offset, unmarked == std::string::npos ? 0 : unmarked + 1};
+}
+
+TEST(WalWriter, ZerosGoOnceAheadOfSmallFrames) {
+  Disk disk;
+  auto wal = writer_into_marked_space(disk);
+  const auto put = [&] {
+    append_to(*wal, wal->appended_sequence() + 1);
+    ASSERT_TRUE(wal->wait_durable(wal->appended_sequence()).ok());
+  };
+  put();
+  const std::uint64_t frame = kEmptyFrameBytes;  // as large as that of a small event
+  std::uint64_t end = kSegmentFramesAt + frame;
+  const auto [zeros, mark_at] = zeros_and_mark(disk, end);
+  EXPECT_EQ(zeros, (64U << 10) - frame);
+  EXPECT_EQ(mark_at, end + zeros);
+  for (; end + frame <= mark_at; end += frame) {
+    EXPECT_EQ(zeros_and_mark(disk, end), std::make_pair(mark_at - end, mark_at));
+    put();
+  }
+  put();
+  EXPECT_GE(zeros_and_mark(disk, end + frame).second, end + (64U << 10)) << "more, and more of them";
+  EXPECT_EQ(wal->stats().failures, 0U);
+  disk.storage->power_cut(0);
+  expect_kept(read_log(*disk.storage), wal->appended_sequence());
+}
+
+TEST(WalWriter, AFrameThatIsNotSmallIsWrittenOnce) {
+  Disk disk;
+  auto wal = writer_into_marked_space(disk);
+  append_to(*wal, 1, 100 << 10);
+  ASSERT_TRUE(wal->wait_durable(1).ok());
+  const std::uint64_t end = kSegmentFramesAt + wal->stats().frame_bytes;
+  EXPECT_EQ(zeros_and_mark(disk, end), std::make_pair(std::uint64_t{0}, end));
+}
+
+TEST(WalWriter, ZerosThatCannotBeWrittenAreAFailedWrite) {
+  for (const FaultKind kind : {FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kShortWrite}) {
+    Disk disk;
+    auto wal = writer_into_marked_space(disk);
+    disk.storage->inject({.kind = kind, .path_contains = segment_name(1), .times = 1});
+    append_to(*wal, 10);
+    ASSERT_TRUE(wal->wait_durable(10).ok());
+    EXPECT_EQ(wal->stats().failures, 1U);
+    disk.storage->power_cut(0);
+    const Log log = read_log(*disk.storage);
+    expect_kept(log, 10);
+    ASSERT_EQ(log.scans.size(), 2U);
+    EXPECT_EQ(log.scans[0].second.last_good_sequence, 0U) << "no frame behind what failed";
+  }
+}
+
+TEST(WalWriter, NoFrameGoesWhereZerosAreUnderWay) {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    Disk disk(seed);
+    auto wal = disk.writer(wide());
+    disk.storage->inject({.kind = FaultKind::kStall, .path_contains = ".log"});
+    append_to(*wal, 10);
+    for (int i = 0; i < 2; ++i) EXPECT_TRUE(wal->wait_durable(10).is(Code::kUnavailable));
+    disk.storage->clear_faults();
+    append_to(*wal, 20);
+    ASSERT_TRUE(wal->wait_durable(20).ok());
+    EXPECT_EQ(wal->stats().failures, 0U);
+    disk.storage->power_cut(0);
+    expect_kept(read_log(*disk.storage), 20);
+  }
+}
+
 TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
   const TemporaryDirectory directory;
   ASSERT_FALSE(directory.path().empty());

@@ -7,8 +7,8 @@ namespace race {
 
 Contender contender() {
   return {"daruma", "this tree",
-          "defaults (memtable 64 MiB, LZ4 blocks, filter 10 bits a key, log written by io_uring); bulk load by batches "
-          "of 1000 and one sync; settled by compact and trim",
+          "defaults (memtable 64 MiB, LZ4 blocks, filter 10 bits a key, log written by io_uring); settled by compact "
+          "and trim",
           [](const std::string& directory, const Settings& settings) -> std::unique_ptr<stores::Store> {
             ::daruma::Options options;
             options.memtable_bytes = settings.tail ? std::uint64_t{4} << 30 : kMemtableBytes;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "stores/daruma.h"
 
+#include <tuple>
+
 namespace stores {
 namespace {
 
@@ -84,6 +86,15 @@ class Daruma final : public Store {
   }
   std::unique_ptr<Session> session() override { return std::make_unique<DarumaSession>(store_, in_, durability_); }
   bool flush() override { return store_.checkpoint().ok(); }
+  bool bulk_load(std::uint64_t records, const Source& source) override {
+    const auto next = [&, i = std::uint64_t{0}](std::string_view& key,
+                                                std::string_view& value) mutable -> ::daruma::Result<bool> {
+      if (i == records) return false;
+      std::tie(key, value) = source(i++);
+      return true;
+    };
+    return store_.bulk_load(in_, next).ok();
+  }
   bool settle() override { return store_.compact(in_).ok() && store_.trim().ok(); }
   [[nodiscard]] bool told_of_loss() const override { return told_; }
 

@@ -31,7 +31,7 @@ Contents Model::at(Sequence through) const {
   for (const Event& event : line_) {
     if (event.sequence <= through) contents.apply(event.changes);
   }
-  if (through > newest_) contents.apply(in_flight_);
+  if (through > newest_ && came_) contents.apply(in_flight_);
   return contents;
 }
 
@@ -43,14 +43,14 @@ void Model::each_legal(const std::function<void(const Contents&)>& visit) const 
     contents.apply(event.changes);
     visit(contents);
   }
-  if (in_flight_.empty()) return;
+  if (in_flight_.empty() || !came_) return;
   contents.apply(in_flight_);
   visit(contents);
 }
 
 void Model::settle(Contents found, Sequence last, std::optional<Sequence> as_the_line_says) {
   if (as_the_line_says) {
-    if (!in_flight_.empty()) line_.push_back({newest_ + 1, in_flight_});
+    if (!in_flight_.empty()) line_.push_back({newest_ + 1, came_ ? in_flight_ : Changes()});
     std::move(line_.begin(), line_.end(), std::back_inserter(known_));
     std::erase_if(known_, [&](const Event& event) { return event.sequence > *as_the_line_says; });
   } else {
@@ -62,6 +62,8 @@ void Model::settle(Contents found, Sequence last, std::optional<Sequence> as_the
   now_ = base_;
   line_.clear();
   in_flight_.clear();
+  load_ = false;
+  came_ = true;
   newest_ = power_ = process_ = last;
   lowest_ = kMaxSequence;
 }
@@ -82,7 +84,7 @@ std::optional<Sequence> Model::first_since(Sequence through, const std::function
       if (!go_on(event.sequence, event.changes)) return at;
     }
   }
-  if (!in_flight_.empty() && !go_on(newest_ + 1, in_flight_)) return at;
+  if (!in_flight_.empty() && !go_on(newest_ + 1, came_ ? in_flight_ : Changes())) return at;
   return take(contents) ? std::optional(at) : std::nullopt;
 }
 

@@ -8,6 +8,7 @@
 // A running store answers with all of them. After a death the state is a *prefix* of the line:
 //   - it reaches the last event acknowledged for what happened (a kill, a power cut), and does not go beyond the last
 //     event that was asked for;
+//   - a bulk load that the process died in has come or not, though its number is there;
 //   - where it ends is what the report says (`last_sequence`), and every key agrees with that one prefix: batches
 //   whole,
 //     nothing refused comes back.
@@ -45,6 +46,13 @@ class Model {
   void happened(const Changes& changes);
   /// Of the call that the process died in: it may turn up, or not.
   void asked_for(const Changes& changes) { in_flight_ = changes; }
+  /// As above, of a bulk load: its number may turn up without it. Who looks says whether it came.
+  void asked_for_load(const Changes& changes) {
+    in_flight_ = changes;
+    load_ = true;
+  }
+  [[nodiscard]] const Changes* load_in_doubt() const { return load_ ? &in_flight_ : nullptr; }
+  void load_came(bool came) { came_ = came; }
   /// An id that could not be foreseen, since lost events gave others: the keyspace that was asked for last got it.
   void created(const Contents& found);
   void acknowledged(Sequence through, Durability durability);
@@ -72,6 +80,8 @@ class Model {
   Contents now_;  // base_ with all of line_
   Sequence newest_ = 0;
   Changes in_flight_;
+  bool load_ = false;                 // that is what is in flight
+  bool came_ = true;                  // if so
   Sequence power_ = 0, process_ = 0;  // acknowledged
   Sequence lowest_ = 0;
   Contents known_base_;  // the state after known_from_

@@ -19,7 +19,7 @@ constexpr Weight kActs[] = {
     {Kind::kWrite, 34},   {Kind::kWriteLarge, 3}, {Kind::kCreate, 3}, {Kind::kRename, 2},     {Kind::kDrop, 1},
     {Kind::kGet, 8},      {Kind::kMultiGet, 3},   {Kind::kScan, 5},   {Kind::kMakeView, 3},   {Kind::kReadView, 4},
     {Kind::kDropView, 2}, {Kind::kSync, 4},       {Kind::kStep, 10},  {Kind::kCheckpoint, 8}, {Kind::kCompact, 3},
-    {Kind::kScrub, 1},    {Kind::kWait, 2},       {Kind::kAccept, 1},
+    {Kind::kScrub, 1},    {Kind::kWait, 2},       {Kind::kAccept, 1}, {Kind::kLoad, 3},
 };
 
 Kind draw_kind(Choices& choices) {
@@ -137,6 +137,7 @@ std::string_view name(Act::Kind kind) {
   switch (kind) {
     case Kind::kWrite: return "write";
     case Kind::kWriteLarge: return "write large";
+    case Kind::kLoad: return "load";
     case Kind::kCreate: return "create";
     case Kind::kRename: return "rename";
     case Kind::kDrop: return "drop";

@@ -30,6 +30,7 @@ struct Act {
   enum class Kind : std::uint8_t {
     kWrite,       // a batch, over one or several keyspaces
     kWriteLarge,  // values that fill segments, or go around the ring
+    kLoad,        // sorted records, straight into runs
     kCreate,
     kRename,
     kDrop,

@@ -31,6 +31,18 @@ void Simulation::check_answer(const Result<std::string>& got, std::uint32_t keys
                                      (value ? " #" + std::to_string(value->stamp) : std::string(" none"))};
 }
 
+bool Simulation::shows(const Store& store, const Changes& puts) const {
+  for (const KeyspaceInfo& info : store.keyspaces()) {
+    const bool any = std::any_of(puts.begin(), puts.end(), [&](const Change& put) {
+      if (put.keyspace != info.keyspace.id()) return false;
+      const Result<std::string> got = store.get(info.keyspace, put.key);
+      return got.ok() && put.value.is(*got);
+    });
+    if (any) return true;
+  }
+  return false;
+}
+
 void Simulation::check_get(const Store& store, std::uint32_t keyspace, std::string_view key, const Contents& expected,
                            const View* view) const {
   check_answer(view ? store.get(handle(keyspace), key, *view) : store.get(handle(keyspace), key), keyspace, key,

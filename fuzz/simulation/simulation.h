@@ -115,6 +115,8 @@ class Simulation {
 
   // reads.cc: answers
   Contents read_all(const Store& store) const;
+  /// Whether any of these puts is the newest of its key; their values stand nowhere else.
+  bool shows(const Store& store, const Changes& puts) const;
   void check_get(const Store& store, std::uint32_t keyspace, std::string_view key, const Contents& expected,
                  const View* view) const;
   void check_scan(Random& random, std::uint32_t keyspace, const Contents& expected, const View* view) const;
@@ -126,6 +128,7 @@ class Simulation {
   // acts.cc: what users and background do
   void act(const Act& act);
   void write(Random& random, bool large);
+  void load(Random& random);
   void change_keyspaces(Act::Kind kind, Random& random);
   void read(Act::Kind kind, Random& random);
   void work(Act::Kind kind, Random& random);
@@ -133,7 +136,8 @@ class Simulation {
   void accept_all();
   Changes draw_changes(Random& random, bool large);
   /// What a call that changes gave, against what became of it.
-  void record(const Status& status, const Changes& changes, Durability durability, const std::string& what);
+  void record(const Status& status, const Changes& changes, Durability durability, const std::string& what,
+              bool excused = false);
   void refresh_keyspaces();
 
   /// What the store at hand holds.

@@ -144,6 +144,7 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
     note("  ", finding.case_name, " ", finding.file, " ", finding.verdict, " ", finding.action, " ", finding.detail);
   for (const DamageInfo& damage : store_->damage())
     note("  damage ", damage.cause, " ", damage.file, " of ", damage.keys, damage.accepted ? ", accepted" : "");
+  if (const Changes* load = model_.load_in_doubt()) model_.load_came(shows(*store_, *load));
   Contents found;
   std::optional<Sequence> as_the_line_says = report.last_sequence;
   if (!hurt()) {

@@ -149,6 +149,10 @@ class DARUMA_API PinnedValue {
   std::string_view value_;
 };
 
+/// Sets the next record, whose bytes stay as they are until the next call; false: there is none left. Keys rise, and
+/// none comes twice. An error ends the load.
+using RecordSource = std::function<Result<bool>(std::string_view& key, std::string_view& value)>;
+
 /// A stretch of acknowledged events that is lost, and the keys whose answers are in doubt because of it.
 struct DamageInfo {
   std::uint64_t id = 0;                   ///< for `accept_damage`; never reused
@@ -236,6 +240,15 @@ class DARUMA_API Store {
   Status rename_keyspace(Keyspace keyspace, std::string_view name);
   Status drop_keyspace(Keyspace keyspace);
   [[nodiscard]] std::vector<KeyspaceInfo> keyspaces() const;  ///< by name
+
+  /// Takes sorted records of one keyspace straight into the store's files: much faster than batches, durable and
+  /// visible at the end, all of it or nothing. They count as written when the call began: what is written meanwhile is
+  /// newer, views made meanwhile do not show them. Nothing is compacted or healed until it ends. `source` is called on
+  /// this thread; it may read and write the store, and must not call `compact`, `trim`, `scrub`, `accept_damage` or
+  /// `bulk_load`. Checkpoints first. Errors: kInvalidArgument (records out of order or over the limits), kNotFound,
+  /// what `source` gives, and those of a write; after kIoError, kNoSpace, kOutOfMemory and kUnavailable the load may or
+  /// may not have happened, but whole.
+  Result<Sequence> bulk_load(Keyspace keyspace, const RecordSource& source);
 
   /// Writes everything up to now into runs, publishes a snapshot and releases the log behind it.
   Status checkpoint();

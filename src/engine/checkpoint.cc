@@ -184,7 +184,7 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
     DARUMA_TRY(added);
     DARUMA_TRY(merge.status());
     for (const RangeErase& erase : merge.erases()) builder->add_range_erase(erase);
-    DARUMA_TRY(add_output(std::move(builder), {}, outputs));
+    DARUMA_TRY(add_output(*builder, {}, outputs));
   }
   return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));
 }

@@ -108,10 +108,7 @@ Status Engine::trim() {
   DARUMA_TRY(wal_->give_back_space());
   MutexLock lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
-  if (lost_runs_.empty() && generations_.size() >= kGenerationsKept) {
-    DARUMA_TRY(publish_generation(next_generation(), {}));
-    generations_.resize(kGenerationsKept);
-  }
+  if (lost_runs_.empty() && generations_.size() >= kGenerationsKept) { DARUMA_TRY(repeat_generation()); }
   DARUMA_TRY(release());
   arena_blocks_->clear();
   release_free_memory();  // what the memtables had
@@ -258,7 +255,7 @@ Status Engine::merge_runs(Compaction& job) {
       builder->add_range_erase(std::move(erase));
     builder->set_lost(take_gaps_below(job.lost, last ? nullptr : &end));
     if (last) builder->mark_job_last();
-    DARUMA_TRY(add_output(std::move(builder), job.supersedes, job.outputs));
+    DARUMA_TRY(add_output(*builder, job.supersedes, job.outputs));
     pace(began, job.outputs.bytes);
   }
   return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));

@@ -15,7 +15,7 @@
 //
 // Lock order: supervision_mutex_, workers_mutex_, compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks
 // inside the log; none is held while user code runs, except compaction_mutex_, which keeps what listeners hear in
-// order, and supervision_mutex_, under which a user's steps of a playbook run.
+// order, and compactions from a bulk load, and supervision_mutex_, under which a user's steps of a playbook run.
 #pragma once
 
 #include <array>
@@ -91,6 +91,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status rename_keyspace(Keyspace keyspace, std::string_view name) EXCLUDES(write_mutex_);
   Status drop_keyspace(Keyspace keyspace) EXCLUDES(write_mutex_);
   std::vector<KeyspaceInfo> keyspaces() const;
+  Result<Sequence> bulk_load(Keyspace keyspace, const RecordSource& source)
+      EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
   Status checkpoint() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status compact(Keyspace keyspace) EXCLUDES(compaction_mutex_, checkpoint_mutex_);
   Status trim() EXCLUDES(compaction_mutex_, checkpoint_mutex_);
@@ -193,12 +195,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status flush(const Frozen& frozen, Outputs& outputs) REQUIRES(checkpoint_mutex_);
   Status release() REQUIRES(checkpoint_mutex_);
 
-  // jobs.cc: what flush and compaction share
-  Status add_output(std::unique_ptr<RunBuilder> builder, std::vector<std::uint64_t> supersedes, Outputs& outputs);
+  // jobs.cc: what flush, compaction and bulk load share
+  Status add_output(RunBuilder& builder, std::vector<std::uint64_t> supersedes, Outputs& outputs);
   Result<std::shared_ptr<LiveRun>> open_run(const RunInfo& info) const;
   Manifest next_generation() REQUIRES(checkpoint_mutex_);
   /// `install` brings into use what the manifest names; it may fail for want of memory, and is then done again.
   Status publish_generation(Manifest next, std::function<void()> install) REQUIRES(checkpoint_mutex_);
+  Status repeat_generation() REQUIRES(checkpoint_mutex_);
   void copy_newest_generation() REQUIRES(checkpoint_mutex_);
   Status finish_install() REQUIRES(checkpoint_mutex_);
   Status give_up(Outputs& outputs, Status why) REQUIRES(checkpoint_mutex_);
@@ -219,6 +222,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void replace_inputs(const Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void put_into_use(const std::set<std::uint32_t>& keyspaces) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void pace(std::int64_t began, std::uint64_t bytes) const;
+
+  // bulk_load.cc
+  struct BulkLoad;
+  Status write_loaded(BulkLoad& job, const RecordSource& source) REQUIRES(compaction_mutex_)
+      EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status install_loaded(BulkLoad& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);

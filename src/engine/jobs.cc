@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What flushes and compactions share: their outputs, the next generation, and cleaning up after a failure.
+// What flushes, compactions and bulk loads share: their outputs, the next generation, and cleaning up after a failure.
 #include "engine/jobs.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
@@ -14,10 +15,9 @@
 namespace daruma {
 
 /// Finishes, publishes and reads back one run: until it has verified, nobody relies on it.
-Status Engine::add_output(std::unique_ptr<RunBuilder> builder, std::vector<std::uint64_t> supersedes,
-                          Outputs& outputs) {
-  DARUMA_TRY_ASSIGN(const RunInfo info, builder->finish(std::move(supersedes)));
-  DARUMA_TRY(builder->publish(/*sync_directory=*/false));
+Status Engine::add_output(RunBuilder& builder, std::vector<std::uint64_t> supersedes, Outputs& outputs) {
+  DARUMA_TRY_ASSIGN(const RunInfo info, builder.finish(std::move(supersedes)));
+  DARUMA_TRY(builder.publish(/*sync_directory=*/false));
   DARUMA_TRY_ASSIGN(std::shared_ptr<LiveRun> run, open_run(info));
   DARUMA_TRY_ASSIGN(const RunReader::Verified verified, run->reader->verify());
   DARUMA_TRY(verified.status());
@@ -73,6 +73,13 @@ Status Engine::publish_generation(Manifest next, std::function<void()> install) 
   return {};
 }
 
+/// The newest once more: it and its repetition are the two that are kept.
+Status Engine::repeat_generation() {
+  DARUMA_TRY(publish_generation(next_generation(), {}));
+  generations_.resize(kGenerationsKept);
+  return {};
+}
+
 /// It stands twice in snapshots/ already: where recoveries/ takes no writes, the store goes on.
 void Engine::copy_newest_generation() {
   (void)or_out_of_memory(
@@ -111,6 +118,9 @@ Status Engine::clean_up() {
 /// What earlier jobs left to do, also in the life before: bringing into use what is published, removing what is not.
 Status Engine::settle() {
   DARUMA_TRY(finish_install());
+  const auto lacks = [&](const Manifest& older)
+                         REQUIRES(checkpoint_mutex_) { return lacks_load(older, generations_.front()); };
+  if (std::any_of(generations_.begin(), generations_.end(), lacks)) DARUMA_TRY(repeat_generation());
   if (untidy_) DARUMA_TRY(release());
   const auto remove = [&](const std::string& path) -> Status {
     for (const std::string& name : {path, path + std::string(kTemporarySuffix)}) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Types shared by the files that write runs: checkpoint.cc and compact.cc.
+// Types shared by the files that write runs: checkpoint.cc, compact.cc, rebuild.cc and bulk_load.cc.
 #pragma once
 
 #include <set>

@@ -169,7 +169,7 @@ void Engine::learn_costs(const Start& start) {
 
 /// Nothing is lost, and nothing has to be put into quarantine.
 bool Engine::ordinary(const Start& start) const {
-  return !options_.read_only && no_writes_.ok() && !start.report.created && start.report.clean() &&
+  return !options_.read_only && no_writes_.ok() && !start.report.created && !start.lacks_load && start.report.clean() &&
          start.log.lost.empty() && start.log.set_aside.empty() && start.damage.entries().empty() &&
          std::none_of(start.catalogue.generations.begin(), start.catalogue.generations.end(),
                       [](const Generation& generation) { return !generation.rejected.ok(); });

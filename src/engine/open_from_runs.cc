@@ -54,7 +54,8 @@ Status Engine::state_from_runs(Start& start) {
   finding.verdict = "healed";
   finding.action = "rebuilt_from_runs";
   start.report.findings.push_back(std::move(finding));
-  // What did not complete is safe to leave out only while all that it replaces is there.
+  // What did not complete is safe to leave out only while all that it replaces is there; of a load nothing tells
+  // whether it did.
   for (const DroppedRun& dropped : rebuilt.dropped) {
     const auto info = std::find_if(described.begin(), described.end(),
                                    [&](const RunInfo& run) { return run.number == dropped.number; });
@@ -63,7 +64,7 @@ Status Engine::state_from_runs(Start& start) {
         std::all_of(info->supersedes.begin(), info->supersedes.end(), [&](std::uint64_t old) {
           return std::any_of(described.begin(), described.end(), [&](const RunInfo& run) { return run.number == old; });
         });
-    if (!replaced_all_there && !is_marker(*info)) lose_keyspace(start, *info, dropped.reason);
+    if ((!replaced_all_there && !is_marker(*info)) || is_loaded(*info)) lose_keyspace(start, *info, dropped.reason);
   }
   for (const PlacedRun& placed : start.runs) {
     for (const LostKeys& gap : placed.info.lost) {

@@ -211,7 +211,7 @@ Status Engine::set_damage(Start& start) {
   start.report.read_only = read_only_ || options_.read_only;
   if (looks_only()) return {};
   // A generation that is missing or hurt is healed by publishing the next one.
-  bool hurt = start.no_generation || start.found_again;
+  bool hurt = start.no_generation || start.found_again || start.lacks_load;
   for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {
     hurt = hurt || !start.catalogue.generations[i].rejected.ok() || !start.catalogue.generations[i].damaged.empty();
   }

@@ -53,7 +53,11 @@ Status Engine::choose_snapshot(Start& start) {
       finding.detail = generation.rejected.ok() ? generation.damaged : generation.rejected.to_string();
       start.report.findings.push_back(std::move(finding));
     }
-    if (generation.manifest) generations_.push_back(*generation.manifest);
+    if (!generation.manifest) continue;
+    if (!generations_.empty() && lacks_load(*generation.manifest, generations_.front()))
+      start.lacks_load = true;
+    else
+      generations_.push_back(*generation.manifest);
   }
   if (const Manifest* newest = catalogue.newest()) {
     store_id_ = newest->store;

@@ -56,7 +56,7 @@ void Engine::find_unnamed(const Start& start) {
   for (const Manifest& generation : generations_) {
     for (const PlacedRun& placed : generation.runs) on_disk_.emplace(placed.info.number, placed.info);
   }
-  untidy_ = generations_.size() > kGenerationsKept;
+  untidy_ = generations_.size() > kGenerationsKept || start.lacks_load;
   for (const DirectoryEntry& entry : start.run_files) {
     const std::optional<std::uint64_t> number = run_number(entry.name);
     if (!number || entry.is_directory || on_disk_.contains(*number)) continue;

@@ -229,7 +229,7 @@ Status Engine::write_replacement(Rebuild& job) {
   for (const KeyRange& range : job.given_up)
     lost.push_back({range.begin, range.end, info.min_sequence, info.max_sequence});
   builder->set_lost(std::move(lost));
-  DARUMA_TRY(add_output(std::move(builder), job.supersedes, job.outputs));
+  DARUMA_TRY(add_output(*builder, job.supersedes, job.outputs));
   return storage_->sync_directory(directory);
 }
 

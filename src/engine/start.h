@@ -29,6 +29,7 @@ struct Engine::Start {
   Status tidied;
   Catalogue catalogue;
   bool no_generation = false;             // no manifest to start from
+  bool lacks_load = false;                // an older one: it does not count
   std::vector<DirectoryEntry> run_files;  // in runs/
   std::vector<PlacedRun> runs;
   DamageMap damage;

@@ -221,6 +221,9 @@ Status Store::drop_keyspace(Keyspace keyspace) {
   return or_out_of_memory([&] { return engine_->drop_keyspace(keyspace); });
 }
 std::vector<KeyspaceInfo> Store::keyspaces() const { return engine_->keyspaces(); }
+Result<Sequence> Store::bulk_load(Keyspace keyspace, const RecordSource& source) {
+  return or_out_of_memory([&] { return engine_->bulk_load(keyspace, source); });
+}
 Status Store::checkpoint() {
   return or_out_of_memory([&] { return engine_->checkpoint(); });
 }

@@ -106,10 +106,13 @@ bool place(std::vector<PlacedRun>& runs) {
 
 void find_gaps(const std::map<std::uint64_t, Job>& jobs, RebuiltState& state) {
   Sequence compacted = 0;
+  Sequence loaded = 0;                   // the flush before a load went at least up to here
   std::map<Sequence, Sequence> flushes;  // checkpoint -> the one before it
   for (const auto& [id, job] : jobs) {
     for (const RunInfo* run : job.runs) {
-      if (!job.flush)
+      if (is_loaded(*run))
+        loaded = std::max(loaded, run->checkpoint_sequence);
+      else if (!job.flush)
         compacted = std::max(compacted, run->checkpoint_sequence);
       else
         flushes[run->checkpoint_sequence] = run->prev_sequence;
@@ -120,6 +123,7 @@ void find_gaps(const std::map<std::uint64_t, Job>& jobs, RebuiltState& state) {
     if (before > covered) state.gaps.emplace_back(covered, before);
     covered = std::max(covered, checkpoint);
   }
+  if (loaded > covered) state.gaps.emplace_back(covered, loaded);
 }
 
 }  // namespace
@@ -230,7 +234,7 @@ RebuiltState rebuild_from_runs(const std::vector<RunInfo>& all) {
   for (const RunInfo* run : sound) {
     Job& job = jobs[run->job_id];
     job.runs.push_back(run);
-    job.flush = run->level == 0;
+    job.flush = run->level == 0 && !is_loaded(*run);
     job.checkpoint = std::max(job.checkpoint, run->checkpoint_sequence);
   }
   std::erase_if(jobs, [&](const auto& entry) {

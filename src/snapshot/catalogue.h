@@ -3,14 +3,14 @@
 // Finding the state to start from: the snapshots directory, and, when no manifest is left, the runs themselves.
 //
 // Why the runs alone suffice (what their writers must keep):
-//   1. A job (a flush: level 0; a compaction: deeper) writes at least one run, a marker if nothing was left. Its runs
-//   carry the job
-//      id, their index, `job_last` on the last one, all that the job supersedes, and the coverage: a flush its
-//      checkpoint sequence and the one before (`prev_sequence`), a compaction the sequence of the snapshot that it
-//      started from.
-//   2. A job starts only after the one before it of its kind (flushes; compactions of one keyspace) is settled: its
-//      snapshot is published, or its leftovers are removed and the removal is synced; so are those of the life before.
-//      Job ids grow.
+//   1. A job (a flush or a bulk load: level 0; a compaction: deeper) writes at least one run, a marker if nothing was
+//      left. Its runs carry the job id, their index, `job_last` on the last one, all that the job supersedes, and the
+//      coverage: a flush its checkpoint sequence and the one before (`prev_sequence`), a compaction the sequence of the
+//      snapshot that it started from, a load nothing: both are the number of its records, which a flush before it
+//      covers.
+//   2. A job starts only after the one before it of its kind (flushes; compactions and loads of one keyspace) is
+//      settled: its snapshot is published, or its leftovers are removed and the removal is synced; so are those of the
+//      life before. Job ids grow.
 //   3. Removing follows retention.h: nothing superseded outlives all that supersedes it.
 //   4. A run that was damaged beyond parity is replaced by one that takes its seat: same job, index, level and
 //   coverage, and it supersedes the damaged one. While both are there, the job has one output twice.

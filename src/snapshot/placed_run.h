@@ -31,6 +31,11 @@ struct PlacedRun {
 /// A run without entries: it only says what it supersedes and which state is covered (a compaction that left nothing).
 inline bool is_marker(const RunInfo& run) { return run.entries == 0 && run.erases == 0; }
 
+/// Of a bulk load: it covers no event of the log, so no log makes up for it.
+inline bool is_loaded(const RunInfo& run) {
+  return run.level == 0 && run.checkpoint_sequence > 0 && run.prev_sequence == run.checkpoint_sequence;
+}
+
 /// Whether one key could be in both. Both bounds are inside; a run with range erases is bounded by what they cover.
 inline bool overlaps(const RunInfo& a, const RunInfo& b) {
   return a.keyspace == b.keyspace && !is_marker(a) && !is_marker(b) && a.smallest_key <= b.largest_key &&

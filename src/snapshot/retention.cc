@@ -44,6 +44,14 @@ std::size_t older_to_keep(const std::vector<Manifest>& generations) {
   return 1;
 }
 
+bool lacks_load(const Manifest& older, const Manifest& newest) {
+  std::set<std::pair<std::uint64_t, std::uint32_t>> seats;
+  for (const PlacedRun& run : older.runs) seats.emplace(run.info.job_id, run.info.job_index);
+  return std::any_of(newest.runs.begin(), newest.runs.end(), [&](const PlacedRun& run) {
+    return is_loaded(run.info) && !seats.contains({run.info.job_id, run.info.job_index});
+  });
+}
+
 RetentionPlan plan_retention(const RetentionInput& input) {
   DARUMA_ASSERT(!input.kept.empty());
   RetentionPlan plan;

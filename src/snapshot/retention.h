@@ -4,7 +4,7 @@
 //
 // What must stay true:
 //   - A kept generation finds all its runs, and the log from the oldest kept one on, so a bad newest generation costs
-//   time only.
+//   time only. What the newest has of bulk loads it has too.
 //   - A superseded run never comes back, whatever subset of the removals a power cut keeps: what supersedes it goes
 //   only when it
 //     is already gone, durably, or when a run of the newest generation supersedes it too.
@@ -25,6 +25,9 @@ inline constexpr std::string_view kRunDirectory = "runs";
 /// Of `generations`, newest first: which older one to keep beside the newest. The one before, unless it adds nothing:
 /// it names the same files, or a file that the newest has had to replace for damage. 0: there is none.
 std::size_t older_to_keep(const std::vector<Manifest>& generations);
+
+/// `older` names no file for a run that `newest` has of a bulk load: no log leads from the one to the other.
+bool lacks_load(const Manifest& older, const Manifest& newest);
 
 struct RetentionInput {
   std::vector<const Manifest*> kept;    ///< newest first; the generations to keep (two, or all while there are fewer)

@@ -136,6 +136,7 @@ std::optional<RebuildPlan> plan_rebuild(const RunInfo& lost, const Manifest& old
     if (same_seat(placed.info, lost)) return RebuildPlan{.runs = {placed.info}};  // the file that it was made from
     plan.runs.push_back(placed.info);
   }
+  if (is_loaded(lost)) return std::nullopt;
   plan.log_after = lost.level == 0 ? lost.prev_sequence : older.sequence;
   plan.log_through = lost.checkpoint_sequence;
   if (lost.level == 0) plan.runs.clear();

@@ -12,6 +12,11 @@
 namespace daruma {
 namespace {
 
+constexpr std::uint64_t kSmallFrameBytes = 64 << 10;
+constexpr std::uint64_t kLeastAheadBytes = 64 << 10;
+/// Only read. Not const, so that it takes room neither in the library's file nor, as one page of zeros, in memory.
+alignas(kSectorBytes) char zeros_ahead[1 << 20];
+
 Status check_options(const WalOptions& o) {
   if (o.ring_bytes < kMinTailBytes || o.ring_bytes > kMaxTailBytes || o.ring_bytes % kSectorBytes != 0) {
     return Status(Code::kInvalidArgument, "ring_bytes must be a multiple of 4096 from 256 KiB to 1 GiB");
@@ -452,7 +457,28 @@ Status WalWriter::write_empty(std::uint16_t flags, std::uint64_t next_segment) {
 Status WalWriter::make_room(std::uint64_t bytes) {
   while (!in_flight_.empty() && in_flight_bytes_ + bytes > options_.window_bytes) DARUMA_TRY(reap(true));
   // There is always room for the seal.
-  if (segment_.offset + bytes + kEmptyFrameBytes > segment_.header.capacity) return rotate(bytes);
+  if (segment_.offset + bytes + kEmptyFrameBytes > segment_.header.capacity) DARUMA_TRY(rotate(bytes));
+  return write_ahead(bytes);
+}
+
+/// A frame in space that is reserved and was never written makes the file system commit its journal. So zeros go there
+/// first, for many small frames at once: as much as the segment holds, up to a MiB. A frame that is not small is not
+/// worth being written twice. Where zeros are under way nothing else goes.
+Status WalWriter::write_ahead(std::uint64_t bytes) {
+  const std::uint64_t end = segment_.offset + bytes;
+  if (bytes <= kSmallFrameBytes && end > segment_.written_to) {
+    const std::uint64_t from = std::max(segment_.offset, segment_.written_to);
+    const std::uint64_t ahead = std::clamp<std::uint64_t>(segment_.offset, kLeastAheadBytes, sizeof zeros_ahead);
+    segment_.written_to = std::min(segment_.offset + ahead, segment_.header.capacity);
+    in_flight_.push_back({.frame = {},
+                          .tag = next_tag_++,
+                          .last_sequence = framed_,
+                          .header_checksum = segment_.previous,
+                          .out = segment_.sides});
+    submit(segment_, from, {zeros_ahead, segment_.written_to - from}, in_flight_.back().tag);
+  }
+  segment_.written_to = std::max(segment_.written_to, end);
+  while (!in_flight_.empty() && in_flight_.back().is_zeros()) DARUMA_TRY(reap(true));
   return {};
 }
 
@@ -485,16 +511,16 @@ void WalWriter::submit(const FrameBody& body) {
   DARUMA_ASSERT(in_flight_.size() < in_flight_.capacity());
   in_flight_.push_back(std::move(flight));
   const InFlight& newest = in_flight_.back();
-  submit(segment_, newest.frame, newest.tag);
+  submit(segment_, segment_.offset - newest.frame.size(), newest.frame.view(), newest.tag);
   MutexLock lock(mutex_);
   ++stats_.frames;
   stats_.frame_bytes += newest.frame.size();
 }
 
-void WalWriter::submit(const Segment& segment, const AlignedBuffer& frame, std::uint64_t tag) {
+void WalWriter::submit(const Segment& segment, std::uint64_t at, std::string_view data, std::uint64_t tag) {
   for (std::size_t side = 0; side < kLogSides; ++side) {
     if (!stands_in(segment.sides, side)) continue;
-    queue_->submit({segment.files[side].get(), segment.offset - frame.size(), frame.view(), tag * kLogSides + side});
+    queue_->submit({segment.files[side].get(), at, data, tag * kLogSides + side});
   }
 }
 

@@ -147,9 +147,10 @@ class WalWriter {
     LogSides sides = 0;  ///< where it stands, for good: a frame is acknowledged when it is durable in all. 0: nowhere
     bool on_trial = false;  ///< begun because a directory failed; one that fails again is left out
     SegmentHeader header;
-    std::uint64_t offset = 0;    ///< where the next frame goes
-    std::uint64_t previous = 0;  ///< checksum of the header before it
-    Predecessor acknowledged;    ///< its last frame that is durable, with all before
+    std::uint64_t offset = 0;      ///< where the next frame goes
+    std::uint64_t written_to = 0;  ///< behind it the space is merely reserved
+    std::uint64_t previous = 0;    ///< checksum of the header before it
+    Predecessor acknowledged;      ///< its last frame that is durable, with all before
   };
   struct Pending {
     WalRecord record;                           ///< views the ring, or the event of an append in progress
@@ -157,14 +158,16 @@ class WalWriter {
     std::shared_ptr<const std::string> copy{};  ///< of an event that is in no ring and whose append has returned
   };
   struct InFlight {
-    AlignedBuffer frame;
+    AlignedBuffer frame;    ///< empty: zeros, ahead of frames
     std::uint64_t tag = 0;  ///< of the write in a directory: twice this, and the number of that
     Sequence last_sequence = 0;
     Sequence watermark = 0;  ///< that it tells
     std::uint64_t header_checksum = 0;
     LogSides out = 0;  ///< not yet back from there
     LogSides failed = 0;
-    Status status;  ///< of one that failed
+    Status status{};  ///< of one that failed
+
+    [[nodiscard]] bool is_zeros() const { return frame.size() == 0; }
   };
 
   WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options, const WalCreate& start, Clock& clock,
@@ -188,11 +191,12 @@ class WalWriter {
   template <typename Work>
   Status each_side(LogSides sides, LogSides& failed, const Work& work) EXCLUDES(mutex_);
   void submit(const FrameBody& body) EXCLUDES(mutex_);
-  /// The frame that ends at `segment.offset`, to each of its files.
-  void submit(const Segment& segment, const AlignedBuffer& frame, std::uint64_t tag);
+  /// To each of its files.
+  void submit(const Segment& segment, std::uint64_t at, std::string_view data, std::uint64_t tag);
   Status write_batch(std::span<const WalRecord> batch) EXCLUDES(mutex_);
   Status write_empty(std::uint16_t flags, std::uint64_t next_segment) EXCLUDES(mutex_);
   Status make_room(std::uint64_t bytes) EXCLUDES(mutex_);
+  Status write_ahead(std::uint64_t bytes) EXCLUDES(mutex_);
   Status rotate(std::uint64_t room) EXCLUDES(mutex_);
   bool collect(bool wait) EXCLUDES(mutex_);
   bool wait_for_device() EXCLUDES(mutex_);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The writer's files: its ring and its segments, and how it goes on in the next ones.
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 #include "base/assert.h"
@@ -225,7 +226,7 @@ Status WalWriter::try_segment(Sequence start, std::span<const FrameBody> bodies,
 Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies,
                                std::uint64_t bytes, Segment& segment, LogSides& failed) {
   SegmentHeader& h = segment.header;
-  std::uint64_t recycled = 0;
+  unsigned recycled = 0;
   h.capacity = kMaxSegmentBytes;
   DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) -> Status {
     DARUMA_TRY_ASSIGN(Segments::Prepared prepared, segments_.prepare(side, number, bytes));
@@ -259,6 +260,9 @@ Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<c
   }
   DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
   segment.acknowledged = {number, h.prepared_sequence, segment.previous};
+  // One that is recycled has been written to its end, or will have been when it comes round again.
+  const bool all_recycled = recycled == static_cast<unsigned>(std::popcount(segment.sides));
+  segment.written_to = all_recycled ? h.capacity : segment.offset;
   MutexLock lock(mutex_);
   stats_.recycled += recycled;
   stats_.frames += bodies.size();
@@ -288,7 +292,7 @@ Status WalWriter::rotate(std::uint64_t room) {
   if (!made.ok()) return {};
   seal_tag_ = next_tag_++;
   seal_out_ = sealed_.sides;
-  submit(sealed_, seal_, seal_tag_);
+  submit(sealed_, sealed_.offset - seal_.size(), seal_.view(), seal_tag_);
   while (seal_out_ != 0 && wait_for_device()) {}
   stalled_ = false;  // it is waited for before the next one
   return {};
