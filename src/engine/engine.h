@@ -46,6 +46,11 @@ namespace daruma {
 class Attempts;
 struct LogPart;
 
+/// kBusy of a keyspace: why, and what ends it. `checkpoint`: why the last one could not be made; ok: it could.
+Status too_many_operations(const KeyspaceState& keyspace);
+Status share_is_full(const KeyspaceState& keyspace, const Status& checkpoint);
+Status check_limits(const KeyspaceLimits& limits, const Options& options);
+
 /// What tests and tools inject; the defaults are the real machine.
 struct Environment {
   std::shared_ptr<Storage> storage;
@@ -89,6 +94,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
       EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_, background_mutex_);
   StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;
+  Status set_limits(Keyspace keyspace, const KeyspaceLimits& limits);
   std::vector<DamageInfo> damage() const;
   Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
@@ -155,6 +161,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Memtable& memtable_for(std::uint32_t keyspace) REQUIRES(write_mutex_);
   void apply_catalog(std::string_view key, std::optional<std::string_view> name) REQUIRES(write_mutex_);
   void publish_state(std::shared_ptr<State> state) REQUIRES(write_mutex_);
+
+  // bulkhead.cc
+  Status admit(const Batch& batch, Admission& out) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status wait_for_share(const Batch& batch) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status wait_for_log(const Admission& admission) EXCLUDES(write_mutex_);
+  void count_logged(const Admission& admission, Sequence sequence, std::uint64_t bytes);
+  [[nodiscard]] bool shares_filling() const;
+  void add_bulkhead(const State& state, const KeyspaceState& in, KeyspaceStats& stats) const;
 
   // checkpoint.cc
   struct Frozen;
@@ -271,6 +285,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<const State*> state_{nullptr};
   std::atomic<Sequence> visible_{0};
   std::atomic<std::uint64_t> memtable_bytes_{0};
+  std::atomic<bool> limited_{false};  // a keyspace has, or had, a limit of its own
+  LogBacklog common_backlog_;         // of the keyspaces without a share
   std::atomic<bool> read_only_{false};
   Status no_writes_;  // why this start could not begin a log; set by recovery only
 
@@ -283,6 +299,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
 
   Mutex compaction_mutex_;
+  std::uint32_t compacted_last_ GUARDED_BY(compaction_mutex_) = 0;         // keyspace
   std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);        // cannot be read whole, so are not compacted
   std::set<std::uint64_t> unhealable_runs_ GUARDED_BY(compaction_mutex_);  // the device refuses part of them
 

@@ -35,6 +35,7 @@ Status check(const Options& options) {
   DARUMA_TRY(within("scrub_days", options.scrub_days, 0, 3650));
   DARUMA_TRY(within("segment_bytes", options.segment_bytes, 256 << 10, 1 << 30));
   DARUMA_TRY(within("wal_copies", options.wal_copies, 1, kLogSides));
+  DARUMA_TRY(check_limits(options.keyspace_limits, options));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
 
@@ -55,6 +56,7 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       before_apply_(environment.before_apply),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
       arena_blocks_(std::make_shared<ArenaBlocks>(options_.memtable_bytes)),
+      limited_(options_.keyspace_limits != KeyspaceLimits()),
       random_(environment.seed) {}
 
 Result<Engine::Opened> Engine::open(const std::string& directory, const Options& options,

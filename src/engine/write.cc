@@ -71,7 +71,10 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
         {}, "split it");
   }
   const bool durable = wait == Durability::kPower || wal_->goes_around_ring(event.size());
-  if (memtables_overfull()) DARUMA_TRY(checkpoint_if(&Engine::memtables_overfull));  // the writer helps
+  Admission admission;
+  if (limited_.load(std::memory_order_relaxed)) DARUMA_TRY(admit(batch, admission));
+  if (!admission.own_memory && memtables_overfull())
+    DARUMA_TRY(checkpoint_if(&Engine::memtables_overfull));  // the writer helps
   Sequence sequence = 0;
   {
     MutexLock lock(write_mutex_);
@@ -83,6 +86,7 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
     }
     DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
+  if (limited_.load(std::memory_order_relaxed)) count_logged(admission, sequence, event.size());
   if (durable) DARUMA_TRY(wal_->wait_durable(sequence));
   return sequence;
 }
@@ -239,6 +243,7 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
     auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
     changed->id = id;
     changed->name.assign(*name);
+    if (!known) changed->bulkhead->set(options_.keyspace_limits);
     if (known) {
       *it = std::move(changed);
     } else {
