@@ -38,9 +38,9 @@ struct RecoveryProgress {
 struct KeyspaceLimits {
   /// Share of Options::memtable_bytes (256 KiB to all of it; 0: none, it uses what others leave). A checkpoint begins
   /// at three quarters of it; a write that finds it full waits, ten seconds at most, then gives kBusy, and only writes
-  /// of this keyspace do. In return it never waits for what others have filled. The same part of one half of the ring
-  /// is its own too. Set it where one keyspace may be flooded, or where one must not feel a flood; the sum of all
-  /// shares should leave something to those without. Small shares mean many checkpoints.
+  /// of this keyspace do. In return it never waits for what others have filled, as long as all shares together are no
+  /// more than Options::memtable_bytes. The same part of one half of the ring is its own too. Set it where one keyspace
+  /// may be flooded, or where one must not feel a flood. Small shares mean many checkpoints.
   std::uint64_t memory_bytes = 0;
 
   /// Most gets, multi-gets and writes in progress at once, and cursors there are; one more gives kBusy at once (0: no

@@ -60,6 +60,8 @@ class Bulkhead {
   [[nodiscard]] std::uint64_t held_back() const { return held_back_.load(std::memory_order_relaxed); }
   void count_held_back() { held_back_.fetch_add(1, std::memory_order_relaxed); }
   LogBacklog& backlog() { return backlog_; }
+  /// Before `next_mutex_` of the engine; of a batch over several keyspaces with limits none is taken.
+  Mutex& turn() { return turn_; }
 
   /// One operation in progress, which keeps no bulkhead alive.
   class Place {
@@ -92,6 +94,7 @@ class Bulkhead {
   std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::uint64_t> held_back_{0};
   LogBacklog backlog_;
+  Mutex turn_;
 };
 
 /// What one write holds of the keyspaces that it names, from before the write lock until it returns.

@@ -34,6 +34,10 @@ bool Engine::checkpoint_due() const {
 bool Engine::memtables_overfull() const {
   return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 2 * 3;
 }
+/// More than there can be while the shares of keyspaces are no more than all of it.
+bool Engine::memtables_beyond_shares() const {
+  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes * 3;
+}
 
 Status Engine::checkpoint() { return checkpoint_if(&Engine::always); }
 

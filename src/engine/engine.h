@@ -13,8 +13,9 @@
 //     in a manifest is in use before the next job begins.
 //   - A job (flush, compaction) that failed leaves no output behind before the next one starts (catalogue.h says why).
 //
-// Lock order: compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks inside the log; none is held while
-// user code runs, except compaction_mutex_, which keeps what listeners hear in order.
+// Lock order: compaction_mutex_, checkpoint_mutex_, the turn of a keyspace (bulkhead.h), next_mutex_, write_mutex_,
+// then the locks inside the log; none is held while user code runs, except compaction_mutex_, which keeps what
+// listeners hear in order.
 #pragma once
 
 #include <atomic>
@@ -178,6 +179,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool memtables_full() const;
   [[nodiscard]] bool checkpoint_due() const;
   [[nodiscard]] bool memtables_overfull() const;
+  [[nodiscard]] bool memtables_beyond_shares() const;
   [[nodiscard]] bool always() const { return true; }
   Result<Frozen> freeze() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void install_checkpoint(const Frozen& frozen, const Outputs& outputs) REQUIRES(checkpoint_mutex_)
@@ -290,6 +292,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<bool> read_only_{false};
   Status no_writes_;  // why this start could not begin a log; set by recovery only
 
+  Mutex next_mutex_;  // who holds it takes `write_mutex_` next, once a keyspace has limits
   Mutex write_mutex_;
   Random random_ GUARDED_BY(write_mutex_);
   std::shared_ptr<State> current_ GUARDED_BY(write_mutex_);
