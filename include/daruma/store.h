@@ -170,7 +170,7 @@ struct KeyspaceStats {
   std::uint64_t operations = 0;  ///< in progress; counted while there is a limit
   std::uint64_t refused = 0;     ///< since open: operations over the limit, which gave kBusy
   std::uint64_t held_back = 0;   ///< since open: times that a write waited for its share of the memory
-  std::uint64_t damage = 0;      ///< entries of the damage map that block reads of this keyspace
+  std::uint64_t damage = 0;      ///< entries of the damage map that block reads of it, or that name no keyspace
   Status reads;                  ///< why some or all are refused now: kDataLoss or kBusy; ok when none is
   Status writes;                 ///< likewise: kReadOnly, kUnavailable or kBusy (held back, when its share is full)
 };

@@ -100,6 +100,7 @@ bool Engine::shares_filling() const {
 
 /// All keyspaces of the batch or none: what is held already goes with `out`.
 Status Engine::admit(const Batch& batch, Admission& out) {
+  bool full = false;
   {
     EpochGuard guard;
     const State& state = *state_.load(std::memory_order_seq_cst);
@@ -112,11 +113,12 @@ Status Engine::admit(const Batch& batch, Admission& out) {
       const KeyspaceLimits limits = in->bulkhead->limits();
       out.own_memory = out.own_memory && limits.memory_bytes != 0;
       if (limits == KeyspaceLimits()) continue;
+      full = full || share_filled(*in, 4);
       out.held.emplace_back(in->bulkhead);
       if (out.held.back().place.refused()) return too_many_operations(*in);
     }
   }
-  DARUMA_TRY(wait_for_share(batch));
+  if (full) DARUMA_TRY(wait_for_share(batch));
   return wait_for_log(out);
 }
 

@@ -67,7 +67,8 @@ class Bulkhead {
   class Place {
    public:
     explicit Place(Bulkhead& in) {
-      if (in.operations_.load(std::memory_order_relaxed) == 0) return;
+      if (in.operations_.load(std::memory_order_relaxed) == 0) [[likely]]
+        return;
       if (in.enter())
         in_ = &in;
       else

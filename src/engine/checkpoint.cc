@@ -26,7 +26,7 @@ bool Engine::memtables_full() const {
 /// otherwise pile up log that no memtable shows.
 bool Engine::checkpoint_due() const {
   constexpr std::size_t kSegmentsSpare = 8;
-  return memtables_full() || shares_filling() || log_hurt_.load(std::memory_order_relaxed) ||
+  return shares_filling() || memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||
          wal_->once_through() > snapshot_sequence_.load(std::memory_order_relaxed) ||
          wal_->segments_begun_after(snapshot_sequence_.load(std::memory_order_relaxed)) >
              kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;

@@ -105,7 +105,8 @@ Result<std::string> Engine::get(std::uint32_t keyspace, std::string_view key, co
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
   const Bulkhead::Place place(*in->bulkhead);
-  if (place.refused()) return too_many_operations(*in);
+  if (place.refused()) [[unlikely]]
+    return too_many_operations(*in);
   Version newest;
   if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kBorrow, newest));
   DARUMA_TRY(judge(state, keyspace, key, newest));
@@ -119,7 +120,8 @@ Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view 
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
   const Bulkhead::Place place(*in->bulkhead);
-  if (place.refused()) return too_many_operations(*in);
+  if (place.refused()) [[unlikely]]
+    return too_many_operations(*in);
   Version newest;
   const std::shared_ptr<Memtable>* memtable = find_in_memtables(*in, key, at, newest);
   if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kShare, newest));
