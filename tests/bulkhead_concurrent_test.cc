@@ -228,27 +228,28 @@ TEST_F(BulkheadConcurrent, EveryOperationIsCountedOnAndOffWhileLimitsChange) {
   EXPECT_EQ(stats(a_).refused + stats(b_).refused, busy.load());
 }
 
-TEST_F(BulkheadConcurrent, NeverMoreThanTheLimitAreInside) {
-  constexpr int kLimit = 2;
-  ASSERT_TRUE(store_->set_limits(a_, {.operations = kLimit}).ok());
-  std::atomic<int> inside{0}, most{0};
-  std::atomic<std::uint64_t> let_in{0};
+TEST(BulkheadPlaces, NeverMoreThanTheLimitAreTaken) {
+  constexpr std::uint64_t kTries = 2'000'000;
+  Bulkhead bulkhead;
+  bulkhead.set({.operations = 1});
+  std::atomic<int> inside{0};
+  std::atomic<std::uint64_t> let_in{0}, too_many{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&] {
-      for (int i = 0; i < 5000; ++i) {
-        const Result<Cursor> cursor = store_->cursor(a_);
-        if (!cursor.ok()) continue;
+      for (std::uint64_t i = 0; i < kTries; ++i) {
+        const Bulkhead::Place place(bulkhead);
+        if (place.refused()) continue;
         ++let_in;
-        const int now = ++inside;
-        for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {}
+        if (++inside > 1) ++too_many;
         --inside;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_LE(most.load(), kLimit);
-  EXPECT_EQ(let_in + stats(a_).refused, kThreads * 5000U);
+  EXPECT_EQ(too_many, 0U);
+  EXPECT_EQ(let_in + bulkhead.refused(), kThreads * kTries);
+  EXPECT_EQ(bulkhead.in_progress(), 0U);
 }
 
 }  // namespace

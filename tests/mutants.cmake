@@ -362,7 +362,7 @@ mutant(jobs_start_before_all_is_tidy engine/jobs.cc engine_start_test:EngineStar
 # --- bulkheads
 mutant(limit_of_operations_ignored engine/bulkhead.cc bulkhead_test
   [[    if (limit != 0 && now >= limit) {]] [[    if (false) {]])
-mutant(place_counted_in_two_steps engine/bulkhead.cc bulkhead_concurrent_test:*NeverMore*
+mutant(place_counted_in_two_steps engine/bulkhead.cc bulkhead_concurrent_test:BulkheadPlaces.*
   [[    if (in_progress_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;]]
   [[    in_progress_.fetch_add(1, std::memory_order_relaxed);
     return true;]])
