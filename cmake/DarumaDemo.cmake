@@ -9,3 +9,7 @@ target_link_libraries(demo_catalogue PRIVATE daruma::daruma)
 
 add_executable(demo_wounds "${PROJECT_SOURCE_DIR}/tools/demo_wounds/main.cc")
 target_link_libraries(demo_wounds PRIVATE daruma_snapshot)
+
+# What a flood on one keyspace does to another, without limits and with them.
+add_executable(demo_bulkheads "${PROJECT_SOURCE_DIR}/tools/demo_bulkheads/main.cc")
+target_link_libraries(demo_bulkheads PRIVATE daruma::daruma)

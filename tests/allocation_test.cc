@@ -136,6 +136,11 @@ class Life {
     compact();
     ASSERT_EQ(refused_, 0U);
     read();
+    for (const KeyspaceInfo& info : store_->keyspaces()) {
+      const KeyspaceStats stats = *store_->keyspace_stats(info.keyspace);
+      EXPECT_EQ(stats.operations, 0U) << "what failed has not given back its place";
+      EXPECT_EQ(stats.refused, 0U);
+    }
     store_.reset();
     reopen();
     read();
@@ -170,7 +175,9 @@ class Life {
           environment.start_late = environment.seed % 2 == 0;
           environment.compaction.level0_trigger = 2;
           environment.compaction.output_run_bytes = 96 << 10;
-          return Engine::open_store(directory_ + "/store", small(), environment);
+          Options options = small();
+          options.keyspace_limits = {.memory_bytes = 256 << 10, .operations = 1};
+          return Engine::open_store(directory_ + "/store", options, environment);
         });
       }
       if (!done(opened.status())) continue;

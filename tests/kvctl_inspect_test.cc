@@ -324,6 +324,7 @@ TEST_F(KvctlInspect, an_acknowledged_loss_goes_from_plan_to_report_to_damage_to_
   const Json damage = kvctl({"--json", "damage", "ls"}).json()["entries"];
   ASSERT_EQ(damage.size(), 1U);
   EXPECT_EQ(damage[0]["accepted"], false);
+  EXPECT_EQ(kvctl({"--json", "keyspace", "stat"}).json()["keyspaces"][0]["damage"], 1);
   const std::string number = std::to_string(damage[0]["id"].get<int>());
   EXPECT_EQ(kvctl({"damage", "accept", number}).exit, 9) << "needs --yes";
   EXPECT_EQ(kvctl({"damage", "accept"}).exit, 2);

@@ -414,3 +414,24 @@ mutant(rebooted_log_forgets_what_is_pending wal/wal_writer.cc engine_health_test
       DARUMA_TRY(round(true));]] [[        pending_.clear();
         break;
       }]])
+
+# --- bulkheads
+mutant(limit_of_operations_ignored engine/bulkhead.cc bulkhead_test
+  [[    if (limit != 0 && now >= limit) {]] [[    if (false) {]])
+mutant(place_counted_in_two_steps engine/bulkhead.cc bulkhead_concurrent_test:BulkheadPlaces.*
+  [[    if (in_progress_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;]]
+  [[    in_progress_.fetch_add(1, std::memory_order_relaxed);
+    return true;]])
+mutant(only_the_first_keyspace_of_a_batch_is_asked engine/bulkhead.cc bulkhead_test:Bulkheads.ABatch*
+  [[      if (out.held.back().place.refused()) return]] [[      if (out.held.front().place.refused()) return]])
+mutant(full_share_holds_nobody_back engine/bulkhead.cc bulkhead_concurrent_test:*AFullShare*
+  [[        if (in && share_filled(*in, 4)) full = in;
+]] [[]])
+mutant(share_makes_no_checkpoint_due engine/checkpoint.cc bulkhead_test:Bulkheads.ACheckpoint*
+  [[  return shares_filling() || memtables_full()]] [[  return memtables_full()]])
+mutant(who_has_a_share_waits_for_others engine/bulkhead.cc bulkhead_test:Bulkheads.WhoHas*
+  [[    out.own_memory = !batch.keyspaces_.empty();]] [[    out.own_memory = false;]])
+mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.WhoFills*
+  [[    for (; through != 0;]] [[    for (; false;]])
+mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
+  [[keyspace - last - 1, score]] [[0, score]])

@@ -36,6 +36,23 @@ struct RecoveryProgress {
   std::uint64_t total = 0;  ///< bytes; 0 when unknown
 };
 
+/// What one keyspace may take from the others. Of the process, not of the files: a store that is opened again has those
+/// of its Options. A keyspace without limits costs nothing for them.
+struct KeyspaceLimits {
+  /// Share of Options::memtable_bytes (256 KiB to all of it; 0: none, it uses what others leave). A checkpoint begins
+  /// at three quarters of it; a write that finds it full waits, ten seconds at most, then gives kBusy, and only writes
+  /// of this keyspace do. In return it never waits for what others have filled, as long as all shares together are no
+  /// more than Options::memtable_bytes. The same part of one half of the ring is its own too. Set it where one keyspace
+  /// may be flooded, or where one must not feel a flood. Small shares mean many checkpoints.
+  std::uint64_t memory_bytes = 0;
+
+  /// Most gets, multi-gets and writes in progress at once, and cursors there are; one more gives kBusy at once (0: no
+  /// limit). Set it to how many threads this keyspace may occupy when it is slow.
+  std::uint32_t operations = 0;
+
+  bool operator==(const KeyspaceLimits&) const = default;
+};
+
 struct Options {
   /// Set to false to get kNotFound instead of a new, empty store.
   bool create_if_missing = true;
@@ -59,6 +76,10 @@ struct Options {
   /// are paced by it, and writers wait for them when that is not enough. Lower it for faster starts, at the price of
   /// more, smaller checkpoints; `Store::health` says when it cannot be met.
   std::chrono::milliseconds recovery_budget{1000};
+
+  /// Limits of every keyspace that `Store::set_limits` gave no others. Change it where no keyspace is more important,
+  /// or more dangerous, than the others.
+  KeyspaceLimits keyspace_limits;
 
   /// Memory for decompressed blocks of runs, in bytes (0 to 1 TiB). Raise it to the size of the data read often.
   std::uint64_t cache_bytes = 64 << 20;

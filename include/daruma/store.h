@@ -173,6 +173,13 @@ struct KeyspaceStats {
   std::uint64_t runs = 0;
   std::uint64_t run_bytes = 0;  ///< in files
   std::vector<std::uint64_t> runs_per_level;
+  KeyspaceLimits limits;
+  std::uint64_t operations = 0;  ///< in progress; counted while there is a limit
+  std::uint64_t refused = 0;     ///< since open: operations over the limit, which gave kBusy
+  std::uint64_t held_back = 0;   ///< since open: times that a write waited for its share of the memory
+  std::uint64_t damage = 0;      ///< entries of the damage map that block reads of it, or that name no keyspace
+  Status reads;                  ///< why some or all are refused now: kDataLoss or kBusy; ok when none is
+  Status writes;                 ///< likewise: kReadOnly, kUnavailable or kBusy (held back, when its share is full)
 };
 
 struct StoreStats {
@@ -210,9 +217,9 @@ class DARUMA_API Store {
   /// kUnavailable and kOutOfMemory (this process lacks descriptors, threads or memory; nothing is concluded from that).
   static Result<Opened> open(const std::string& directory, const Options& options = {});
 
-  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kNoSpace, kOutOfMemory
-  /// or kUnavailable (the log cannot take it, or its device does not answer). After the last three the write may or may
-  /// not have happened or survive, but whole, and reads tell.
+  /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kBusy (KeyspaceLimits
+  /// of one of its keyspaces), kNoSpace, kOutOfMemory or kUnavailable (the log cannot take it, or its device does not
+  /// answer). After the last three the write may or may not have happened or survive, but whole, and reads tell.
   Status put(Keyspace keyspace, std::string_view key, std::string_view value, const WriteOptions& options = {});
   Status erase(Keyspace keyspace, std::string_view key, const WriteOptions& options = {});
   Status erase_range(Keyspace keyspace, std::string_view begin, std::string_view end, const WriteOptions& options = {});
@@ -225,7 +232,8 @@ class DARUMA_API Store {
 
   /// kNotFound when the key is not there; kDataLoss when the answer may lie in a damaged range that `damage()` names;
   /// kCorruption when this very read met damage beyond parity: the background rebuilds it, or names it there. kIoError
-  /// when the device refuses what holds it.
+  /// when the device refuses what holds it. kBusy: see KeyspaceLimits, which counts a cursor as long as it lives, since
+  /// a scan that is let in should come to its end.
   Result<std::string> get(Keyspace keyspace, std::string_view key) const;
   Result<std::string> get(Keyspace keyspace, std::string_view key, const View& view) const;
   /// As `get`, without the copy.
@@ -264,6 +272,8 @@ class DARUMA_API Store {
   Result<ScrubResult> scrub(const std::function<void(std::uint64_t done, std::uint64_t total)>& progress = {});
   [[nodiscard]] StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;  ///< kNotFound
+  /// Holds for what begins from now on, until the store is opened again. kNotFound, kInvalidArgument.
+  Status set_limits(Keyspace keyspace, const KeyspaceLimits& limits);
 
   /// What is lost and blocks reads, and what was but has been accepted.
   [[nodiscard]] std::vector<DamageInfo> damage() const;

@@ -28,7 +28,7 @@ bool Engine::memtables_full() const {
 /// otherwise pile up log that no memtable shows.
 bool Engine::checkpoint_due() const {
   constexpr std::size_t kSegmentsSpare = 8;
-  return memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||
+  return shares_filling() || memtables_full() || log_hurt_.load(std::memory_order_relaxed) ||
          wal_->once_through() > snapshot_sequence_.load(std::memory_order_relaxed) ||
          wal_->segments_begun_after(snapshot_sequence_.load(std::memory_order_relaxed)) >
              kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
@@ -36,6 +36,10 @@ bool Engine::checkpoint_due() const {
 bool Engine::memtables_overfull() const {
   return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 2 * 3 ||
          replay_bytes_.load(std::memory_order_relaxed) > wait_at_.load(std::memory_order_relaxed);
+}
+/// More than there can be while the shares of keyspaces are no more than all of it.
+bool Engine::memtables_beyond_shares() const {
+  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes * 3;
 }
 
 Status Engine::checkpoint() { return checkpoint_if(&Engine::always); }

@@ -137,10 +137,12 @@ Result<bool> Engine::compact_one() {
   {
     MutexLock lock(checkpoint_mutex_);
     if (generations_.empty()) return false;
-    std::optional<CompactionPick> pick = pick_compaction(generations_.front().runs, compaction_, hurt_runs_);
+    std::optional<CompactionPick> pick =
+        pick_compaction(generations_.front().runs, compaction_, hurt_runs_, compacted_last_);
     if (!pick) return false;
     job.pick = std::move(*pick);
   }
+  compacted_last_ = job.pick.keyspace;
   DARUMA_TRY(run_compaction(job));
   return true;
 }

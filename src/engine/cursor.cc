@@ -19,10 +19,12 @@ Status may_miss(const DamageEntry& lost) {
 
 }  // namespace
 
-CursorState::CursorState(std::shared_ptr<const void> pin, std::vector<std::unique_ptr<EntrySource>> sources,
-                         std::vector<RangeErase> erases, std::shared_ptr<const DamageMap> damage,
-                         std::uint32_t keyspace, Sequence at, std::string lower, std::string upper)
+CursorState::CursorState(std::shared_ptr<const void> pin, Bulkhead::Place place,
+                         std::vector<std::unique_ptr<EntrySource>> sources, std::vector<RangeErase> erases,
+                         std::shared_ptr<const DamageMap> damage, std::uint32_t keyspace, Sequence at,
+                         std::string lower, std::string upper)
     : pin_(std::move(pin)),
+      place_(std::move(place)),
       sources_(std::move(sources)),
       erases_(std::move(erases)),
       damage_(std::move(damage)),

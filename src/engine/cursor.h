@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daruma/store.h"
+#include "engine/bulkhead.h"
 #include "engine/sources.h"
 #include "recovery/damage_map.h"
 
@@ -20,8 +21,8 @@ namespace daruma {
 
 class CursorState {
  public:
-  /// `pin` keeps the sources' memtables and runs alive. `damage` may be null.
-  CursorState(std::shared_ptr<const void> pin, std::vector<std::unique_ptr<EntrySource>> sources,
+  /// `pin` keeps the sources' memtables and runs alive, and what `place` is in. `damage` may be null.
+  CursorState(std::shared_ptr<const void> pin, Bulkhead::Place place, std::vector<std::unique_ptr<EntrySource>> sources,
               std::vector<RangeErase> erases, std::shared_ptr<const DamageMap> damage, std::uint32_t keyspace,
               Sequence at, std::string lower, std::string upper);
 
@@ -56,6 +57,7 @@ class CursorState {
   bool failed();
 
   std::shared_ptr<const void> pin_;
+  Bulkhead::Place place_;
   std::vector<std::unique_ptr<EntrySource>> sources_;
   std::vector<RangeErase> erases_;
   std::shared_ptr<const DamageMap> damage_;

@@ -13,9 +13,10 @@
 //     in a manifest is in use before the next job begins.
 //   - A job (flush, compaction) that failed leaves no output behind before the next one starts (catalogue.h says why).
 //
-// Lock order: supervision_mutex_, workers_mutex_, compaction_mutex_, checkpoint_mutex_, write_mutex_, then the locks
-// inside the log; none is held while user code runs, except compaction_mutex_, which keeps what listeners hear in
-// order, and compactions from a bulk load, and supervision_mutex_, under which a user's steps of a playbook run.
+// Lock order: supervision_mutex_, workers_mutex_, compaction_mutex_, checkpoint_mutex_, the turn of a keyspace
+// (bulkhead.h), next_mutex_, write_mutex_, then the locks inside the log; none is held while user code runs, except
+// compaction_mutex_, which keeps what listeners hear in order, and compactions from a bulk load, and
+// supervision_mutex_, under which a user's steps of a playbook run.
 #pragma once
 
 #include <array>
@@ -51,6 +52,11 @@ namespace daruma {
 
 class Attempts;
 struct LogPart;
+
+/// kBusy of a keyspace: why, and what ends it. `checkpoint`: why the last one could not be made; ok: it could.
+Status too_many_operations(const KeyspaceState& keyspace);
+Status share_is_full(const KeyspaceState& keyspace, const Status& checkpoint);
+Status check_limits(const KeyspaceLimits& limits, const Options& options);
 
 /// What tests and tools inject; the defaults are the real machine.
 struct Environment {
@@ -100,6 +106,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
       EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_, background_mutex_);
   StoreStats stats() const;
   Result<KeyspaceStats> keyspace_stats(Keyspace keyspace) const;
+  Status set_limits(Keyspace keyspace, const KeyspaceLimits& limits);
   std::vector<DamageInfo> damage() const;
   Status accept_damage(std::uint64_t id) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
 
@@ -178,6 +185,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void apply_catalog(std::string_view key, std::optional<std::string_view> name) REQUIRES(write_mutex_);
   void publish_state(std::shared_ptr<State> state) REQUIRES(write_mutex_);
 
+  // bulkhead.cc
+  Status admit(const Batch& batch, Admission& out) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status wait_for_share(const Batch& batch) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status wait_for_log(const Admission& admission) EXCLUDES(write_mutex_);
+  void count_logged(const Admission& admission, Sequence sequence, std::uint64_t bytes);
+  [[nodiscard]] bool shares_filling() const;
+  void add_bulkhead(const State& state, const KeyspaceState& in, KeyspaceStats& stats) const;
+
   // checkpoint.cc
   struct Frozen;
   struct Outputs;
@@ -188,6 +203,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool memtables_full() const;
   [[nodiscard]] bool checkpoint_due() const;
   [[nodiscard]] bool memtables_overfull() const;
+  [[nodiscard]] bool memtables_beyond_shares() const;
   [[nodiscard]] bool always() const { return true; }
   Result<Frozen> freeze() REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void install_checkpoint(const Frozen& frozen, const Outputs& outputs) REQUIRES(checkpoint_mutex_)
@@ -349,9 +365,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<const State*> state_{nullptr};
   std::atomic<Sequence> visible_{0};
   std::atomic<std::uint64_t> memtable_bytes_{0};
+  std::atomic<bool> limited_{false};  // a keyspace has, or had, a limit of its own
+  LogBacklog common_backlog_;         // of the keyspaces without a share
   std::atomic<bool> read_only_{false};
   Status no_writes_;  // why this start could not begin a log; set by recovery only
 
+  Mutex next_mutex_;  // who holds it takes `write_mutex_` next, once a keyspace has limits
   Mutex write_mutex_;
   Random random_ GUARDED_BY(write_mutex_);
   std::shared_ptr<State> current_ GUARDED_BY(write_mutex_);
@@ -371,6 +390,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::int64_t last_start_ns_ = 0;                  // set by recovery only
 
   Mutex compaction_mutex_;
+  std::uint32_t compacted_last_ GUARDED_BY(compaction_mutex_) = 0;   // keyspace
   std::set<std::uint64_t> hurt_runs_ GUARDED_BY(compaction_mutex_);  // cannot be read whole, so are not compacted
   /// The device refuses part of them: each is tried again when its breaker lets it.
   std::map<std::uint64_t, CircuitBreaker> unhealable_runs_ GUARDED_BY(compaction_mutex_);

@@ -39,6 +39,7 @@ Status check(const Options& options) {
   DARUMA_TRY(within("ballast_bytes", options.ballast_bytes, 0, 1 << 30));
   DARUMA_TRY(within("reboots_per_hour", options.reboots_per_hour, 1, 1'000'000));
   DARUMA_TRY(within("wal_copies", options.wal_copies, 1, kLogSides));
+  DARUMA_TRY(check_limits(options.keyspace_limits, options));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
 
@@ -60,6 +61,7 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       failpoint_(environment.failpoint),
       cache_(options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr),
       arena_blocks_(std::make_shared<ArenaBlocks>(options_.memtable_bytes)),
+      limited_(options_.keyspace_limits != KeyspaceLimits()),
       random_(environment.seed),
       budget_(std::chrono::nanoseconds(options_.recovery_budget).count()),
       components_(environment.seed, options_.reboots_per_hour),

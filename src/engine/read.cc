@@ -104,6 +104,9 @@ Result<std::string> Engine::get(std::uint32_t keyspace, std::string_view key, co
   const Sequence at = view ? view->state_->sequence : visible_.load(std::memory_order_seq_cst);
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
+  const Bulkhead::Place place(*in->bulkhead);
+  if (place.refused()) [[unlikely]]
+    return too_many_operations(*in);
   Version newest;
   if (!find_in_memtables(*in, key, at, newest)) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kBorrow, newest));
   DARUMA_TRY(judge(state, keyspace, key, newest));
@@ -116,6 +119,9 @@ Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view 
   const Sequence at = visible_.load(std::memory_order_seq_cst);
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return gone(keyspace);
+  const Bulkhead::Place place(*in->bulkhead);
+  if (place.refused()) [[unlikely]]
+    return too_many_operations(*in);
   Version newest;
   const std::shared_ptr<Memtable>* memtable = find_in_memtables(*in, key, at, newest);
   if (!memtable) DARUMA_TRY(find_in_runs(in->runs, key, at, Hold::kShare, newest));
@@ -139,6 +145,8 @@ std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
   const State& state = *at.state_->state;
   const KeyspaceState* in = keyspace == kCatalogKeyspace ? nullptr : state.find(keyspace);
   if (!in) return std::vector<Result<std::string>>(keys.size(), gone(keyspace));
+  const Bulkhead::Place place(*in->bulkhead);
+  if (place.refused()) return std::vector<Result<std::string>>(keys.size(), too_many_operations(*in));
   std::vector<Result<std::string>> results;
   results.reserve(keys.size());
   while (results.size() < keys.size()) {
@@ -198,6 +206,8 @@ Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) c
   const View at = options.view ? *options.view : view();
   const KeyspaceState* in = keyspace.id() == kCatalogKeyspace ? nullptr : at.state_->state->find(keyspace.id());
   if (!in) return gone(keyspace.id());
+  Bulkhead::Place place(*in->bulkhead);
+  if (place.refused()) return too_many_operations(*in);
   std::vector<std::unique_ptr<EntrySource>> sources;
   std::vector<RangeErase> erases;
   const auto add_memtable = [&](const Memtable& memtable) {
@@ -217,7 +227,7 @@ Result<Cursor> Engine::cursor(Keyspace keyspace, const CursorOptions& options) c
       if (of_run.ok()) erases.insert(erases.end(), of_run->begin(), of_run->end());
     });
   DARUMA_TRY(failed);
-  return Cursor(std::make_unique<CursorState>(at.state_, std::move(sources), std::move(erases),
+  return Cursor(std::make_unique<CursorState>(at.state_, std::move(place), std::move(sources), std::move(erases),
                                               at.state_->state->damage, keyspace.id(), at.sequence(), options.lower,
                                               options.upper));
 }
@@ -307,6 +317,7 @@ Result<KeyspaceStats> Engine::keyspace_stats(Keyspace keyspace) const {
     if (stats.runs_per_level.size() <= level) stats.runs_per_level.resize(level + 1);
     ++stats.runs_per_level[level];
   });
+  add_bulkhead(state, *in, stats);
   return stats;
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/bulkhead.h"
 #include "memtable/memtable.h"
 #include "recovery/damage_map.h"
 #include "run/run_info.h"
@@ -57,6 +58,7 @@ struct KeyspaceState {
   /// Frozen and not yet in runs, newest first.
   std::vector<std::shared_ptr<Memtable>> frozen;
   RunSet runs;
+  std::shared_ptr<Bulkhead> bulkhead = std::make_shared<Bulkhead>();  // one through all states
 };
 
 struct State : std::enable_shared_from_this<State> {

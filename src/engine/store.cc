@@ -239,6 +239,9 @@ Result<ScrubResult> Store::scrub(const std::function<void(std::uint64_t, std::ui
 Result<KeyspaceStats> Store::keyspace_stats(Keyspace keyspace) const {
   return or_out_of_memory([&] { return engine_->keyspace_stats(keyspace); });
 }
+Status Store::set_limits(Keyspace keyspace, const KeyspaceLimits& limits) {
+  return or_out_of_memory([&] { return engine_->set_limits(keyspace, limits); });
+}
 std::vector<DamageInfo> Store::damage() const { return engine_->damage(); }
 Status Store::accept_damage(std::uint64_t id) {
   return or_out_of_memory([&] { return engine_->accept_damage(id); });

@@ -72,10 +72,21 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
         {}, "split it");
   }
   const bool durable = wait == Durability::kPower || wal_->goes_around_ring(event.size());
-  if (memtables_overfull()) DARUMA_TRY(checkpoint_if(&Engine::memtables_overfull));  // the writer helps
+  Admission admission;
+  if (limited_.load(std::memory_order_relaxed)) DARUMA_TRY(admit(batch, admission));
+  const auto overfull = admission.own_memory ? &Engine::memtables_beyond_shares : &Engine::memtables_overfull;
+  if ((this->*overfull)()) DARUMA_TRY(checkpoint_if(overfull));  // the writer helps
   Sequence sequence = 0;
   {
+    // Of a keyspace with limits one writer at a time comes here, and whoever has `next` is: a mutex is given to any of
+    // those who wait for it, and a flood of writers would have it nearly always.
+    std::optional<MutexLock> turn, next;
+    if (limited_.load(std::memory_order_relaxed)) {
+      if (admission.held.size() == 1) turn.emplace(admission.held.front().bulkhead->turn());
+      next.emplace(next_mutex_);
+    }
     MutexLock lock(write_mutex_);
+    next.reset();
     DARUMA_TRY(place_unplaced());
     for (const std::uint32_t id : batch.keyspaces_) {
       if (id != kCatalogKeyspace && current_->find(id)) continue;
@@ -85,6 +96,7 @@ Result<Sequence> Engine::write(const Batch& batch, std::optional<Durability> wai
     if (rebooting_ != kCatalogKeyspace) DARUMA_TRY(takes_writes(batch));
     DARUMA_TRY_ASSIGN(sequence, commit(event));
   }
+  if (limited_.load(std::memory_order_relaxed)) count_logged(admission, sequence, event.size());
   if (durable) DARUMA_TRY(wal_->wait_durable(sequence));
   return sequence;
 }
@@ -256,6 +268,7 @@ void Engine::apply_catalog(std::string_view key, std::optional<std::string_view>
     auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
     changed->id = id;
     changed->name.assign(*name);
+    if (!known) changed->bulkhead->set(options_.keyspace_limits);
     if (known) {
       *it = std::move(changed);
     } else {

@@ -167,9 +167,10 @@ double score_of(const Runs& runs, std::uint32_t level, const CompactionSettings&
 }  // namespace
 
 std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
-                                              const std::set<std::uint64_t>& busy) {
+                                              const std::set<std::uint64_t>& busy, std::uint32_t last) {
   const std::map<std::uint32_t, Levels> keyspaces = by_keyspace(runs);
   struct Due {
+    std::uint32_t turn;
     double score;
     std::uint32_t level;
     const Levels* levels;
@@ -178,10 +179,11 @@ std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs
   for (const auto& [keyspace, levels] : keyspaces) {
     for (std::uint32_t level = 0; level < kBottomLevel; ++level) {
       if (const double score = score_of(levels.at[level], level, settings); score >= 1)
-        due.push_back({score, level, &levels});
+        due.push_back({keyspace - last - 1, score, level, &levels});  // it wraps: `last` comes last
     }
   }
-  std::stable_sort(due.begin(), due.end(), [](const Due& a, const Due& b) { return a.score > b.score; });
+  std::stable_sort(due.begin(), due.end(),
+                   [](const Due& a, const Due& b) { return a.turn != b.turn ? a.turn < b.turn : a.score > b.score; });
   for (const Due& d : due) {
     std::optional<CompactionPick> pick =
         d.level == 0 ? from_level0(*d.levels, settings, busy) : from_level(*d.levels, d.level, settings, busy);

@@ -43,9 +43,10 @@ struct CompactionPick {
   bool operator==(const CompactionPick&) const = default;
 };
 
-/// The most urgent compaction of all keyspaces that touches no run in `busy`; nullopt when none is due.
+/// A keyspace's most urgent compaction that touches no run in `busy`; nullopt when none is due. Keyspaces take turns,
+/// by id, the one behind `last` first: one that is far behind delays each other's by one compaction.
 std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
-                                              const std::set<std::uint64_t>& busy = {});
+                                              const std::set<std::uint64_t>& busy = {}, std::uint32_t last = 0);
 
 /// All of one keyspace into the bottom level (kvctl compact; getting rid of tombstones); nullopt when there is nothing
 /// to merge or part of it is busy.

@@ -83,7 +83,7 @@ Result<Outcome> stat(Context& context, const std::vector<std::string>& names) {
   Outcome outcome;
   outcome.json["keyspaces"] = Json::array();
   std::vector<std::vector<std::string>> rows{
-      {"keyspace", "id", "in memory", "bytes", "in runs", "tombstones", "runs", "bytes", "runs a level"}};
+      {"keyspace", "id", "in memory", "bytes", "in runs", "tombstones", "runs", "bytes", "runs a level", "damage"}};
   for (const KeyspaceInfo& info : wanted) {
     DARUMA_TRY_ASSIGN(const KeyspaceStats stats, opened.store.keyspace_stats(info.keyspace));
     Json entry = Json::object();
@@ -96,13 +96,14 @@ Result<Outcome> stat(Context& context, const std::vector<std::string>& names) {
     entry["runs"] = stats.runs;
     entry["run_bytes"] = stats.run_bytes;
     entry["runs_per_level"] = stats.runs_per_level;
+    entry["damage"] = stats.damage;
     outcome.json["keyspaces"].push_back(std::move(entry));
     rows.push_back({shown(info.name), std::to_string(info.keyspace.id()), count_text(stats.memtable_entries),
                     bytes_text(stats.memtable_bytes), count_text(stats.entries), count_text(stats.tombstones),
                     count_text(stats.runs), bytes_text(stats.run_bytes),
-                    fmt::format("{}", fmt::join(stats.runs_per_level, " "))});
+                    fmt::format("{}", fmt::join(stats.runs_per_level, " ")), count_text(stats.damage)});
   }
-  outcome.text = table_text(context, rows, {1, 2, 3, 4, 5, 6, 7});
+  outcome.text = table_text(context, rows, {1, 2, 3, 4, 5, 6, 7, 9});
   return outcome;
 }
 
