@@ -110,7 +110,9 @@ TEST_F(EngineHealth, ACheckpointThatFailsRestsAndComesBack) {
   fill(store, 10, 20);  // writes do not mind
 
   world_.clock.advance(60'000'000'000);
-  EXPECT_TRUE(store.checkpoint().is(Code::kIoError)) << "half open, the probe fails";
+  const Status probed = store.checkpoint();
+  EXPECT_TRUE(probed.is(Code::kIoError));
+  EXPECT_THAT(probed.where().file, HasSubstr("probe")) << "half open: no more than that is tried first";
   EXPECT_EQ(component(store, "checkpoint").breaker, "open");
   world_.disk->clear_faults();
   EXPECT_TRUE(store.checkpoint().is(Code::kUnavailable)) << "rests again";
