@@ -155,7 +155,7 @@ Status Engine::wait_for_log(const Admission& admission) {
   const auto wait = [this](LogBacklog& backlog, std::uint64_t share, Bulkhead* of) -> Status {
     const double part = static_cast<double>(share) / static_cast<double>(options_.memtable_bytes);
     const auto limit =
-        std::max(kLogPartBytesMin, static_cast<std::uint64_t>(part * static_cast<double>(options_.ring_bytes / 2)));
+        std::max(kLogPartBytesMin, static_cast<std::uint64_t>(part / 2 * static_cast<double>(options_.ring_bytes)));
     Sequence through = backlog.over(limit, wal_->durable_sequence());
     if (through != 0 && of) of->count_held_back();
     for (; through != 0; through = backlog.over(limit, wal_->durable_sequence()))
