@@ -261,10 +261,17 @@ Status Engine::sync_names() {
   const std::string parent = slash == std::string::npos ? "." : slash == 0 ? "/" : directory_.substr(0, slash);
   for (const std::string& directory : {directory_, parent, directory_ + "/runs", directory_ + "/snapshots"})
     DARUMA_TRY(storage_->sync_directory(directory));
+  const auto sync_log = [this](std::size_t side) -> Status {
+    const std::string directory = directory_ + "/" + std::string(kLogDirectories[side]);
+    Status synced = storage_->sync_directory(directory);
+    if (!synced.is(Code::kNotFound)) return synced;
+    DARUMA_TRY(storage_->make_directory(directory));  // could not be made before: this tells why
+    return storage_->sync_directory(directory);
+  };
   // A manifest will tell of the newest log file. With two directories for the log, one is enough.
-  Status synced = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[0]));
+  Status synced = sync_log(0);
   if (is_of_the_process(synced) || options_.wal_copies == 1 || !copy_refused_.ok()) return synced;
-  const Status copy = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[1]));
+  const Status copy = sync_log(1);
   return copy.ok() || is_of_the_process(copy) ? copy : synced;
 }
 
