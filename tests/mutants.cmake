@@ -50,6 +50,25 @@ mutant(ring_is_changed_with_events_in_it wal/wal_writer.cc wal_writer_test:WalWr
 mutant(small_ring_stays_small wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
   [[return small ? grow() : round(true);]] [[return round(true);]])
 
+# --- bulk load
+mutant(load_acknowledged_with_one_generation engine/jobs.cc engine_bulk_load_test
+  [[if (std::any_of(generations_.begin(), generations_.end(), lacks))]]
+  [[if (lacks(generations_.front()))]])
+mutant(generation_without_a_load_is_kept engine/open_snapshot.cc engine_bulk_load_test
+  [[lacks_load(*generation.manifest, generations_.front()))]]
+  [[lacks_load(generations_.front(), *generation.manifest))]])
+mutant(load_cut_off_is_not_told engine/open_from_runs.cc engine_bulk_load_test
+  [[ || is_loaded(*info)]] [[]])
+mutant(load_settled_by_a_flush snapshot/catalogue.cc engine_bulk_load_test
+  [[job.flush = run->level == 0 && !is_loaded(*run);]] [[job.flush = run->level == 0;]])
+mutant(load_rebuilt_from_the_log snapshot/run_rebuild.cc retention_test
+  [[if (is_loaded(lost)) return std::nullopt;]] [[]])
+mutant(load_covers_an_event engine/bulk_load.cc engine_bulk_load_test
+  [[identity.checkpoint_sequence = identity.prev_sequence = job.sequence;]]
+  [[identity.checkpoint_sequence = job.sequence;]])
+mutant(load_goes_below_what_it_overlaps engine/bulk_load.cc engine_bulk_load_test
+  [[alone ? kBottomLevel : 0]] [[kBottomLevel]])
+
 # --- the log in two directories
 mutant(copy_that_failed_counts_as_written wal/wal_writer.cc log_copies_test
   [[    at->failed |= side_bit(side);

@@ -173,6 +173,24 @@ TEST(RunsAlone, ALoadThatWasCutOffHasNotHappenedWhateverWasFlushedMeanwhile) {
   EXPECT_EQ(rebuild_from_runs({loaded(0), loaded(1)}).gaps, gap);
 }
 
+TEST(RunsAlone, WhereLevelsAreInDoubtTheNewestVersionCounts) {
+  RunInfo between = flushed(2, 10, 20);
+  between.smallest_key = between.largest_key = "m";
+  // With its older neighbour a compaction took a newer one, and merged both with all that is below: "m" in it is old.
+  RunInfo merged = compacted(5, {1, 3, 4}, 1);
+  merged.max_sequence = merged.checkpoint_sequence = 30;
+  EXPECT_EQ(rebuild_from_runs({between, merged}).flattened, std::vector<std::uint32_t>{1});
+  // The same of a load of which it took one run.
+  RunInfo half = compacted(6, {3}, 1);
+  half.max_sequence = 8;
+  EXPECT_EQ(rebuild_from_runs({flushed(1, 0, 10), loaded(1), half}).flattened, std::vector<std::uint32_t>{1});
+  // One that was moved lies below what is newer.
+  merged.min_sequence = 21;
+  const RebuiltState moved = rebuild_from_runs({between, merged});
+  EXPECT_EQ(moved.flattened, std::vector<std::uint32_t>{});
+  EXPECT_EQ(moved.runs.front().level, kBottomLevel);
+}
+
 TEST(Retention, AGenerationThatLacksALoadIsNotWhatAnotherFollowsFrom) {
   Manifest without;
   without.runs = {{flushed(1, 0, 10), 0}};

@@ -87,12 +87,18 @@ bool place(std::vector<PlacedRun>& runs) {
   for (PlacedRun& run : runs) {
     run.level = run.info.level;
     if (run.level != 0) continue;
-    // A compaction into a level below takes the oldest of level 0 first, so a run still at level 0 is newer than all
-    // below it. One that is not was moved to the bottom, and what overlaps it came later.
+    // What it lies over is older than a run that is still at level 0, and newer than one that was moved to the bottom.
+    // A compaction that took newer runs along, or only some of a load, and merged them with what is older, tells
+    // neither.
+    bool older = false;
+    bool newer = false;
     for (const PlacedRun& other : runs) {
-      if (other.info.level > 0 && overlaps(run.info, other.info) && other.info.max_sequence >= run.info.min_sequence)
-        run.level = kBottomLevel;
+      if (other.info.level == 0 || !overlaps(run.info, other.info)) continue;
+      older = older || other.info.min_sequence <= run.info.max_sequence;
+      newer = newer || other.info.max_sequence >= run.info.min_sequence;
     }
+    if (older && newer) return false;
+    if (newer) run.level = kBottomLevel;
   }
   for (const PlacedRun& moved : runs) {
     if (moved.level == moved.info.level) continue;
