@@ -90,6 +90,9 @@ class KvctlInspect : public kvctl_test::KvctlTest {
   /// Every looking command; ids and numbers are such as may be there.
   static std::vector<Arguments> lookers(const std::string& quarantine_id = "q-0123456789abcdef") {
     return {{"status"},
+            {"--recovery-budget", "1h", "health"},
+            {"component", "ls"},
+            {"playbook", "history"},
             {"verify"},
             {"verify", "--deep"},
             {"recover", "--explain"},
@@ -173,6 +176,9 @@ TEST_F(KvctlInspect, works_beside_a_writer_where_it_needs_no_lock) {
   Store store = open();
   const Keyspace users = *store.keyspace("users");
   for (const Arguments& command : std::vector<Arguments>{{"status"},
+                                                         {"component", "ls"},
+                                                         {"playbook", "history"},
+                                                         {"doctor"},
                                                          {"wal", "ls"},
                                                          {"wal", "dump"},
                                                          {"run", "ls"},
@@ -188,7 +194,7 @@ TEST_F(KvctlInspect, works_beside_a_writer_where_it_needs_no_lock) {
     EXPECT_EQ(ran.exit, 0) << testing::PrintToString(command) << ran.out << ran.err;
   }
   for (const Arguments& command : std::vector<Arguments>{
-           {"verify"}, {"verify", "--deep"}, {"wal", "verify"}, {"recover", "--explain"}, {"recover"}}) {
+           {"verify"}, {"verify", "--deep"}, {"wal", "verify"}, {"recover", "--explain"}, {"recover"}, {"health"}}) {
     EXPECT_EQ(kvctl(command).exit, 3) << testing::PrintToString(command);
   }
   EXPECT_EQ(kvctl({"--json", "status"}).json()["writer"], "process " + std::to_string(::getpid()));
@@ -394,7 +400,8 @@ TEST_F(KvctlInspect, garbage_and_missing_rooms_are_told_and_never_crash) {
   // Garbage under every kind of name, directories where files should be, an unreadable name.
   for (const char* name : {"/wal/0000000000000077.log", "/wal/tail-0000000000000001", "/runs/0000000000000077.run",
                            "/snapshots/0000000000000077.snap", "/recoveries/0000000000000077.json",
-                           "/quarantine/ledger", "/quarantine/q-0123456789abcdef.bytes", "/wal/\xff\n", "/runs/x"}) {
+                           "/recoveries/incident-i-0000000000000077.json", "/quarantine/ledger",
+                           "/quarantine/q-0123456789abcdef.bytes", "/wal/\xff\n", "/runs/x"}) {
     std::ofstream(store + name) << "garbage \xff";
   }
   for (const char* name : {"/wal/0000000000000078.log", "/runs/0000000000000078.run",
@@ -406,7 +413,7 @@ TEST_F(KvctlInspect, garbage_and_missing_rooms_are_told_and_never_crash) {
   EXPECT_EQ(verified.exit, 4);
   const Json problems = verified.json()["problems"];
   for (const char* name : {"wal/0000000000000077.log", "runs/0000000000000077.run", "snapshots/0000000000000077.snap",
-                           "recoveries/0000000000000077.json"}) {
+                           "recoveries/0000000000000077.json", "recoveries/incident-i-0000000000000077.json"}) {
     bool named = false;
     for (const Json& problem : problems) named = named || problem["file"] == name;
     EXPECT_TRUE(named) << name;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -54,6 +55,7 @@ struct Outcome {
   Status error{};  ///< not ok: also printed as an error; `exit` says which, kExitDone: as exit_code(error.code())
   std::vector<std::string> notes{};
   bool streamed = false;  ///< stdout already has everything, in every format; only the error is left to print
+  bool judged = false;    ///< `exit` stands, whatever the start of this command found
 };
 
 /// Something done to the store, with a bar on a terminal after half a second, else a line every five. Thread: one.
@@ -78,6 +80,7 @@ class Context {
   Durability durability = Durability::kPower;
   Toggle color = Toggle::kAuto;
   Toggle progress = Toggle::kAuto;
+  std::optional<std::chrono::milliseconds> recovery_budget;
 
   std::string command;  ///< "keyspace ls": names the schema, "kvctl.keyspace_ls/1"
 
@@ -85,7 +88,10 @@ class Context {
   /// store that is not there exits with kExitUsage. Loss that this start found becomes a note and kExitLoss.
   Result<Store::Opened> open_for_reading();
   Result<Store::Opened> open_for_writing(bool create);
-  /// As those, with the options at hand (budget, policy). `options.on_recovery_progress` is set when it is empty.
+  /// For writing, and gives the store's workers and its supervisor `time` to try what there is to do: what fails on
+  /// this disk fails then.
+  Result<Store::Opened> open_and_watch(std::chrono::milliseconds time);
+  /// As those, with the options at hand (policy). `options.on_recovery_progress` is set when it is empty.
   Result<Store::Opened> open(Options options);
   /// Refuses unless a store's directory is there; for commands that look at files without opening the store.
   Status check_directory();
@@ -137,6 +143,9 @@ class Context {
 /// that outlive this call (a shared_ptr captured by `body`) are added to the App returned. Examples go to ->footer().
 CLI::App* add_command(CLI::App& parent, Context& context, const std::string& name, const std::string& help,
                       Context::Body body);
+/// Adds an option that takes "250ms", "2s", "5min"; a bare number is in seconds.
+CLI::Option* add_duration(CLI::App& command, const std::string& name, const std::string& help,
+                          std::function<void(std::chrono::milliseconds)> take);
 /// Adds a noun that needs one of its own commands: "keyspace".
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& help);
 
@@ -152,6 +161,10 @@ void register_wal(CLI::App& app, Context& context);         ///< wal …
 void register_run(CLI::App& app, Context& context);         ///< run …
 void register_snapshot(CLI::App& app, Context& context);    ///< snapshot …
 void register_quarantine(CLI::App& app, Context& context);  ///< quarantine …, damage …
+void register_health(CLI::App& app, Context& context);      ///< health
+void register_doctor(CLI::App& app, Context& context);      ///< doctor
+void register_operate(CLI::App& app, Context& context);     ///< component …, breaker …, playbook …, incident …
+Result<Outcome> status_outcome(Context& context);           ///< what `kvctl status` tells
 Result<Outcome> version_outcome(Context& context);          ///< what `kvctl version` tells
 Result<Outcome> checkpoint_outcome(Context& context);       ///< what `kvctl checkpoint` does
 

@@ -12,6 +12,7 @@
 
 #include "base/status_macros.h"
 #include "io/posix_storage.h"
+#include "recovery/playbook.h"
 #include "snapshot/retention.h"
 
 namespace daruma::kvctl {
@@ -78,6 +79,32 @@ RecoveryReport report_of(const Json& json) {
     r.findings.push_back(std::move(f));
   }
   return r;
+}
+
+Status status_of(const Json& json) {
+  if (!json.is_object()) return {};
+  const std::string name = json.value("code", "");
+  Code code = Code::kUnavailable;
+  for (int i = 1; i <= static_cast<int>(Code::kOutOfMemory); ++i) {
+    if (name == code_name(static_cast<Code>(i))) code = static_cast<Code>(i);
+  }
+  return {code, json.value("message", ""), {.file = json.value("file", "")}, json.value("hint", "")};
+}
+
+Incident incident_of(const Json& json) {
+  Incident i;
+  i.id = json.at("id");
+  i.failure = json.value("failure", "");
+  i.component = json.value("component", "");
+  i.cause = status_of(json.value("cause", Json()));
+  i.began_wall_ns = json.value("began_wall_ns", std::int64_t{0});
+  i.ended_wall_ns = json.value("ended_wall_ns", std::int64_t{0});
+  i.outcome = json.value("outcome", "");
+  for (const Json& step : json.value("steps", Json::array())) {
+    i.steps.push_back({step.value("name", ""), step.value("outcome", ""), status_of(step.value("error", Json())),
+                       step.value("duration_ns", std::int64_t{0})});
+  }
+  return i;
 }
 
 bool counts(const Problem& problem) { return problem.verdict == "corrupt" || problem.verdict == "unreadable"; }
@@ -164,6 +191,18 @@ std::string writer_of(const std::string& directory) {
   }
   ::close(fd);
   return holder;
+}
+
+std::optional<std::uint64_t> option_in(std::string_view options, std::string_view name) {
+  for (std::size_t at = 0; at < options.size();) {
+    const std::string_view line = options.substr(at, options.find('\n', at) - at);
+    at += line.size() + 1;
+    std::uint64_t value = 0;
+    if (line.starts_with(name) && line.size() > name.size() && line[name.size()] == ' ' &&
+        std::from_chars(line.data() + name.size() + 1, line.data() + line.size(), value).ec == std::errc())
+      return value;
+  }
+  return std::nullopt;
 }
 
 Result<StoreFiles> StoreFiles::open(Context& context, Locking locking) {
@@ -402,6 +441,38 @@ std::vector<ReportFile> StoreFiles::reports(std::vector<Problem>& problems) cons
     if (!entry.name.ends_with(kEnd) || entry.is_directory) continue;
     const auto [stopped, error] = std::from_chars(entry.name.data(), end, number);
     if (error == std::errc() && stopped == end) found.push_back({number, entry.name});
+  }
+  return found;
+}
+
+std::vector<IncidentFile> StoreFiles::incidents(std::vector<Problem>& problems) const {
+  std::int64_t writer_began_ns = INT64_MAX;
+  if (live_) {
+    std::vector<Problem> ignored;
+    const std::vector<ReportFile> all = reports(ignored);
+    const auto last = all.empty() ? Result<RecoveryReport>(RecoveryReport()) : read_report(all.back());
+    writer_began_ns = last.ok() ? last->started_wall_ns : 0;
+  }
+  std::vector<IncidentFile> found;
+  for (const DirectoryEntry& entry : list("recoveries", problems)) {  // by name, so by time
+    if (!is_incident_file(entry.name)) continue;
+    const std::string file = "recoveries/" + entry.name;
+    const auto bytes = daruma::read_whole(*storage_, path(file), kReportBytesMax);
+    if (bytes.status().is(Code::kNotFound)) continue;  // a writer keeps the last few only
+    Status bad = bytes.status();
+    try {
+      if (bytes.ok()) found.push_back({incident_of(Json::parse(*bytes)), ""});
+    } catch (const Json::exception&) {
+      bad = Status(Code::kCorruption, "this is no incident", {.file = path(file), .offset = 0});
+    }
+    if (!bad.ok()) {
+      problems.push_back(problem("incident", file, bad));
+      continue;
+    }
+    const Incident& incident = found.back().incident;
+    found.back().state = !incident.outcome.empty()                   ? incident.outcome
+                         : incident.began_wall_ns >= writer_began_ns ? "going on"
+                                                                     : "interrupted";
   }
   return found;
 }

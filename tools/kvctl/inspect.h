@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "daruma/playbook.h"
 #include "daruma/recovery_report.h"
 #include "io/storage.h"
 #include "kvctl/command.h"
@@ -85,6 +86,11 @@ struct ReportFile {
   std::string name{};
 };
 
+struct IncidentFile {
+  Incident incident{};
+  std::string state{};  ///< resolved, escalated, going on, interrupted (its process died)
+};
+
 class StoreFiles {
  public:
   /// Reads the manifests and the names of everything. Errors: no store there, kBusy.
@@ -111,6 +117,10 @@ class StoreFiles {
   std::vector<ReportFile> reports(std::vector<Problem>& problems) const;
   Result<RecoveryReport> read_report(const ReportFile& file, Json* document = nullptr) const;
 
+  /// The playbooks that were run, oldest first. One that has no outcome is going on if a writer lives that began
+  /// before.
+  std::vector<IncidentFile> incidents(std::vector<Problem>& problems) const;
+
   /// `status` as a problem, its place relative to the store.
   [[nodiscard]] Problem problem(std::string what, std::string file, const Status& status) const;
 
@@ -125,6 +135,9 @@ class StoreFiles {
   Status damage_status_;
   Sequence snapshot_sequence_ = 0;
 };
+
+/// A number of the options that a manifest keeps, "name value" a line.
+std::optional<std::uint64_t> option_in(std::string_view options, std::string_view name);
 
 /// What a verification read.
 struct VerifiedBytes {

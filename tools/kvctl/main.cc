@@ -125,6 +125,9 @@ void add_global_options(CLI::App& app, Context& context) {
   choice("--durability", context.durability, kDurabilities, "power|process", "What a write survives before it counts");
   choice("--color", context.color, kToggles, "auto|always|never", "Colours; auto: on a terminal without NO_COLOR");
   choice("--progress", context.progress, kToggles, "auto|always|never", "Progress on stderr; auto: on a terminal");
+  add_duration(app, "--recovery-budget",
+               "How long a start may take until the first read (50ms to 1h); 1s when not given",
+               [&context](std::chrono::milliseconds budget) { context.recovery_budget = budget; });
   app.add_flag("-q,--quiet", context.quiet, "No notes and no progress on stderr");
   app.add_flag("-n,--dry-run", context.dry_run, "Say what would change and change nothing");
   app.add_flag("-y,--yes", context.yes, "Do not ask before what cannot be undone");
@@ -155,6 +158,9 @@ int main(int argc, char** argv) {
   register_load(app, context);
   register_keyspace(app, context);
   register_status(app, context);
+  register_health(app, context);
+  register_doctor(app, context);
+  register_operate(app, context);
   register_recover(app, context);
   register_verify(app, context);
   register_scrub(app, context);

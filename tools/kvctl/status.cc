@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "engine/jobs.h"
 #include "kvctl/inspect.h"
 #include "recovery/quarantine.h"
 
@@ -76,7 +77,25 @@ std::string last_start_text(const RecoveryReport& report) {
                      report.clean() ? ", nothing lost" : "");
 }
 
-Result<Outcome> status(Context& context) {
+/// What starts of this store were seen to take, as the newest manifest keeps it.
+void tell_start(const StoreFiles& files, std::int64_t last_ns, Json& json, std::string& text) {
+  const Manifest* newest = files.catalogue().newest();
+  const std::string_view options = newest != nullptr ? std::string_view(newest->options) : std::string_view();
+  RecoveryBudget budget(static_cast<std::int64_t>(option_in(options, "recovery_budget_ms").value_or(1000)) * 1'000'000);
+  budget.set_costs(costs_in(options, {}));
+  const std::int64_t open_ns = budget.open_ns(newest != nullptr ? newest->runs.size() : 0);
+  json["recovery"] = {{"budget_ns", budget.budget_ns()},
+                      {"estimated_open_ns", open_ns},
+                      {"replay_bytes_per_second", budget.costs().replay_bytes_per_second},
+                      {"last_actual_ns", last_ns > 0 ? Json(last_ns) : Json()}};
+  text = fmt::format("an estimated {} and the replay, at {}/s; the budget is {}", duration_text(open_ns),
+                     bytes_text(budget.costs().replay_bytes_per_second), duration_text(budget.budget_ns()));
+  if (last_ns > 0) text += fmt::format(", the last one took {}", duration_text(last_ns));
+}
+
+}  // namespace
+
+Result<Outcome> status_outcome(Context& context) {
   DARUMA_TRY_ASSIGN(const StoreFiles files, StoreFiles::open(context, Locking::kNone));
   Outcome outcome;
   std::vector<std::pair<std::string, std::string>> lines;
@@ -163,6 +182,7 @@ Result<Outcome> status(Context& context) {
 
   json["last_start"] = nullptr;
   std::string last = "no report";
+  std::int64_t last_ns = 0;  // until the first read
   std::vector<ReportFile> reports = files.reports(problems);
   for (; !reports.empty(); reports.pop_back()) {
     auto report = files.read_report(reports.back());
@@ -181,9 +201,13 @@ Result<Outcome> status(Context& context) {
                           {"events_discarded", report->discarded.events},
                           {"findings", report->findings.size() + report->findings_dropped}};
     last = last_start_text(*report);
+    last_ns = report->time_to_first_read_ns;
     break;
   }
   lines.emplace_back("last start", last);
+  std::string start;
+  tell_start(files, last_ns, json, start);
+  lines.emplace_back("next start", start);
 
   json["problems"] = Json::array();
   for (const Problem& problem : problems) json["problems"].push_back(problem_json(problem));
@@ -198,10 +222,8 @@ Result<Outcome> status(Context& context) {
   return outcome;
 }
 
-}  // namespace
-
 void register_status(CLI::App& app, Context& context) {
-  add_command(app, context, "status", "Where the store stands, at once: replays nothing, takes no lock", status)
+  add_command(app, context, "status", "Where the store stands, at once: replays nothing, takes no lock", status_outcome)
       ->footer(
           "Examples:\n  kvctl -d orders status\n  kvctl -d orders status --json | jq .log.replay_bytes_at_most\n"
           "Exit code 4: something does not verify; 5: an acknowledged loss blocks reads.");

@@ -3,7 +3,7 @@
 // verify: is the store as it was written? Each place that is not gets a line with its file and offset.
 //
 //   shallow   manifests (both copies), headers of segments, footers, properties, indices, filters and range erases of
-//             runs, the quarantine's ledger, the reports
+//             runs, the quarantine's ledger, the reports, the incidents
 //   --deep    every byte of runs and of what was set aside, every frame of the log judged as recovery would, the ring
 //
 // What must stay true: what a crash leaves (a torn tail, temporary files, superseded frames) is no corruption; one
@@ -40,8 +40,9 @@ void others(const StoreFiles& files, std::vector<std::string>& strangers, std::v
   sort(kManifestDirectory, [](const std::string& n) { return manifest_number(n).has_value(); });
   sort("quarantine",
        [](const std::string& n) { return n == "ledger" || (n.starts_with("q-") && n.ends_with(".bytes")); });
-  sort("recoveries",
-       [](const std::string& n) { return n.ends_with(".json") || n == kScrubNote || n == kManifestCopy; });
+  sort("recoveries", [](const std::string& n) {
+    return n.ends_with(".json") || n == "attempts" || n == kScrubNote || n == kManifestCopy;
+  });
 }
 
 Result<Outcome> verify(Context& context, bool deep) {
@@ -73,6 +74,7 @@ Result<Outcome> verify(Context& context, bool deep) {
     if (const auto report = files.read_report(file); !report.ok())
       problems.push_back(files.problem("report", "recoveries/" + file.name, report.status()));
   }
+  verified.files += files.incidents(problems).size();
   std::vector<std::string> strangers;
   std::vector<std::string> leftovers;
   others(files, strangers, leftovers);
