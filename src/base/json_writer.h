@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "daruma/status.h"
 
 namespace daruma {
 
@@ -151,5 +152,16 @@ class JsonWriter {
   bool first_ = true;
   bool after_key_ = false;
 };
+
+/// A member that is null where all is well, and else an object that says what is not.
+inline void write_error(JsonWriter& json, std::string_view name, const Status& status) {
+  json.key(name);
+  if (status.ok()) {
+    json.null();
+    return;
+  }
+  json.begin_object().member("code", code_name(status.code())).member("message", status.message());
+  json.member("file", status.where().file).member("hint", status.hint()).end();
+}
 
 }  // namespace daruma

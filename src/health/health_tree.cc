@@ -42,22 +42,13 @@ bool HealthTree::update(const std::vector<Finding>& round, std::int64_t wall_ns)
 
 std::string Health::to_json() const {
   JsonWriter j;
-  const auto status = [&j](std::string_view name, const Status& s) {
-    j.key(name);
-    if (s.ok()) {
-      j.null();
-    } else {
-      j.begin_object().member("code", code_name(s.code())).member("message", s.message());
-      j.member("file", s.where().file).member("hint", s.hint()).end();
-    }
-  };
   j.begin_object().member("level", health_level_name(level));
-  status("reads", reads);
-  status("writes", writes);
+  write_error(j, "reads", reads);
+  write_error(j, "writes", writes);
   j.key("checks").begin_array();
   for (const HealthCheck& check : checks) {
     j.begin_object().member("name", check.name).member("level", health_level_name(check.level));
-    status("cause", check.cause);
+    write_error(j, "cause", check.cause);
     j.member("since_wall_ns", check.since_wall_ns).member("last_run_wall_ns", check.last_run_wall_ns);
     j.member("action", check.action).end();
   }

@@ -50,23 +50,13 @@ void carry_out(const Playbook& playbook, Incident& incident, Clock& clock,
 
 std::string Incident::to_json() const {
   JsonWriter j;
-  const auto status = [&j](const Status& s) {
-    if (s.ok()) {
-      j.null();
-      return;
-    }
-    j.begin_object().member("code", code_name(s.code())).member("message", s.message());
-    j.member("file", s.where().file).member("hint", s.hint()).end();
-  };
   j.begin_object().member("id", id).member("failure", failure).member("component", component);
-  j.key("cause");
-  status(cause);
+  write_error(j, "cause", cause);
   j.member("began_wall_ns", began_wall_ns).member("ended_wall_ns", ended_wall_ns);
   j.key("steps").begin_array();
   for (const Step& step : steps) {
     j.begin_object().member("name", step.name).member("outcome", step.outcome);
-    j.key("error");
-    status(step.status);
+    write_error(j, "error", step.status);
     j.member("duration_ns", step.duration_ns).end();
   }
   j.end().member("outcome", outcome).end();
