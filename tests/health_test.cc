@@ -93,7 +93,7 @@ TEST(RestartLimit, AllowsSoManyInAnyHour) {
 }
 
 TEST(RecoveryBudget, LearnsFromStartsThatHadSomethingToDo) {
-  const StartCosts before{.fixed_ns = 5 * kMs, .per_run_ns = 1000, .replay_bytes_per_second = 7};
+  const StartCosts before{.fixed_ns = 2 * kMs, .per_run_ns = 1000, .replay_bytes_per_second = 400'000'000};
   const StartCosts after = learn(before, {.open_runs_ns = 20 * kMs,
                                           .runs = 10,
                                           .replay_ns = 100 * kMs,
@@ -102,10 +102,12 @@ TEST(RecoveryBudget, LearnsFromStartsThatHadSomethingToDo) {
   EXPECT_EQ(after.fixed_ns, 10 * kMs);
   EXPECT_EQ(after.per_run_ns, 2 * kMs);
   EXPECT_EQ(after.replay_bytes_per_second, 200'000'000U);
-  const StartCosts idle = learn(after, {.replay_ns = 3 * kMs, .replay_bytes = 1000, .total_ns = 4 * kMs});
+  const StartCosts idle = learn(after, {.replay_ns = 5 * kMs, .replay_bytes = 1000, .total_ns = 6 * kMs});
   EXPECT_EQ(idle.replay_bytes_per_second, 200'000'000U) << "a thousand bytes tell no rate";
   EXPECT_EQ(idle.per_run_ns, 2 * kMs) << "no run tells nothing of runs";
-  EXPECT_EQ(idle.fixed_ns, 4 * kMs);
+  EXPECT_EQ(idle.fixed_ns, 9 * kMs) << "what is better is believed a quarter at a time";
+  const StartCosts lucky = learn(after, {.replay_ns = 50 * kMs, .replay_bytes = 20'000'000, .total_ns = 50 * kMs});
+  EXPECT_EQ(lucky.replay_bytes_per_second, 250'000'000U);
 }
 
 TEST(RecoveryBudget, LeavesRoomForTheCheckpointItself) {

@@ -237,6 +237,13 @@ TEST_F(KvctlData, dump_and_load_make_an_equal_store_in_every_format) {
   EXPECT_EQ(kvctl({"dump", path("file.csv")}).exit, 9) << "replaces only with --yes";
   ASSERT_EQ(kvctl({"load", path("file.csv"), "--create", "--atomic"}, "", "last").exit, 0);
   EXPECT_TRUE(entries("last") == whole);
+  ASSERT_EQ(kvctl({"load", path("file.csv"), "--create", "--sorted"}, "", "sorted").exit, 0);
+  EXPECT_TRUE(entries("sorted") == whole);
+  const Ran unsorted =
+      kvctl({"load", "--sorted"}, "{\"key\":\"b\",\"value\":\"1\"}\n{\"key\":\"a\",\"value\":\"2\"}\n", "sorted");
+  EXPECT_EQ(unsorted.exit, 2) << unsorted.err;
+  EXPECT_NE(unsorted.err.find("nothing was loaded"), std::string::npos) << unsorted.err;
+  EXPECT_TRUE(entries("sorted") == whole);
 }
 
 TEST_F(KvctlData, other_tools_text_loads) {

@@ -324,7 +324,7 @@ mutant(unreadable_behind_hurt_frames_is_a_tail wal/wal_reader.cc simulation_test
 mutant(log_that_cannot_be_begun_is_not_tried_again engine/open.cc limits_test:Limits.*
   [[start.report_told && !is_of_the_process(written)]] [[false]])
 mutant(names_of_the_log_unsynced engine/open.cc simulation_test:*OnceDidNot
-  [[Status synced = storage_->sync_directory(directory_ + "/" + std::string(kLogDirectories[0]));]] [[Status synced;]])
+  [[Status synced = sync_log(0);]] [[Status synced;]])
 mutant(start_that_cannot_write_takes_writes engine/write.cc engine_start_test:LateStart.*
   [[  if (no_writes_.ok()) return {};
   return {Code::kReadOnly, "this start]] [[  return {};
@@ -401,6 +401,8 @@ mutant(debt_holds_no_writer_back engine/checkpoint.cc engine_health_test
 mutant(debt_is_never_paid_off engine/checkpoint.cc engine_health_test
   [[    replay_bytes_.fetch_sub(frozen.replay_bytes, std::memory_order_relaxed);
 ]] [[]])
+mutant(one_lucky_start_is_believed health/recovery_budget.cc health_test
+  [[return worse ? seen : before + (seen - before) / 4;]] [[return worse || true ? seen : before;]])
 mutant(costs_of_starts_are_forgotten engine/jobs.cc engine_health_test
   [[options_text(options_) + costs_text(budget_.costs())]] [[options_text(options_)]])
 mutant(puts_are_taken_on_a_full_device engine/write.cc engine_health_test

@@ -39,7 +39,7 @@ struct HealthCheck {
 struct RecoveryDebt {
   std::int64_t budget_ns = 0;          ///< Options::recovery_budget
   std::int64_t estimated_ns = 0;       ///< until the first read
-  std::int64_t achievable_min_ns = 0;  ///< with nothing to replay; over the budget, it cannot be met
+  std::int64_t achievable_min_ns = 0;  ///< under load, with as little to replay as checkpoints keep up with
   std::int64_t last_actual_ns = 0;     ///< what the start of this life took
   std::uint64_t replay_bytes = 0;      ///< of memtables, that it would have to build again
   std::uint64_t replay_events = 0;

@@ -335,8 +335,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // reboot.cc
   Status reboot_worker(std::string_view name) EXCLUDES(workers_mutex_);
   Status reboot_log() EXCLUDES(workers_mutex_);
-  Status reboot_keyspace(std::string_view name) EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
-  Status reread_keyspace(std::uint32_t id) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status reboot_keyspace(std::string_view name) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status reread_keyspace(std::uint32_t id) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   const std::string directory_;
   const Options options_;
@@ -436,7 +436,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status escalation_ GUARDED_BY(health_mutex_);  // the newest that is not over
   Status room_ GUARDED_BY(health_mutex_);        // why puts are refused
   std::atomic<bool> no_room_{false};
-  std::atomic<bool> ballast_{false};  // it is there
+  std::atomic<bool> space_seen_{false};  // there was a look at it
+  std::atomic<bool> ballast_{false};     // it is there
   std::string_view step_at_hand_ GUARDED_BY(health_mutex_);
   std::int64_t step_due_ns_ GUARDED_BY(health_mutex_) = 0;
 

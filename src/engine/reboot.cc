@@ -83,7 +83,6 @@ Status Engine::reboot_log() {
 
 Status Engine::reboot_keyspace(std::string_view name) {
   DARUMA_TRY_ASSIGN(const Keyspace of, keyspace(name));
-  MutexLock compaction_lock(compaction_mutex_);
   MutexLock checkpoint_lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
   {
@@ -91,8 +90,7 @@ Status Engine::reboot_keyspace(std::string_view name) {
     DARUMA_TRY(place_unplaced());
     rebooting_ = of.id();
   }
-  const Status done =
-      or_out_of_memory([&]() REQUIRES(compaction_mutex_, checkpoint_mutex_) { return reread_keyspace(of.id()); });
+  const Status done = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return reread_keyspace(of.id()); });
   MutexLock lock(write_mutex_);
   rebooting_ = kCatalogKeyspace;
   return done;

@@ -15,9 +15,11 @@ constexpr const char* kBallast = "/ballast";
 
 }  // namespace
 
-/// For the next log file, and for the run that the memtables become.
+/// For the run that the memtables become, and for log files of the least size: larger ones are taken while there is
+/// room.
 std::uint64_t Engine::space_needed() const {
-  return wal_->next_segment_bytes() + memtable_bytes_.load(std::memory_order_relaxed);
+  constexpr std::uint64_t kLogBytes = 4 * WalWriter::kSmallSegmentBytes;
+  return kLogBytes + memtable_bytes_.load(std::memory_order_relaxed);
 }
 
 /// Why puts are refused, if they are.
@@ -38,7 +40,7 @@ void Engine::watch_space() {
     Status room;
     if (now) {
       room = {Code::kNoSpace,
-              "the device has " + std::to_string(*free) + " bytes left, and the next log file and the memtables need " +
+              "the device has " + std::to_string(*free) + " bytes left, and log and memtables need " +
                   std::to_string(needed),
               {.file = directory_},
               "erases are taken, and puts again by themselves when there is room"};
@@ -49,6 +51,7 @@ void Engine::watch_space() {
   }
   if (options_.ballast_bytes != 0 && !ballast_ && *free >= needed + needed / 4 + 2 * options_.ballast_bytes)
     (void)make_ballast();
+  space_seen_.store(true, std::memory_order_relaxed);
 }
 
 /// Its space is reserved, not written.

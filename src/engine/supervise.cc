@@ -108,7 +108,7 @@ std::vector<HealthTree::Finding> Engine::look() const {
   add_part(Part::kScrub, HealthLevel::kMaintenance, "tries again; rests; reboots the worker");
   add_part(Part::kCleanUp, HealthLevel::kMaintenance, "tries again; rests");
   Status ballast;
-  if (serves_log && options_.ballast_bytes != 0 && !ballast_)
+  if (space_seen_.load(std::memory_order_relaxed) && options_.ballast_bytes != 0 && !ballast_)
     ballast = {Code::kNoSpace, "the ballast is given up", {.file = directory_}, "free some space"};
   add("ballast", HealthLevel::kMaintenance, std::move(ballast), "takes it again when there is room");
   return found;

@@ -8,18 +8,28 @@ namespace {
 
 constexpr double kNsPerSecond = 1e9;
 
+/// What is worse is believed at once, what is better a quarter at a time: one lucky start is no promise.
+template <typename T>
+T believe(T before, T seen, bool worse) {
+  return worse ? seen : before + (seen - before) / 4;
+}
+
 }  // namespace
 
 StartCosts learn(const StartCosts& before, const MeasuredStart& seen) {
   StartCosts now = before;
-  now.fixed_ns = std::max<std::int64_t>(0, seen.total_ns - seen.open_runs_ns - seen.replay_ns);
-  if (seen.runs > 0) now.per_run_ns = seen.open_runs_ns / static_cast<std::int64_t>(seen.runs);
+  std::int64_t fixed_ns = std::max<std::int64_t>(0, seen.total_ns - seen.open_runs_ns - seen.replay_ns);
   if (seen.replay_bytes >= RecoveryBudget::kLeastBytes && seen.replay_ns > 0) {
-    now.replay_bytes_per_second =
-        std::max<std::uint64_t>(1, static_cast<std::uint64_t>(static_cast<double>(seen.replay_bytes) * kNsPerSecond /
-                                                              static_cast<double>(seen.replay_ns)));
+    const double rate = static_cast<double>(seen.replay_bytes) * kNsPerSecond / static_cast<double>(seen.replay_ns);
+    const auto known = static_cast<double>(before.replay_bytes_per_second);
+    now.replay_bytes_per_second = static_cast<std::uint64_t>(std::max(1.0, believe(known, rate, rate < known)));
   } else {
-    now.fixed_ns += seen.replay_ns;  // of a log with next to nothing in it
+    fixed_ns += seen.replay_ns;  // of a log with next to nothing in it
+  }
+  now.fixed_ns = believe(before.fixed_ns, fixed_ns, fixed_ns > before.fixed_ns);
+  if (seen.runs > 0) {
+    const std::int64_t per_run_ns = seen.open_runs_ns / static_cast<std::int64_t>(seen.runs);
+    now.per_run_ns = believe(before.per_run_ns, per_run_ns, per_run_ns > before.per_run_ns);
   }
   return now;
 }

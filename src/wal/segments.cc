@@ -113,17 +113,6 @@ bool Segments::has_spares() const {
   return std::any_of(spares_.begin(), spares_.end(), [](const auto& spares) { return !spares.empty(); });
 }
 
-bool Segments::has_spare(std::uint64_t bytes) const {
-  MutexLock lock(mutex_);
-  for (std::size_t side = 0; side < kLogSides; ++side) {
-    const std::vector<Spare>& spares = spares_[side];
-    if (stands_in(sides_, side) &&
-        std::none_of(spares.begin(), spares.end(), [&](const Spare& spare) { return spare.bytes >= bytes; }))
-      return false;
-  }
-  return true;
-}
-
 Status Segments::probe(std::size_t side, std::uint64_t bytes) {
   DARUMA_TRY(make_directory(side));
   DARUMA_TRY(daruma::probe(storage_, directories_[side] + "/" + std::string(kProbeName), bytes));

@@ -55,8 +55,6 @@ class Segments {
   /// False: what is given back goes, and so do the spares there are. Errors: a spare that could not be removed.
   Status keep_spares(bool keep) EXCLUDES(mutex_);
   [[nodiscard]] bool has_spares() const EXCLUDES(mutex_);
-  /// In each directory in use, one of `bytes` at least.
-  [[nodiscard]] bool has_spare(std::uint64_t bytes) const EXCLUDES(mutex_);
   /// Whether the directory takes a file of `bytes`, durably, and gives it back; none is left.
   Status probe(std::size_t side, std::uint64_t bytes);
   /// Forgets a segment that was prepared and could not be published everywhere, whichever names it has by now.

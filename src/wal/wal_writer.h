@@ -131,10 +131,6 @@ class WalWriter {
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
   [[nodiscard]] std::uint64_t live_bytes() const { return segments_.live_bytes(); }
-  /// What the device must still give for the next segment: none when there is a spare.
-  [[nodiscard]] std::uint64_t next_segment_bytes() const {
-    return segments_.has_spare(options_.segment_bytes) ? 0 : options_.segment_bytes;
-  }
   /// See Segments::once_through.
   [[nodiscard]] Sequence once_through() const { return segments_.once_through(); }
   /// How many segments begin after `sequence`.
