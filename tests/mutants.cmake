@@ -67,7 +67,10 @@ mutant(load_covers_an_event engine/bulk_load.cc engine_bulk_load_test
   [[identity.checkpoint_sequence = identity.prev_sequence = job.sequence;]]
   [[identity.checkpoint_sequence = job.sequence;]])
 mutant(load_goes_below_what_it_overlaps engine/bulk_load.cc engine_bulk_load_test
-  [[alone ? kBottomLevel : 0]] [[kBottomLevel]])
+  [[alone ? kBottomLevel : 0]] [[alone ? kBottomLevel : kBottomLevel]])
+mutant(levels_in_doubt_are_guessed snapshot/catalogue.cc retention_test
+  [[    if (older && newer) return false;
+]] [[]])
 
 # --- the log in two directories
 mutant(copy_that_failed_counts_as_written wal/wal_writer.cc log_copies_test
