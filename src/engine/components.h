@@ -44,8 +44,8 @@ class Components {
   /// The last failure that is not over; ok when all is well.
   [[nodiscard]] Status worst() const EXCLUDES(mutex_);
 
-  /// Counts a reboot of a part, or of a keyspace; the next attempt of a part that rests decides. kUnavailable: the hour has had its
-  /// share.
+  /// Counts a reboot of a part, or of a keyspace; the next attempt of a part that rests decides. kUnavailable: the hour
+  /// has had its share.
   Status take_reboot(std::string_view component, std::int64_t now_ns) EXCLUDES(mutex_);
   void forget_keyspace(std::string_view component) EXCLUDES(mutex_);
   [[nodiscard]] std::vector<ComponentInfo> list(std::int64_t now_ns) const EXCLUDES(mutex_);
