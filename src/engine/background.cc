@@ -163,23 +163,22 @@ Result<bool> Engine::attempt(Part part, const Work& work) {
   return done;
 }
 
-/// Heals a run that a read found hurt; else makes a compaction; else scrubs a file that is due. What rests keeps
+/// Heals a run that a read found hurt, else makes a compaction; and scrubs a file when one is due. What rests keeps
 /// nothing else from being done.
 Result<bool> Engine::tend_runs() {
   Status first;
   bool did = false;
   const auto tend = [&](Part part, Result<bool> (Engine::*work)()) NO_THREAD_SAFETY_ANALYSIS {
-    if (did) return;
     MutexLock lock(compaction_mutex_);
     const Result<bool> done = attempt(part, [&]() NO_THREAD_SAFETY_ANALYSIS -> Result<bool> {
       DARUMA_TRY(failpoint(part_name(part)));
       return (this->*work)();
     });
     if (first.ok()) first = done.status();
-    did = done.ok() && *done;
+    did = did || (done.ok() && *done);
   };
   tend(Part::kHeal, &Engine::heal_one);
-  tend(Part::kCompaction, &Engine::compact_one);
+  if (!did) tend(Part::kCompaction, &Engine::compact_one);
   tend(Part::kScrub, &Engine::scrub_one);
   if (!did && !first.ok()) return first;
   return did;
