@@ -282,15 +282,11 @@ TEST_F(EngineHealth, AFullDeviceRefusesPutsBeforeTheLogBreaksAndTakesThemAgain) 
   Store store = open();
   ASSERT_TRUE(step(store).ok());
   fill(store, 0, 50);
-  ASSERT_TRUE(world_.disk->list("store").ok());
   EXPECT_TRUE(stands_as_file(*world_.disk, "store", "ballast"));
   const std::uint64_t used = kPlenty - *world_.disk->free_bytes("store");
   world_.disk->set_capacity(used + (64 << 10));  // somebody else has filled the device
   (void)step(store);
   EXPECT_FALSE(stands_as_file(*world_.disk, "store", "ballast")) << "given back";
-  const Status put = store.put(keyspace_, "new", "value");
-  world_.disk->set_capacity(used - (512 << 10) + (8 << 10));  // and what was given back, too
-  (void)step(store);
   EXPECT_TRUE(store.put(keyspace_, "new", "value").is(Code::kNoSpace));
   EXPECT_TRUE(store.erase(keyspace_, "key7").ok()) << "the log is not broken";
   model_.erase("key7");
@@ -305,7 +301,6 @@ TEST_F(EngineHealth, AFullDeviceRefusesPutsBeforeTheLogBreaksAndTakesThemAgain) 
   (void)step(store);
   EXPECT_TRUE(stands_as_file(*world_.disk, "store", "ballast")) << "taken again";
   EXPECT_EQ(store.health().level, HealthLevel::kHealthy) << store.health().to_json();
-  (void)put;
 }
 
 TEST_F(EngineHealth, AStartOnAFullDeviceHasTheBallastToBeginALog) {
