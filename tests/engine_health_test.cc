@@ -288,7 +288,8 @@ TEST_F(EngineHealth, AFullDeviceRefusesPutsBeforeTheLogBreaksAndTakesThemAgain) 
   (void)step(store);
   EXPECT_FALSE(stands_as_file(*world_.disk, "store", "ballast")) << "given back";
   EXPECT_TRUE(store.put(keyspace_, "new", "value").is(Code::kNoSpace));
-  EXPECT_TRUE(store.erase(keyspace_, "key7").ok()) << "the log is not broken";
+  const Status erased = store.erase(keyspace_, "key7");
+  EXPECT_TRUE(erased.ok()) << "the log is not broken: " << erased.to_string();
   model_.erase("key7");
   EXPECT_TRUE(store.get(keyspace_, "key7").status().is(Code::kNotFound));
   EXPECT_EQ(store.health().level, HealthLevel::kCritical);

@@ -415,6 +415,9 @@ mutant(erases_are_refused_on_a_full_device engine/write.cc engine_health_test
   [[batch.puts_ && no_room_]] [[no_room_]])
 mutant(ballast_is_kept_from_a_start engine/open.cc engine_health_test
   [[written.is(Code::kNoSpace) && give_up_ballast().ok()]] [[false]])
+mutant(full_device_is_asked_for_a_second_log wal/wal_writer.cc engine_health_test:EngineHealth.AFullDevice*
+  [[    if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+]] [[]])
 mutant(ballast_is_never_taken_again engine/supervise.cc engine_health_test
   [[          ballast_ = false;
 ]] [[]])

@@ -267,6 +267,10 @@ Status WalWriter::give_back_space() {
   Status given = lead([this]() -> Status {
     stalled_ = false;
     DARUMA_TRY(segments_.keep_spares(false));
+    // For a moment the new ring and segment stand beside the old ones. Where that may not fit, a log that works is
+    // kept.
+    const Result<std::uint64_t> free = storage_->free_bytes(segments_.directory(0));
+    if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
     return renew(kMinTailBytes, std::min(options_.segment_bytes, kSmallSegmentBytes));
   });
   renewing_ = false;
