@@ -90,7 +90,7 @@ Status Engine::reboot_keyspace(std::string_view name) {
     DARUMA_TRY(place_unplaced());
     rebooting_ = of.id();
   }
-  const Status done = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return reread_keyspace(of.id()); });
+  Status done = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return reread_keyspace(of.id()); });
   MutexLock lock(write_mutex_);
   rebooting_ = kCatalogKeyspace;
   return done;

@@ -266,7 +266,7 @@ Playbook Engine::playbook_for(const Trouble& trouble) {
     step("try the work again", [this, part]() -> Status {
       if (part == Part::kCheckpoint) return keep_checkpointed();
       if (part != Part::kCleanUp) return tend_runs().status();
-      const Status clean = clean_up();
+      Status clean = clean_up();
       tell(Part::kCleanUp, clean);
       return clean;
     });
