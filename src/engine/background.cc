@@ -67,11 +67,11 @@ void Engine::begin(Worker& worker) {
   worker.thread = std::thread([this, &worker] { drive(worker); });
 }
 
-/// The supervisor first, which may be about to reboot one of the others.
+/// The supervisor comes first: it may be about to reboot one of the others.
 void Engine::end_workers() {
   stop_.store(true);
-  for (auto worker = workers_.rbegin(); worker != workers_.rend(); ++worker) {
-    if (worker->thread.joinable()) worker->thread.join();
+  for (Worker& worker : workers_) {
+    if (worker.thread.joinable()) worker.thread.join();
   }
 }
 

@@ -41,7 +41,7 @@ class Beside {
  public:
   explicit Beside(bool threads) : threads_(threads) {}
   /// Waits for the work before; its error.
-  Status start(std::function<Status()> work) {
+  Status start(const std::function<Status()>& work) {
     DARUMA_TRY(wait());
     if (!threads_) return work();
     try {

@@ -47,6 +47,10 @@ bool Components::tell(Part part, const Status& status, std::int64_t now_ns) {
   if (status.ok() && failing_.load(std::memory_order_relaxed) == 0) return false;
   MutexLock lock(mutex_);
   Component& component = parts_[index(part)];
+  if (status.is(Code::kAborted)) {  // stopped from outside: what it would have come to nobody knows
+    component.breaker.failed(status, now_ns, random_);
+    return false;
+  }
   const bool same = component.last.code() == status.code() && component.last.message() == status.message();
   if (component.last.ok() != status.ok()) failing_.fetch_add(status.ok() ? -1U : 1U, std::memory_order_relaxed);
   component.last = status;

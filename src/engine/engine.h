@@ -444,7 +444,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   EpochRetired retired_;
   std::atomic<bool> stop_{false};
   Mutex workers_mutex_;
-  std::array<Worker, 4> workers_;
+  std::array<Worker, 4> workers_;  // the supervisor first
 };
 
 struct View::State {

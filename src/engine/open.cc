@@ -66,10 +66,10 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       budget_(std::chrono::nanoseconds(options_.recovery_budget).count()),
       components_(environment.seed, options_.reboots_per_hour),
       history_(*storage_, directory_ + "/recoveries"),
-      workers_{{{"log", &Engine::drive_log},
+      workers_{{{"supervision", &Engine::drive_supervision},
+                {"log", &Engine::drive_log},
                 {"checkpoint", &Engine::drive_checkpoints},
-                {"compaction", &Engine::drive_compactions},
-                {"supervision", &Engine::drive_supervision}}} {}
+                {"compaction", &Engine::drive_compactions}}} {}
 
 Result<Engine::Opened> Engine::open(const std::string& directory, const Options& options,
                                     const Environment& environment) {
