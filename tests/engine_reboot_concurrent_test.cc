@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Microreboots of a store on a real disk under real threads: nothing acknowledged is lost, nothing wrong is read, the
 // others go on.
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <string>
@@ -123,6 +124,32 @@ TEST(EngineReboot, AnExceptionOutOfAJobCostsItsWorkerAReboot) {
   const int before = listener->checkpoints;
   fill();
   EXPECT_TRUE(comes_true([&] { return listener->checkpoints > before; })) << "its successor works";
+}
+
+TEST(EngineReboot, AWorkerThatMayNotBeRebootedAgainIsToldUntilItIs) {
+  const TemporaryDirectory directory;
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  options.reboots_per_hour = 1;
+  const auto listener = std::make_shared<Throws>();
+  listener->left = 2;
+  options.listener = listener;
+  Store store = Store::open(directory.path(), options).value().store;
+  const Keyspace keyspace = *store.create_keyspace("k");
+  const auto playbook_fails = [&] {
+    const Health health = store.health();
+    return std::any_of(health.checks.begin(), health.checks.end(),
+                       [](const HealthCheck& check) { return check.name == "playbook" && !check.cause.ok(); });
+  };
+  for (const std::size_t incidents : {1, 2}) {
+    for (int i = 0; i < 900; ++i)
+      ASSERT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
+    ASSERT_TRUE(comes_true([&] { return store.incidents().size() >= incidents; }));
+  }
+  EXPECT_EQ(store.incidents().back().outcome, "escalated");
+  ASSERT_TRUE(comes_true(playbook_fails));
+  std::this_thread::sleep_for(1s);  // some rounds of the supervisor
+  EXPECT_TRUE(playbook_fails()) << "the worker is still dead";
 }
 
 }  // namespace

@@ -227,10 +227,14 @@ void Engine::drive_supervision() {
   while (!stopping()) {
     if (started_.load(std::memory_order_acquire)) {
       if (!wal_) return;
-      (void)or_out_of_memory([this]() -> Status {
-        supervise();
-        return {};
-      });
+      try {
+        (void)or_out_of_memory([this]() -> Status {
+          supervise();
+          return {};
+        });
+      } catch (const std::exception& error) {  // of a listener: nobody would reboot this worker
+        report_broken("supervision", {Code::kUnavailable, std::string("an exception came out of it: ") + error.what()});
+      }
     }
     for (int round = 0; round < kRounds && !stopping(); ++round) std::this_thread::sleep_for(kRound);
   }

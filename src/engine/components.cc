@@ -105,11 +105,6 @@ Status Components::take_reboot(std::string_view component, std::int64_t now_ns) 
   return {};
 }
 
-void Components::forget_keyspace(std::string_view component) {
-  MutexLock lock(mutex_);
-  if (const auto it = keyspaces_.find(component); it != keyspaces_.end()) keyspaces_.erase(it);
-}
-
 ComponentInfo Components::describe(std::string_view name, const RestartLimit& reboots, std::int64_t now_ns) {
   ComponentInfo info;
   info.name = name;

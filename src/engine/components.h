@@ -47,7 +47,6 @@ class Components {
   /// Counts a reboot of a part, or of a keyspace; the next attempt of a part that rests decides. kUnavailable: the hour
   /// has had its share.
   Status take_reboot(std::string_view component, std::int64_t now_ns) EXCLUDES(mutex_);
-  void forget_keyspace(std::string_view component) EXCLUDES(mutex_);
   [[nodiscard]] std::vector<ComponentInfo> list(std::int64_t now_ns) const EXCLUDES(mutex_);
 
  private:

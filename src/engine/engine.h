@@ -331,6 +331,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Incident handle(const Trouble& trouble) REQUIRES(supervision_mutex_) EXCLUDES(health_mutex_);
   Playbook playbook_for(const Trouble& trouble);
   void report_broken(std::string component, Status cause) EXCLUDES(health_mutex_);
+  std::optional<Trouble> take_broken(std::string_view component) EXCLUDES(health_mutex_);
 
   // reboot.cc
   Status reboot_worker(std::string_view name) EXCLUDES(workers_mutex_);
@@ -431,7 +432,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::map<std::string, Status> escalated_ GUARDED_BY(supervision_mutex_);  // until they are over
   mutable Mutex health_mutex_;                                              // none is taken while it is held
   mutable HealthTree health_ GUARDED_BY(health_mutex_);
-  std::vector<Trouble> broken_ GUARDED_BY(health_mutex_);  // what broke an invariant, not yet handled
+  std::vector<Trouble> broken_ GUARDED_BY(health_mutex_);  // what broke an invariant, until it is rebooted
   std::vector<Incident> incidents_ GUARDED_BY(health_mutex_);
   Status escalation_ GUARDED_BY(health_mutex_);  // the newest that is not over
   Status room_ GUARDED_BY(health_mutex_);        // why puts are refused

@@ -32,16 +32,23 @@ Status Engine::reboot(std::string_view component) {
             {},
             "`kvctl component ls` names them; a keyspace is \"keyspace NAME\""};
   DARUMA_TRY(components_.take_reboot(component, clock_.monotonic_ns()));
-  if (of_keyspace) return reboot_keyspace(component.substr(kKeyspace.size()));
-  switch (*part) {
-    case Part::kCache:
-      if (cache_) cache_->clear();
-      return {};
-    case Part::kLog: return reboot_log();
-    case Part::kCheckpoint:
-    case Part::kCleanUp: return reboot_worker("checkpoint");
-    default: return reboot_worker("compaction");
-  }
+  const auto work = [&]() -> Status {
+    if (of_keyspace) return reboot_keyspace(component.substr(kKeyspace.size()));
+    switch (*part) {
+      case Part::kCache:
+        if (cache_) cache_->clear();
+        return {};
+      case Part::kLog: return reboot_log();
+      case Part::kCheckpoint:
+      case Part::kCleanUp: return reboot_worker("checkpoint");
+      default: return reboot_worker("compaction");
+    }
+  };
+  // What it does wrong from here on is told anew.
+  const std::optional<Trouble> was_broken = take_broken(component);
+  Status done = or_out_of_memory(work);
+  if (!done.ok() && was_broken) report_broken(was_broken->component, was_broken->cause);
+  return done;
 }
 
 /// Jobs look at `stopping` and leave their inputs as they were, as they do when the store is abandoned.

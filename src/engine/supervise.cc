@@ -141,7 +141,18 @@ std::vector<Incident> Engine::incidents() const {
 
 void Engine::report_broken(std::string component, Status cause) {
   MutexLock lock(health_mutex_);
-  broken_.push_back({std::string(kBroken), std::move(component), std::move(cause)});
+  if (std::none_of(broken_.begin(), broken_.end(), [&](const Trouble& t) { return t.component == component; }))
+    broken_.push_back({std::string(kBroken), std::move(component), std::move(cause)});
+}
+
+std::optional<Engine::Trouble> Engine::take_broken(std::string_view component) {
+  MutexLock lock(health_mutex_);
+  const auto at =
+      std::find_if(broken_.begin(), broken_.end(), [&](const Trouble& t) { return t.component == component; });
+  if (at == broken_.end()) return std::nullopt;
+  Trouble taken = std::move(*at);
+  broken_.erase(at);
+  return taken;
 }
 
 /// What is wrong now, and asks for more than the next attempt of whoever failed.
@@ -175,9 +186,6 @@ void Engine::supervise() {
   for (const Trouble& trouble : found) {
     if (stopping()) return;
     if (!escalated_.contains(key_of(trouble.failure, trouble.component))) handle(trouble);
-    if (trouble.failure != kBroken) continue;
-    MutexLock health_lock(health_mutex_);
-    broken_.erase(broken_.begin());  // they come first, in order
   }
   bool news = false;
   {

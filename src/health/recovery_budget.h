@@ -43,9 +43,6 @@ class RecoveryBudget {
     return costs_.fixed_ns + static_cast<std::int64_t>(runs) * costs_.per_run_ns;
   }
   [[nodiscard]] std::int64_t estimate_ns(std::uint64_t runs, std::uint64_t bytes) const;
-  /// With as little to replay as checkpoints can keep up with.
-  [[nodiscard]] std::int64_t least_ns(std::uint64_t runs) const { return estimate_ns(runs, kLeastBytes); }
-  [[nodiscard]] bool can_be_met(std::uint64_t runs) const { return least_ns(runs) <= budget_ns_; }
   /// A checkpoint is begun at `begin`, and leaves time for itself until `wait`, where writers wait for it.
   struct Limits {
     std::uint64_t begin = 0;
