@@ -431,8 +431,8 @@ mutant(incidents_are_not_kept engine/supervise.cc engine_health_test
   [[history_.keep(now);]] [[(void)now;]])
 mutant(reboots_are_not_counted engine/components.cc engine_health_test
   [[if (!reboots->take(now_ns))]] [[if (reboots->take(now_ns); false)]])
-mutant(worker_that_stays_dead_is_forgotten engine/reboot.cc engine_reboot_concurrent_test:*UntilItIs
-  [[if (!done.ok() && was_broken)]] [[if (false)]])
+mutant(worker_that_stays_dead_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*UntilItIs
+  [[    all = broken_;]] [[    all.swap(broken_);]])
 mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test
