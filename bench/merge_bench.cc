@@ -59,7 +59,8 @@ BENCHMARK(compact)->Name("merge/compact")->Arg(1)->Arg(4)->Arg(10)->ArgName("sou
 CursorState cursor_over(const std::vector<std::unique_ptr<Memtable>>& all) {
   std::vector<std::unique_ptr<EntrySource>> sources;
   for (const auto& one : all) sources.push_back(memtable_source(*one));
-  return {nullptr, std::move(sources), {}, nullptr, 1, kMaxSequence, "", ""};
+  static Bulkhead unlimited;
+  return {nullptr, Bulkhead::Place(unlimited), std::move(sources), {}, nullptr, 1, kMaxSequence, "", ""};
 }
 
 void walk(benchmark::State& state) {
