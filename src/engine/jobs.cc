@@ -53,7 +53,7 @@ Manifest Engine::next_generation() {
     if (!segments.empty()) next.next_segment = std::max(next.next_segment, segments.back().number + 1);
   }
   next.created_wall_ns = clock_.wall_ns();
-  next.options = options_text(options_) + costs_text(budget_.costs());
+  next.options = options_text(options_) + history_text(past_limits_) + costs_text(budget_.costs());
   return next;
 }
 
@@ -200,6 +200,8 @@ std::optional<std::uint64_t> value_of(std::string_view text, std::string_view na
   return std::nullopt;
 }
 
+constexpr std::string_view kHistorySeconds = "history_seconds";
+constexpr std::string_view kHistoryBytes = "history_bytes";
 constexpr std::string_view kFixed = "measured_start_ns";
 constexpr std::string_view kPerRun = "measured_start_ns_a_run";
 constexpr std::string_view kRate = "measured_replay_bytes_per_second";
@@ -215,6 +217,21 @@ std::string options_text(const Options& options) {
   append_line(text, "ring_bytes", options.ring_bytes);
   append_line(text, "recovery_budget_ms", static_cast<std::uint64_t>(options.recovery_budget.count()));
   return text;
+}
+
+std::string history_text(const History& history) {
+  std::string text;
+  append_line(text, kHistorySeconds, static_cast<std::uint64_t>(history.time.count()));
+  append_line(text, kHistoryBytes, history.bytes);
+  return text;
+}
+
+History history_in(std::string_view text) {
+  History history;
+  if (const auto seconds = value_of(text, kHistorySeconds); seconds && *seconds <= kHistorySecondsMax)
+    history.time = std::chrono::seconds(*seconds);
+  if (const auto bytes = value_of(text, kHistoryBytes)) history.bytes = *bytes;
+  return history;
 }
 
 std::string costs_text(const StartCosts& costs) {

@@ -20,6 +20,10 @@ struct Engine::Outputs {
 
 /// The options that shape the files, "name value" a line, for whoever inspects the store.
 std::string options_text(const Options& options);
+inline constexpr std::uint64_t kHistorySecondsMax = 3650ULL * 24 * 60 * 60;
+/// Likewise Options::history, which a start without a value for it takes from there: `history_in`.
+std::string history_text(const History& history);
+History history_in(std::string_view text);
 
 /// What starts cost, likewise, and read back by the next one; what is not there is as `otherwise` says.
 std::string costs_text(const StartCosts& costs);
