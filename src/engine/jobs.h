@@ -18,10 +18,7 @@ struct Engine::Outputs {
   std::uint64_t bytes = 0;
 };
 
-/// The options that shape the files, "name value" a line, for whoever inspects the store.
-std::string options_text(const Options& options);
-
-/// What starts cost, likewise, and read back by the next one; what is not there is as `otherwise` says.
+/// What starts cost, "name value" a line, and read back by the next one; what is not there is as `otherwise` says.
 std::string costs_text(const StartCosts& costs);
 StartCosts costs_in(std::string_view text, StartCosts otherwise);
 
