@@ -40,7 +40,12 @@ struct World {
   bool start_late = false;
 
   Result<Store::Opened> open() { return open(options); }
-  Result<Store::Opened> open(const Options& with) {
+  Result<Store::Opened> open(const Options& with) { return Engine::open_store("store", with, environment()); }
+  Result<Store::Opened> open_at(const RecoveryTarget& target, const StateCheck& check = {},
+                                IfInvalid if_invalid = IfInvalid::kRefuse) {
+    return Engine::open_store_at("store", options, environment(), target, check, if_invalid);
+  }
+  Environment environment() {
     Environment environment;
     environment.storage = disk;
     environment.clock = &clock;
@@ -50,7 +55,7 @@ struct World {
     environment.compaction = compaction;
     environment.before_apply = before_apply;
     environment.failpoint = failpoint;
-    return Engine::open_store("store", with, environment);
+    return environment;
   }
   Store must_open(RecoveryReport* report = nullptr) {
     Result<Store::Opened> opened = open();

@@ -53,6 +53,14 @@ struct KeyspaceLimits {
   bool operator==(const KeyspaceLimits&) const = default;
 };
 
+/// What of the past can be reconstructed (`Store::open_at`), beyond what recovery keeps for itself: older snapshots,
+/// the runs that only they name, and the log behind them.
+struct History {
+  std::chrono::seconds time{0};      ///< how far back (0 to 10 years; 0: nothing is kept for it)
+  std::uint64_t bytes = 1ULL << 30;  ///< most space for it; when that is short, it reaches less far back
+  bool operator==(const History&) const = default;
+};
+
 struct Options {
   /// Set to false to get kNotFound instead of a new, empty store.
   bool create_if_missing = true;
@@ -76,6 +84,10 @@ struct Options {
   /// are paced by it, and writers wait for them when that is not enough. Lower it for faster starts, at the price of
   /// more, smaller checkpoints; `Store::health` says when it cannot be met.
   std::chrono::milliseconds recovery_budget{1000};
+
+  /// Set it where mistakes of people or programs must be undone: a store can then be opened as it was at any event, or
+  /// time, in it. It is the first to go when the device is full, and `Store::trim` gives it up.
+  History history;
 
   /// Limits of every keyspace that `Store::set_limits` gave no others. Change it where no keyspace is more important,
   /// or more dangerous, than the others.

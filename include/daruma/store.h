@@ -13,6 +13,7 @@
 
 #include "daruma/event_listener.h"
 #include "daruma/health.h"
+#include "daruma/history.h"
 #include "daruma/options.h"
 #include "daruma/playbook.h"
 #include "daruma/recovery_report.h"
@@ -217,6 +218,13 @@ class DARUMA_API Store {
   /// kUnavailable and kOutOfMemory (this process lacks descriptors, threads or memory; nothing is concluded from that).
   static Result<Opened> open(const std::string& directory, const Options& options = {});
 
+  /// The store as it was at `target`, to be read: nothing is written, not even to disk. Nearest snapshot at or before
+  /// it, then the log; events that cannot be used are passed over and stand in the report, as in `open`, and
+  /// `report.last_sequence` is the point. `check`, which may be empty, judges the state. Errors: those of `open`,
+  /// kNotFound (the target is before what can be reconstructed, or behind the newest event), and what `check` gives.
+  static Result<Opened> open_at(const std::string& directory, const RecoveryTarget& target, const Options& options = {},
+                                const StateCheck& check = {}, IfInvalid if_invalid = IfInvalid::kRefuse);
+
   /// Errors of every write: kInvalidArgument (limits), kNotFound (keyspace dropped), kReadOnly, kBusy (KeyspaceLimits
   /// of one of its keyspaces), kNoSpace, kOutOfMemory or kUnavailable (the log cannot take it, or its device does not
   /// answer). After the last three the write may or may not have happened or survive, but whole, and reads tell.
@@ -263,9 +271,9 @@ class DARUMA_API Store {
   /// Merges every run of the keyspace into its bottom level: deleted and overwritten values give back their space, as
   /// far as no view needs them. Checkpoints first.
   Status compact(Keyspace keyspace);
-  /// Gives the device back what only bursts and a second misfortune need: spare log files, and the runs and the log
-  /// that only the older of the two kept snapshots needs. Until the next checkpoint a run that is lost beyond its
-  /// parity cannot be rebuilt from those. Checkpoints first.
+  /// Gives the device back what only bursts and a second misfortune need, and history: spare log files, and the runs
+  /// and the log that only older snapshots than the newest need. Until the next checkpoint a run that is lost beyond
+  /// its parity cannot be rebuilt from those. Checkpoints first.
   Status trim();
   /// Reads every byte of the store now, past the page cache, and heals what is damaged. `progress` is called between
   /// files with bytes done and in all; it must not call the store. Errors: kReadOnly, kIoError, kNoSpace (healing).

@@ -82,8 +82,8 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
     std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
     for (const auto& run : outputs->runs) next.runs.push_back({run->info, 0});
     DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
-    // What the generation that is kept beside the next one could bring back must stay known.
-    if (!generations_.empty()) damage.forget_accepted(generations_.back().sequence);
+    // What the generations that are kept beside the next one could bring back must stay known.
+    if (!generations_.empty()) damage.forget_accepted(oldest_kept_sequence());
     next.damage.clear();
     damage.encode(next.damage);
     return publish_generation(
@@ -198,13 +198,10 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
 Status Engine::release() {
   unclean_.store(true, std::memory_order_relaxed);  // until all of it is done
   // While a run is to be rebuilt, every generation may be what it is rebuilt from.
-  if (generations_.size() > kGenerationsKept && lost_runs_.empty()) {
-    Manifest older = std::move(generations_[older_to_keep(generations_)]);
-    generations_.resize(1);
-    generations_.push_back(std::move(older));
-  }
+  if (generations_.size() > kGenerationsKept && lost_runs_.empty()) pass_into_history(older_to_keep(generations_));
+  limit_history();
   RetentionInput input;
-  for (const Manifest& manifest : generations_) input.kept.push_back(&manifest);
+  input.kept = kept_generations();
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> manifests,
                     storage_->list(directory_ + "/" + std::string(kManifestDirectory)));
   for (const DirectoryEntry& entry : manifests) {

@@ -81,9 +81,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::shared_ptr<Engine> engine;
     RecoveryReport report;
   };
-  static Result<Opened> open(const std::string& directory, const Options& options, const Environment& environment);
+  static Result<Opened> open(const std::string& directory, const Options& options, const Environment& environment,
+                             const RecoveryTarget& target = {});
   static Result<Store::Opened> open_store(const std::string& directory, const Options& options,
-                                          const Environment& environment);
+                                          const Environment& environment, const RecoveryTarget& target = {});
+  /// See Store::open_at.
+  static Result<Store::Opened> open_store_at(const std::string& directory, Options options,
+                                             const Environment& environment, const RecoveryTarget& target,
+                                             const StateCheck& check, IfInvalid if_invalid);
   ~Engine();
 
   Result<Sequence> write(const Batch& batch, std::optional<Durability> wait) EXCLUDES(write_mutex_);
@@ -139,7 +144,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
  private:
   friend struct View::State;
-  Engine(std::string directory, Options options, const Environment& environment);
+  Engine(std::string directory, Options options, const Environment& environment, const RecoveryTarget& target);
 
   // open.cc, and the passes in open_*.cc: before any other thread knows of the engine
   struct Start;
@@ -158,6 +163,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool serve_without_log(Start& start, const Status& why);
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status use_promoted() NO_THREAD_SAFETY_ANALYSIS;
+  Status go_back(Start& start);
+  Status at_target(const Start& start);
   Status state_from_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status describe_runs(Start& start, std::vector<RunInfo>& described, std::vector<std::uint64_t>& undescribed);
   static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
@@ -218,6 +225,16 @@ class Engine : public std::enable_shared_from_this<Engine> {
       EXCLUDES(write_mutex_);
   Status flush(const Frozen& frozen, Outputs& outputs) REQUIRES(checkpoint_mutex_);
   Status release() REQUIRES(checkpoint_mutex_);
+
+  // history.cc
+  [[nodiscard]] std::vector<const Manifest*> kept_generations() const REQUIRES(checkpoint_mutex_);
+  /// Of the generations, keeps the newest and the one at `older`; the others become the past, as far as it is wanted.
+  void pass_into_history(std::size_t older) REQUIRES(checkpoint_mutex_);
+  void limit_history() REQUIRES(checkpoint_mutex_);
+  [[nodiscard]] Sequence oldest_kept_sequence() const REQUIRES(checkpoint_mutex_);
+  [[nodiscard]] std::uint64_t history_bytes() const REQUIRES(checkpoint_mutex_);
+  [[nodiscard]] std::uint64_t log_bytes_between(Sequence after, Sequence through) const;
+  Status give_up_history() EXCLUDES(checkpoint_mutex_);
 
   // jobs.cc: what flush, compaction and bulk load share
   Status add_output(RunBuilder& builder, std::vector<std::uint64_t> supersedes, Outputs& outputs);
@@ -354,6 +371,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   const std::string directory_;
   Options options_;  // set by recovery only
+  const RecoveryTarget target_;  // of a reconstruction; else without bounds
   const std::shared_ptr<Storage> storage_;
   Clock& clock_;
   const bool threads_;
@@ -414,7 +432,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::int64_t scrub_look_ns_ GUARDED_BY(compaction_mutex_) = 0;      // not before, on the monotonic clock
 
   Mutex checkpoint_mutex_;
-  std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);                       // newest first
+  std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);  // newest first
+  std::vector<Manifest> past_ GUARDED_BY(checkpoint_mutex_);  // older, kept for Options::history alone; newest first
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt

@@ -94,7 +94,7 @@ Status Engine::promote(std::string lines) {
 /// The newest once more: it and its repetition are the two that are kept.
 Status Engine::repeat_generation() {
   DARUMA_TRY(publish_generation(next_generation(), {}));
-  generations_.resize(kGenerationsKept);
+  pass_into_history(1);
   return {};
 }
 

@@ -46,13 +46,15 @@ Status check_options(const Options& options) {
   DARUMA_TRY(within("ballast_bytes", options.ballast_bytes, 0, 1 << 30));
   DARUMA_TRY(within("reboots_per_hour", options.reboots_per_hour, 1, 1'000'000));
   DARUMA_TRY(within("wal_copies", options.wal_copies, 1, kLogSides));
+  DARUMA_TRY(within("history.time", static_cast<std::uint64_t>(options.history.time.count()), 0, 3650 * 86400ULL));
   DARUMA_TRY(check_limits(options.keyspace_limits, options));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
 
-Engine::Engine(std::string directory, Options options, const Environment& environment)
+Engine::Engine(std::string directory, Options options, const Environment& environment, const RecoveryTarget& target)
     : directory_(std::move(directory)),
       options_(std::move(options)),
+      target_(target),
       storage_(environment.storage),
       clock_(*environment.clock),
       threads_(environment.threads),
@@ -73,11 +75,11 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
                 {"compaction", &Engine::drive_compactions}}} {}
 
 Result<Engine::Opened> Engine::open(const std::string& directory, const Options& options,
-                                    const Environment& environment) {
+                                    const Environment& environment, const RecoveryTarget& target) {
   DARUMA_TRY(check_options(options));
   DARUMA_TRY(failpoints_from_environment());
   if (directory.empty()) return Status(Code::kInvalidArgument, "the directory of a store has a name");
-  std::shared_ptr<Engine> engine(new Engine(directory, options, environment));
+  std::shared_ptr<Engine> engine(new Engine(directory, options, environment, target));
   auto start = std::make_unique<Start>();
   DARUMA_TRY(engine->recover(*start));
   RecoveryReport report = start->report;
@@ -98,8 +100,8 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
 }
 
 Result<Store::Opened> Engine::open_store(const std::string& directory, const Options& options,
-                                         const Environment& environment) {
-  Result<Opened> done = or_out_of_memory([&] { return open(directory, options, environment); });
+                                         const Environment& environment, const RecoveryTarget& target) {
+  Result<Opened> done = or_out_of_memory([&] { return open(directory, options, environment, target); });
   DARUMA_TRY_ASSIGN(Opened opened, std::move(done));
   return Store::Opened{Store(std::move(opened.engine)), std::move(opened.report)};
 }

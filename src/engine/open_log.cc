@@ -46,6 +46,7 @@ Status Engine::replay(Start& start) {
   if (!generations_.empty()) input.next_segment = generations_.front().next_segment;
   if (generations_.size() >= kGenerationsKept) input.log_needed_from = generations_[kGenerationsKept - 1].sequence + 1;
   input.copy_refused = copy_refused_;
+  input.target = target_;
   input.started_before = start.had_log;
   input.attempts_directory = directory_ + "/recoveries";
   input.note_attempts = !options_.read_only && options_.recovery_policy != RecoveryPolicy::kRefuse;
@@ -59,6 +60,7 @@ Status Engine::replay(Start& start) {
                                           [this](std::span<const WalRecord> events, Attempts* at_hand)
                                               NO_THREAD_SAFETY_ANALYSIS { apply(events, at_hand); }));
   LogReplay& log = start.log;
+  DARUMA_TRY(at_target(start));
   found_.durable = log.proven;
   for (const LiveSegment& segment : log.segments) found_.log_bytes += segment.disk_bytes();
   start.pass_bytes = log.bytes_read;
@@ -152,8 +154,8 @@ Status Engine::set_aside(Start& start) {
 /// Runs that no generation names go before the next job (catalogue.h, rule 2), and may hold what was lost.
 void Engine::set_unnamed_aside(Start& start) {
   std::set<std::uint64_t> named;
-  for (const Manifest& generation : generations_) {
-    for (const PlacedRun& placed : generation.runs) named.insert(placed.info.number);
+  for (const Manifest* generation : kept_generations()) {
+    for (const PlacedRun& placed : generation->runs) named.insert(placed.info.number);
   }
   for (const DirectoryEntry& run : start.run_files) {
     const std::optional<std::uint64_t> number = run_number(run.name);

@@ -37,6 +37,7 @@ Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::s
 Status Engine::choose_snapshot(Start& start) {
   DARUMA_TRY_ASSIGN(start.catalogue, read_catalogue(*storage_, directory_, std::nullopt));
   Catalogue& catalogue = start.catalogue;
+  DARUMA_TRY(go_back(start));
   next_manifest_ = catalogue.highest_number + 1;
   start.found_anything = !catalogue.generations.empty();
   for (Generation& generation : catalogue.generations) {
@@ -56,10 +57,12 @@ Status Engine::choose_snapshot(Start& start) {
       start.report.findings.push_back(std::move(finding));
     }
     if (!generation.manifest) continue;
-    if (!generations_.empty() && lacks_load(*generation.manifest, generations_.front()))
+    if (!generations_.empty() && lacks_load(*generation.manifest, generations_.front())) {
       start.lacks_load = true;
-    else
+      if (options_.history.time.count() != 0) past_.push_back(*generation.manifest);
+    } else {
       generations_.push_back(*generation.manifest);
+    }
   }
   if (!generations_.empty()) DARUMA_TRY(use_promoted());
   if (const Manifest* newest = catalogue.newest()) {
@@ -70,12 +73,16 @@ Status Engine::choose_snapshot(Start& start) {
     start.report.snapshot = manifest_name(newest->number);
     if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
   }
+  for (const DamageEntry& entry : start.given_up) {
+    const std::uint64_t id = start.damage.add(entry);
+    if (entry.accepted) (void)start.damage.accept(id);
+  }
   DARUMA_TRY_ASSIGN(start.run_files, list_if_there(*storage_, directory_, kRunDirectory));
   for (const DirectoryEntry& entry : start.run_files) {  // a number is taken, whatever has it
     if (const std::optional<std::uint64_t> number = run_number(entry.name))
       next_file_ = std::max<std::uint64_t>(next_file_, *number + 1);
   }
-  if (!catalogue.newest()) DARUMA_TRY(state_from_runs(start));
+  if (!catalogue.newest() && !target_.bounded()) DARUMA_TRY(state_from_runs(start));
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_, "recoveries"));
   start.had_log = !start.runs.empty();
   newest_drill_ns_ = newest_drill(reports).value_or(0);

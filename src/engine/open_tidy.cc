@@ -53,8 +53,8 @@ Status Engine::tidy_cut_off(const Start& start) {
 }
 
 void Engine::find_unnamed(const Start& start) {
-  for (const Manifest& generation : generations_) {
-    for (const PlacedRun& placed : generation.runs) on_disk_.emplace(placed.info.number, placed.info);
+  for (const Manifest* generation : kept_generations()) {
+    for (const PlacedRun& placed : generation->runs) on_disk_.emplace(placed.info.number, placed.info);
   }
   untidy_ = generations_.size() > kGenerationsKept || start.lacks_load;
   for (const DirectoryEntry& entry : start.run_files) {

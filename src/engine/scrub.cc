@@ -31,9 +31,9 @@ std::vector<ScrubItem> Engine::scrub_items() {
   MutexLock lock(checkpoint_mutex_);
   std::set<std::uint64_t> manifests;
   std::set<std::uint64_t> runs;
-  for (const Manifest& generation : generations_) {
-    manifests.insert(generation.number);
-    for (const PlacedRun& placed : generation.runs) runs.insert(placed.info.number);
+  for (const Manifest* generation : kept_generations()) {
+    manifests.insert(generation->number);
+    for (const PlacedRun& placed : generation->runs) runs.insert(placed.info.number);
   }
   items.reserve(manifests.size() + on_disk_.size());
   for (const std::uint64_t number : manifests) items.push_back({ScrubRoom::kManifests, number, 2 * kSectorBytes});
@@ -154,16 +154,17 @@ Status Engine::scrub_item(const ScrubItem& item, ScrubResult& out) {
 /// A kept generation of which a copy is hurt is written anew, with the same bytes under the same number.
 Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
   MutexLock lock(checkpoint_mutex_);
-  const auto kept = std::find_if(generations_.begin(), generations_.end(),
-                                 [&](const Manifest& generation) { return generation.number == number; });
-  if (kept == generations_.end()) return {};
-  if (kept == generations_.begin()) {
+  const std::vector<const Manifest*> all = kept_generations();
+  const auto kept =
+      std::find_if(all.begin(), all.end(), [&](const Manifest* generation) { return generation->number == number; });
+  if (kept == all.end()) return {};
+  if (kept == all.begin()) {
     const Result<ManifestRead> copy = read_manifest_copy(*storage_, directory_, store_id_);
     if (is_of_the_process(copy.status())) return copy.status();
-    if (!copy.ok() || !copy->damaged.empty() || copy->manifest != *kept) {
+    if (!copy.ok() || !copy->damaged.empty() || copy->manifest != **kept) {
       const bool hurt = !copy.status().is(Code::kNotFound);
       out.damaged += hurt;
-      DARUMA_TRY(copy_manifest(*storage_, directory_, *kept));
+      DARUMA_TRY(copy_manifest(*storage_, directory_, **kept));
       out.healed += hurt;
     }
   }
@@ -174,7 +175,7 @@ Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
     if (found.manifest && found.damaged.empty()) return {};
   }
   ++out.damaged;
-  DARUMA_TRY(publish_manifest(*storage_, directory_, *kept));
+  DARUMA_TRY(publish_manifest(*storage_, directory_, **kept));
   ++out.healed;
   return {};
 }
@@ -215,7 +216,7 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
     ++out.healed;
   }
   if (options_.listener && !stopping()) options_.listener->on_heal(healed);
-  if (healed.status.ok() || !newest) return {};  // an older generation's file goes with it, at the next checkpoint
+  if (healed.status.ok() || !newest) return {};  // an older generation's file goes with it
   const std::uint64_t salvaged = salvaged_.load(std::memory_order_relaxed);
   {
     MutexLock lock(checkpoint_mutex_);
@@ -251,7 +252,10 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   if (sound) return {};
   ++out.damaged;
   DARUMA_TRY(checkpoint());
-  ++out.healed;
+  const std::vector<LiveSegment> left = wal_->live_segments();
+  // History may still want it: whoever reconstructs heals what he reads.
+  out.healed +=
+      std::none_of(left.begin(), left.end(), [&](const LiveSegment& segment) { return segment.number == number; });
   return {};
 }
 

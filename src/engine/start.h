@@ -33,7 +33,8 @@ struct Engine::Start {
   std::vector<DirectoryEntry> run_files;  // in runs/
   std::vector<PlacedRun> runs;
   DamageMap damage;
-  bool found_again = false;  // what the damage map of the newest generation names
+  std::vector<DamageEntry> given_up;  // before the target, in snapshots behind the one that was chosen
+  bool found_again = false;           // what the damage map of the newest generation names
   LogReplay log;
   Status unreadable;  // a file that the device did not give
   std::uint64_t pass_bytes = 0;

@@ -125,14 +125,26 @@ std::string_view Cursor::key() const { return state_->key(); }
 std::string_view Cursor::value() const { return state_->value(); }
 Status Cursor::status() const { return state_->status(); }
 
+namespace {
+
+Environment real_machine(const Options& options) {
+  Environment environment;
+  environment.storage = make_posix_storage({.use_io_uring = options.use_io_uring});
+  environment.clock = &system_clock();
+  environment.seed = entropy_seed();
+  return environment;
+}
+
+}  // namespace
+
 Result<Store::Opened> Store::open(const std::string& directory, const Options& options) {
-  return or_out_of_memory([&] {
-    Environment environment;
-    environment.storage = make_posix_storage({.use_io_uring = options.use_io_uring});
-    environment.clock = &system_clock();
-    environment.seed = entropy_seed();
-    return Engine::open_store(directory, options, environment);
-  });
+  return or_out_of_memory([&] { return Engine::open_store(directory, options, real_machine(options)); });
+}
+
+Result<Store::Opened> Store::open_at(const std::string& directory, const RecoveryTarget& target, const Options& options,
+                                     const StateCheck& check, IfInvalid if_invalid) {
+  return or_out_of_memory(
+      [&] { return Engine::open_store_at(directory, options, real_machine(options), target, check, if_invalid); });
 }
 
 namespace {

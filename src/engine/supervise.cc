@@ -278,6 +278,8 @@ Playbook Engine::playbook_for(const Trouble& trouble) {
     book.over = [this] { return wal_->try_repair().ok(); };
   } else if (trouble.failure == "no_space") {
     step(
+        "give up history", [this] { return give_up_history(); }, [this] { return options_.history.time.count() != 0; });
+    step(
         "give back the ballast",
         [this] {
           ballast_ = false;

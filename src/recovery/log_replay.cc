@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <limits>
 #include <set>
 #include <tuple>
 
@@ -31,11 +32,11 @@ Header header_of(Stop stop) {
   return Header::kBad;
 }
 
+}  // namespace
+
 bool given_up_for_good(const DamageEntry& entry) {
   return entry.cause.starts_with("killer_") || entry.cause == kPointInTimeCause;
 }
-
-}  // namespace
 
 LogReplayer::LogReplayer(Storage& storage, const LogReplayInput& input, const ApplyEvents& apply)
     : storage_(storage), input_(input), apply_(apply), boot_(boot_hash(storage.boot_id())) {
@@ -54,12 +55,14 @@ Result<LogReplay> LogReplayer::run() {
   if (out_.store && !input_.attempts_directory.empty()) {
     out_.attempts = std::make_shared<Attempts>(storage_, input_.attempts_directory, *out_.store, boot_);
   }
+  (void)reach();
   for (const Found& segment : segments_) DARUMA_TRY(read_one(segment));
   finish();
   return std::move(out_);
 }
 
 Status LogReplayer::read_one(const Found& segment) {
+  if (out_.reached) return {};
   if (segment.header) {
     out_.segments.push_back({segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides});
     const Sequence start = segment.header->start_sequence;
@@ -70,6 +73,7 @@ Status LogReplayer::read_one(const Found& segment) {
     }
     if (!ended_ && start > out_.last + 1 && (segment.successor_start == 0 || start < segment.successor_start)) {
       lose_unlogged(out_.last + 1, start - 1, relative(segment.number), "no log file that is left holds these events");
+      if (reach()) return {};
     }
   }
   if (segment.header && segment.successor_start != 0 && segment.successor_start <= input_.snapshot_sequence + 1)
@@ -87,7 +91,7 @@ Status LogReplayer::read_one(const Found& segment) {
   file_ = relative(segment.number);
   const auto take = [&](const FrameView& frame) {
     highest_seen_ = std::max(highest_seen_, frame.header.last_sequence);
-    if (stopped_at_loss_) return;
+    if (stopped_at_loss_ || out_.reached) return;
     if (frame.gaps_before != 0) anomaly = true;
     if (!frame.header.has_events()) {
       if (!anomaly) prove(frame.header.watermark);
@@ -115,6 +119,7 @@ Status LogReplayer::read_one(const Found& segment) {
   progress(done_bytes_);
   if (stops_the_start(scan.status)) return scan.status;
   for (const HealedFrame& frame : scan.healed) {
+    if (out_.reached && frame.header.first_sequence > out_.last) continue;
     RecoveryFinding& finding = healed("frame_healed", files[scan.files[frame.file].path], frame.damaged_at,
                                       frame.from_copy ? "from_its_copy" : "from_its_parity");
     finding.bytes = frame.header.offset + frame.header.frame_bytes - frame.damaged_at;
@@ -189,7 +194,9 @@ RecoveryFinding& LogReplayer::healed(const char* what, const std::string& file, 
 /// Where reading a segment may stop as long as nothing is wrong with it. The ring of a process that was killed tells
 /// what is durable and has the rest; only an older copy of it leaves whole frames behind.
 Enough LogReplayer::end_of_interest(const Found& segment) const {
-  if (segment.successor_start != 0) return {segment.successor_start, true};
+  const Sequence behind_target = input_.target.by_sequence() ? input_.target.sequence + 1 : kMaxSequence;
+  if (segment.successor_start != 0) return {std::min(segment.successor_start, behind_target), true};
+  if (input_.target.by_sequence()) return {behind_target, true};
   const bool ring_tells =
       tail_.status.ok() && tail_.whole && out_.same_boot && segment.header->tail_nonce == tail_nonce_;
   if (!ring_tells) return {};
@@ -224,8 +231,8 @@ void LogReplayer::lost_header(const Found& segment) {
 void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
   for (Met& m : met) {
     if (ended_) {
-      if (!m.stretch && !stopped_at_loss_ && (segment.successor_start == 0 || m.first < segment.successor_start) &&
-          m.first > out_.last) {
+      if (!m.stretch && !stopped_at_loss_ && !out_.reached &&
+          (segment.successor_start == 0 || m.first < segment.successor_start) && m.first > out_.last) {
         ++out_.discarded_sum.stretches;
         out_.discarded_sum.events += m.last + 1 - m.first;
       }
@@ -236,6 +243,7 @@ void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, 
       prove(std::min(m.header.watermark, out_.last));
     } else if (m.last >= m.first && m.last > out_.last) {
       judge_stretch(segment, scan, m, m.last);
+      (void)reach();
     }
   }
   if (scan.header) { out_.predecessor = {segment.number, out_.last, scan.last_hash}; }
@@ -265,20 +273,30 @@ void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, 
 
 void LogReplayer::take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint) {
   prove(std::min(header.watermark, out_.last));
-  if (header.last_sequence <= out_.last) return;
+  if (header.last_sequence <= out_.last || reach_before(std::max(header.first_sequence, out_.last + 1), header.wall_ns))
+    return;
   frame_offset_ = header.offset;
   admitted_.clear();
   for_each_record(header, raw, [&](const WalRecord& record) {
     if (record.sequence > out_.last && !ended_ && admit(record, footprint)) admitted_.push_back(record);
+    (void)reach();
   });
   apply(admitted_);
   if (out_.attempts) out_.attempts->rest();
   prove(std::min(header.watermark, out_.last));
 }
 
+bool LogReplayer::reach() { return reach_before(out_.last + 1, std::numeric_limits<std::int64_t>::min()); }
+
+bool LogReplayer::reach_before(Sequence next, std::int64_t wall_ns) {
+  if (next > input_.target.sequence || wall_ns > input_.target.wall_ns) out_.reached = ended_ = true;
+  return out_.reached;
+}
+
 /// The ring goes with the start that made it, so what is taken from it is written anew, with all that follows, even
 /// where something proves that it once was durable.
 void LogReplayer::take_ring_event(const WalRecord& record, std::string_view frame_footprint) {
+  if (reach_before(record.sequence, std::numeric_limits<std::int64_t>::min())) return;
   if (record.sequence <= out_.proven) {
     if (persist_from_ == 0) persist_from_ = record.sequence;
     out_.proven = record.sequence - 1;
@@ -332,6 +350,11 @@ Sequence LogReplayer::known_through(Sequence sequence, const std::string& file) 
 
 /// What is left in the ring, what is known to be missing behind the end, and what has to be persisted.
 void LogReplayer::finish() {
+  if (out_.reached) {
+    out_.last = std::min(out_.last, input_.target.sequence);  // a loss may go on behind it
+    out_.proven = std::min(out_.proven, out_.last);
+    return;
+  }
   const bool named = std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
     return segment.header && segment.header->tail_nonce == tail_nonce_;
   });
@@ -342,7 +365,7 @@ void LogReplayer::finish() {
       newest_lost_ = false;
     }
   }
-  if (!stopped_at_loss_) {
+  if (!stopped_at_loss_ && !input_.target.by_time()) {  // what the ring alone has was written at no time that is known
     file_ = tail_file();
     frame_offset_ = 0;
     from_ring_ = true;

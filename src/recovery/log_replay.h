@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "daruma/history.h"
 #include "daruma/options.h"
 #include "daruma/recovery_report.h"
 #include "io/storage.h"
@@ -33,12 +34,16 @@ namespace daruma {
 /// Cause of the damage entry that stands for everything behind the loss at which RecoveryPolicy::kPointInTime stopped.
 inline constexpr const char* kPointInTimeCause = "point_in_time";
 
+/// The events of this loss are never applied again, whatever the log still holds of them.
+bool given_up_for_good(const DamageEntry& entry);
+
 struct LogReplayInput {
   std::string directory;             ///< of the store
   std::optional<StoreId> store;      ///< when known; segments of others are strangers
   Sequence snapshot_sequence = 0;    ///< replay begins behind it
   Sequence snapshot_durable = 0;     ///< highest durable mark in any valid snapshot
   const DamageMap* known = nullptr;  ///< of the snapshot; may be null
+  RecoveryTarget target{};           ///< nothing behind it is applied, nor looked at
   bool stop_at_loss = false;         ///< RecoveryPolicy::kPointInTime
   std::uint64_t next_segment = 0;    ///< above every segment number that the snapshot knows; 0: not known
   Sequence log_needed_from = 0;      ///< below, no kept generation needs the log; 0: all of it is needed
@@ -63,6 +68,7 @@ struct LogReplay {
   std::uint64_t next_segment = 1;
   Predecessor predecessor;
   bool same_boot = false;
+  bool reached = false;   ///< the target
   Status copy_refused{};  ///< wal-copy/ is not ours to touch: the log of another store, or of another life of this one
   bool log_hurt = false;  ///< healed as it was read; only a checkpoint that lets go of the log makes it whole again
   Status unreadable;      ///< a segment that the device did not give; ok: none

@@ -66,6 +66,9 @@ class LogReplayer {
   void take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint);
   /// Takes the next event into account; false when it is not to be applied.
   bool admit(const WalRecord& record, std::string_view frame_footprint);
+  /// The target is reached with all that is settled so far: the log ends here.
+  bool reach();
+  bool reach_before(Sequence next, std::int64_t wall_ns);
   void take_ring_event(const WalRecord& record, std::string_view frame_footprint);
   void apply(std::span<const WalRecord> events) {
     apply_(events, input_.note_attempts ? out_.attempts.get() : nullptr);
