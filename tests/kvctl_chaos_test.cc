@@ -43,10 +43,10 @@ TEST_F(KvctlChaos, WorksOnAClone) {
   EXPECT_EQ(ran.json()["others_compared"], 300);
   EXPECT_EQ(ran.json()["others_touched"], 0);
   auto after = state();
-  for (auto& [name, file] : after) {
+  for (auto& [name, file] : after) {  // a link more is a change of the file's note, not of its bytes
     if (before.contains(name)) file.changed_ns = before.at(name).changed_ns;
   }
-  EXPECT_EQ(after, before);
+  EXPECT_TRUE(after == before);
   for (const auto& entry : fs::directory_iterator(root_)) EXPECT_EQ(entry.path().filename(), "a");
   EXPECT_EQ(kvctl({"chaos", "--in-place", "--for", "100ms"}).exit, 9) << "not on the store itself without --yes";
   EXPECT_EQ(kvctl({"chaos", "--in-place", "--for", "100ms", "--yes"}).exit, 0);

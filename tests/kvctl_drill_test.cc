@@ -35,12 +35,13 @@ class KvctlDrill : public kvctl_test::KvctlTest {
     }
     return all;
   }
-  /// All but what a drill leaves, and the directory that it leaves it in.
+  /// All but what a drill leaves, the directory that it leaves it in, and the time of change that a link more makes.
   [[nodiscard]] std::map<std::string, kvctl_test::FileState> state_without_drills() const {
     auto all = state();
     std::erase_if(all, [](const auto& entry) {
       return entry.first.find("drill-") != std::string::npos || entry.first.ends_with("recoveries");
     });
+    for (auto& entry : all) entry.second.changed_ns = 0;
     return all;
   }
 };
@@ -69,7 +70,7 @@ TEST_F(KvctlDrill, AllKeepWhatIsPromised) {
   }
   for (const char* mode : {"kill", "torn-tail", "bit-flip-run", "lost-run", "lost-log", "crash-loop", "failed-sync"})
     EXPECT_TRUE(passed.contains(mode)) << mode;
-  EXPECT_EQ(state_without_drills(), before) << "the store itself is not touched";
+  EXPECT_TRUE(state_without_drills() == before) << "the store itself was touched";
   for (const auto& entry : fs::directory_iterator(root_)) EXPECT_EQ(entry.path().filename(), "a") << "a clone was left";
 
   // What is left: a file of each, which verify knows, and which report shows.
@@ -128,16 +129,12 @@ TEST_F(KvctlDrill, AnOldOneIsMaintenance) {
 }
 
 TEST_F(KvctlDrill, ClonesAStore) {
-  const auto before = state();
+  const auto before = state_without_drills();
   const Ran ran = kvctl({"--json", "clone", path("b")});
   ASSERT_EQ(ran.exit, 0) << ran.out << ran.err;
   EXPECT_GT(ran.json()["copied"]["files"].get<int>() + ran.json()["reflinked"]["files"].get<int>(), 0);
   EXPECT_EQ(kvctl({"dump"}, "", "b").out, kvctl({"dump"}).out);
-  auto after = state();
-  for (auto& [name, file] : after) {  // a link more is a change of the file's own note, not of its bytes
-    if (before.contains(name)) file.changed_ns = before.at(name).changed_ns;
-  }
-  EXPECT_EQ(after, before);
+  EXPECT_TRUE(state_without_drills() == before);
   EXPECT_EQ(kvctl({"clone", path("b")}).exit, 10);
   EXPECT_EQ(kvctl({"clone", path("c")}, "", "nothing").exit, 2);
   const Store writer = open();
