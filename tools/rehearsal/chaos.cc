@@ -147,8 +147,8 @@ void say(int pipe, const Word& word) {
         }
         say(pipe, {Word::kAcknowledged, t, number});
         Random random(options.seed ^ ~number);
-        if (t == 0 && random.one_in(3000) && store.checkpoint().ok()) say(pipe, {.kind = Word::kCheckpoint});
-        if (t == options.writers - 1 && random.one_in(9000) && store.compact(keyspaces[number % 2]).ok())
+        if (t == 0 && random.one_in(400) && store.checkpoint().ok()) say(pipe, {.kind = Word::kCheckpoint});
+        if (t == options.writers - 1 && random.one_in(2500) && store.compact(keyspaces[number % 2]).ok())
           say(pipe, {.kind = Word::kCompaction});
       }
     });

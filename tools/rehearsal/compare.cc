@@ -85,10 +85,10 @@ class Walk {
 
 Result<Compared> compare(const Store& right, const Store& asked, const CompareOptions& options) {
   Compared out;
-  std::set<std::string> known = options.ignored;
+  std::set<std::uint32_t> known;  // by id: one whose name is lost is served under another
   const std::vector<KeyspaceInfo> keyspaces = right.keyspaces();
   for (const KeyspaceInfo& info : keyspaces) {
-    known.insert(info.name);
+    known.insert(info.keyspace.id());
     if (options.ignored.contains(info.name)) continue;
     ++out.keyspaces;
     DARUMA_TRY_ASSIGN(Cursor cursor, right.cursor(info.keyspace));
@@ -108,9 +108,9 @@ Result<Compared> compare(const Store& right, const Store& asked, const CompareOp
   }
   const std::vector<KeyspaceInfo> all = asked.keyspaces();
   for (const KeyspaceInfo& info : all) {
-    if (known.contains(info.name)) continue;
+    if (known.contains(info.keyspace.id()) || options.ignored.contains(info.name)) continue;
     ++out.extra;
-    if (out.first.empty()) out.first = "keyspace " + info.name + " should not be there";
+    out.first = "keyspace " + info.name + " should not be there";
   }
   return out;
 }

@@ -122,7 +122,7 @@ const std::vector<DrillMode>& drill_modes() {
       {"lost-snapshot", "the newest snapshot is gone", "always-opens: an older one and the log give the same"},
       {"lost-snapshots", "all snapshots are gone", "always-opens: a copy, or the runs themselves, give the same"},
       {"lost-run", "the largest run is gone", kToldOf, true},
-      {"lost-log", "the newest log file is gone", kToldOf, true},
+      {"lost-log", "the log file with most in it is gone", kToldOf, true},
       {"full-disk", "the file system is full to its last byte, and the process is killed",
        "heals-alone: reads are served, writes come back when there is room"},
       {"failed-sync", "the device fails to make three frames durable", "heals-alone: writes go on in a new log file"},
@@ -279,7 +279,7 @@ class Drills::Scenario {
     if (name == "bit-flip-report") return hurt_file(Fault::kBitFlip, "recoveries/[0-9]+\\.json");
     if (name == "lost-snapshot") return hurt_file(Fault::kDeleted, "snapshots/.*\\.snap");
     if (name == "lost-run") return hurt_file(Fault::kDeleted, "runs/.*\\.run", true);
-    if (name == "lost-log") return hurt_file(Fault::kDeleted, "wal/[0-9]+\\.log");
+    if (name == "lost-log") return hurt_file(Fault::kDeleted, "wal/[0-9]+\\.log", true);
     for (const std::string& file : files("snapshots/.*\\.snap")) {
       fs::remove(clone_ + "/" + file);
       result.fault += (result.fault.empty() ? "removed " : ", ") + file;
@@ -303,7 +303,10 @@ class Drills::Scenario {
     const std::vector<std::string> all = files(pattern);
     if (all.empty()) return skip("the store has no such file");
     std::string file = all.back();  // the newest
-    const auto bytes = [&](const std::string& name) { return fs::file_size(clone_ + "/" + name); };
+    const auto bytes = [&](const std::string& name) {
+      const std::string path = clone_ + "/" + name;
+      return end_of_log(path).value_or(fs::file_size(path));
+    };
     for (const std::string& other : all) {
       if (largest && bytes(other) > bytes(file)) file = other;
     }

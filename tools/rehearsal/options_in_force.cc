@@ -11,7 +11,10 @@ namespace daruma::rehearsal {
 Result<Options> options_in_force(const std::string& directory) {
   Options options;
   DARUMA_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(*make_posix_storage(), directory, std::nullopt));
-  if (const Manifest* newest = catalogue.newest()) take_options(newest->options, options);
+  if (const Manifest* newest = catalogue.newest()) {
+    take_options(newest->options, options);
+    take_promoted(newest->options, options);
+  }
   return options;
 }
 

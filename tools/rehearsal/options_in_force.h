@@ -8,8 +8,8 @@
 
 namespace daruma::rehearsal {
 
-/// The options that the store in `directory` was last written with, as far as its newest snapshot tells; the defaults
-/// for the rest. Looks without touching.
+/// The options that the store in `directory` was last written with, as far as its newest snapshot tells, under those
+/// that a rollout promoted; the defaults for the rest. Looks without touching.
 Result<Options> options_in_force(const std::string& directory);
 
 }  // namespace daruma::rehearsal
