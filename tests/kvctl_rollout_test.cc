@@ -61,6 +61,9 @@ TEST_F(KvctlRollout, PromotesWhatIsGood) {
       ASSERT_TRUE(opened->store.put(*opened->store.keyspace("k"), "more", std::to_string(i)).ok());
       ASSERT_TRUE(opened->store.checkpoint().ok());
     }
+    for (int i = 0; i < 300; ++i) {  // behind them, for the next one to replay
+      ASSERT_TRUE(opened->store.put(*opened->store.keyspace("k"), "more" + std::to_string(i), "v").ok());
+    }
   }
   EXPECT_EQ(in_force({}).scrub_days, 7U);
   const Json status = kvctl({"--json", "rollout", "status"}).json();
@@ -85,6 +88,7 @@ TEST_F(KvctlRollout, RollsBackWhatIsNotGood) {
   const Json json = ran.json();
   EXPECT_EQ(json["outcome"], "rolled_back");
   EXPECT_NE(json["why"], "");
+  std::printf("%s\n", json["why"].dump().c_str());
   EXPECT_EQ(in_force({}).memtable_bytes, 64U << 20);
   EXPECT_EQ(kvctl({"dump", "-k", "k"}).out, before);
   const Json status = kvctl({"--json", "rollout", "status"}).json();

@@ -176,7 +176,7 @@ Result<RolloutResult> replay_both(const std::string& directory, const std::strin
   for (const unsigned percent : options.steps) {
     RolloutStep& step = result.steps.emplace_back();
     step.percent = percent;
-    const std::size_t first = events.size() - std::max<std::size_t>(1, events.size() * percent / 100);
+    const std::size_t first = events.size() - std::max<std::size_t>(kEventsMin, events.size() * percent / 100);
     for (step.tries = 1;; ++step.tries) {
       if (options.progress) options.progress("replaying", result.steps.size() - 1, options.steps.size());
       step.present = present->replay(events, first, options.durability);
