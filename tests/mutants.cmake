@@ -464,3 +464,9 @@ mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.Wh
   [[    for (; through != 0;]] [[    for (; false;]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
+mutant(promoted_options_not_carried engine/jobs.cc engine_promote_test
+  [[costs_text(budget_.costs()) + promoted_;]] [[costs_text(budget_.costs());]])
+mutant(promoted_options_beyond_limits engine/open_snapshot.cc engine_promote_test
+  [[ || !check_options(promoted).ok()]] [[]])
+mutant(failpoint_acts_once_more base/failpoint.cc failpoint_test
+  [[if (++set.acted == set.action.times)]] [[if (set.acted++ == set.action.times)]])

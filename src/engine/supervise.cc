@@ -135,7 +135,7 @@ std::vector<HealthTree::Finding> Engine::look() const {
   if (space_seen_.load(std::memory_order_relaxed) && options_.ballast_bytes != 0 && !ballast_)
     ballast = {Code::kNoSpace, "the ballast is given up", {.file = directory_}, "free some space"};
   add("ballast", HealthLevel::kMaintenance, std::move(ballast), "takes it again when there is room");
-  add("drill", HealthLevel::kMaintenance, drill_status(), "");
+  add("drill", HealthLevel::kMaintenance, drill_status(), "waits for a person");
   return found;
 }
 
