@@ -156,10 +156,8 @@ Result<Outcome> hold(Context& context, DrillArguments& arguments) {
     failed += result.outcome == "failed";
     skipped += result.outcome == "skipped";
     rows.push_back(row(context, json, ""));
-    if (result.outcome != "skipped") {
-      const Status kept = keep_drill(*storage, recoveries, {wall_ns, result.mode}, dump_json(json) + "\n");
-      if (!kept.ok()) outcome.notes.push_back("the result could not be kept: " + kept.to_string());
-    }
+    const Status kept = keep_drill(*storage, recoveries, {wall_ns, result.mode}, dump_json(json) + "\n");
+    if (!kept.ok()) outcome.notes.push_back("the result could not be kept: " + kept.to_string());
     outcome.json["drills"].push_back(std::move(json));
   }
   progress.clear();
