@@ -93,8 +93,8 @@ endforeach()
 # The survival matrix.
 set(survive "${PROJECT_SOURCE_DIR}/bench/survive")
 bench_program(survive "${PROJECT_SOURCE_DIR}/bench/survive.cc"
-  "${survive}/daruma.cc" "${survive}/fault.cc" "${survive}/results.cc" "${survive}/trial.cc")
-target_link_libraries(survive PRIVATE store_daruma)
+  "${survive}/daruma.cc" "${survive}/results.cc" "${survive}/trial.cc")
+target_link_libraries(survive PRIVATE store_daruma daruma_faults)
 foreach(name leveldb rocksdb lmdb sqlite wiredtiger)
   if(TARGET store_${name})
     string(TOUPPER ${name} upper)

@@ -16,6 +16,7 @@ target_link_libraries(demo_bulkheads PRIVATE daruma::daruma)
 
 # How the store heals itself while it runs, one scenario for each of its means; a user like any other too.
 file(GLOB demo_healing_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tools/demo_healing/*.cc")
-add_executable(demo_healing ${demo_healing_sources} "${PROJECT_SOURCE_DIR}/tools/demo_catalogue/stage.cc")
+add_executable(demo_healing ${demo_healing_sources} "${PROJECT_SOURCE_DIR}/tools/demo_catalogue/stage.cc"
+  "${PROJECT_SOURCE_DIR}/tools/rehearsal/small_disk.cc")
 target_include_directories(demo_healing PRIVATE "${PROJECT_SOURCE_DIR}/tools")
 target_link_libraries(demo_healing PRIVATE daruma::daruma)

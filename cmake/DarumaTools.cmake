@@ -10,7 +10,7 @@ if(kvctl_sources)
   add_library(daruma_kvctl STATIC ${kvctl_sources})  # a library, so that fuzz programs reach its readers
   target_include_directories(daruma_kvctl PUBLIC "${PROJECT_SOURCE_DIR}/tools")
   target_compile_options(daruma_kvctl PRIVATE ${DARUMA_LIGHTER_CHECKS})
-  target_link_libraries(daruma_kvctl PUBLIC daruma_engine CLI11::CLI11 fmt::fmt nlohmann_json::nlohmann_json)
+  target_link_libraries(daruma_kvctl PUBLIC daruma_rehearsal CLI11::CLI11 fmt::fmt nlohmann_json::nlohmann_json)
   target_compile_definitions(daruma_kvctl PUBLIC DARUMA_VERSION="${PROJECT_VERSION}")
   add_executable(kvctl "${PROJECT_SOURCE_DIR}/tools/kvctl/main.cc")
   target_link_libraries(kvctl PRIVATE daruma_kvctl)

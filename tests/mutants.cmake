@@ -407,7 +407,7 @@ mutant(debt_is_never_paid_off engine/checkpoint.cc engine_health_test
 mutant(one_lucky_start_is_believed health/recovery_budget.cc health_test
   [[return worse ? seen : before + (seen - before) / 4;]] [[return worse || true ? seen : before;]])
 mutant(costs_of_starts_are_forgotten engine/jobs.cc engine_health_test
-  [[ + costs_text(budget_.costs());]] [[;]])
+  [[ + costs_text(budget_.costs()) + promoted_;]] [[ + promoted_;]])
 mutant(puts_are_taken_on_a_full_device engine/write.cc engine_health_test
   [[  if (batch.puts_ && no_room_.load(std::memory_order_relaxed)) return has_room();
 ]] [[]])
@@ -465,6 +465,7 @@ mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.Wh
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
 
+# --- the past, and what is promoted
 mutant(target_is_passed recovery/log_replay.cc history_test
   [[    (void)reach();
   });
@@ -480,3 +481,9 @@ mutant(history_knows_no_bytes engine/history.cc history_test
   [[next.created_wall_ns > since && history_bytes() <= limits.bytes]] [[next.created_wall_ns > since]])
 mutant(history_is_forgotten_at_a_start engine/open_snapshot.cc history_test
   [[if (!options_.history) past_limits_ = history_in(newest->options);]] [[]])
+mutant(promoted_options_not_carried engine/jobs.cc engine_promote_test
+  [[ + promoted_;]] [[;]])
+mutant(promoted_options_beyond_limits engine/open_snapshot.cc engine_promote_test
+  [[ || !check_options(promoted).ok()]] [[]])
+mutant(failpoint_acts_once_more base/failpoint.cc failpoint_test
+  [[if (++set.acted == set.action.times)]] [[if (set.acted++ == set.action.times)]])

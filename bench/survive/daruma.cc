@@ -9,9 +9,9 @@
 #include "base/random.h"
 #include "engine/engine.h"
 #include "io/posix_storage.h"
+#include "rehearsal/fault.h"
 #include "stores/daruma.h"
 #include "survive/contender.h"
-#include "wal/wal_reader.h"
 
 namespace survive {
 namespace {
@@ -51,14 +51,6 @@ std::unique_ptr<Store> open(const std::string& directory, const ::daruma::Option
   return options;
 }
 
-std::optional<std::uint64_t> end_of_log(const std::string& path) {
-  if (!path.ends_with(".log")) return std::nullopt;
-  const ::daruma::SegmentScan scan =
-      ::daruma::read_segment(*::daruma::make_posix_storage(), path, std::nullopt, [](const ::daruma::FrameView&) {});
-  if (!scan.status.ok()) return std::nullopt;
-  return scan.end_offset;
-}
-
 bool forget_ring(const std::string& directory) {
   for (const auto& entry : std::filesystem::directory_iterator(directory + "/wal")) {
     if (entry.path().filename().string().starts_with("tail-")) std::filesystem::remove(entry.path());
@@ -94,7 +86,7 @@ Contender daruma(const std::string& settings) {
         .open = [settings](const std::string& directory) { return open(directory, options_of(settings), "another"); },
         .before_open = forget_ring,
         .rested = true}},
-      end_of_log};
+      ::daruma::rehearsal::end_of_log};
 }
 
 }  // namespace survive

@@ -6,10 +6,13 @@
 #include <fstream>
 #include <sstream>
 
-#include "survive/fault.h"
+#include "rehearsal/fault.h"
 
 namespace survive {
 namespace {
+
+using daruma::rehearsal::all_faults;
+using daruma::rehearsal::Fault;
 
 constexpr const char* kHeader =
     "store\tmode\tfault\tclass\tseed\toutcome\tasked\tright\treported\tmissing\tstale\twrong\tresurrected\tscan_"

@@ -12,10 +12,15 @@
 #include <string>
 #include <vector>
 
+#include "rehearsal/fault.h"
 #include "survive/contender.h"
-#include "survive/fault.h"
 
 namespace survive {
+
+using daruma::rehearsal::all_faults;
+using daruma::rehearsal::Extent;
+using daruma::rehearsal::Fault;
+using daruma::rehearsal::whole_file;
 
 struct Change {
   std::string key;

@@ -105,6 +105,10 @@ struct Options {
   /// devices that are not trusted; 0 where something else scrubs them. Never more than 32 MiB a second.
   std::uint64_t scrub_days = 30;
 
+  /// How old, in days, the last drill may be (`kvctl drill`) until `Store::health` tells, where drills were held on this
+  /// store at all (0 to 3650; 0: never). Lower it where failures should be rehearsed more often.
+  std::uint64_t drill_days = 30;
+
   /// Space on the device that is kept for the time when there is no other: given back when the device is full, so that
   /// deletes, checkpoints and starts can go on; taken again when there is room (0 to 1 GiB; 0: none). Raise it where
   /// others fill the device and what is deleted then is large.
@@ -133,6 +137,10 @@ struct Options {
   /// in the other; `StoreStats::background` says so until both have the log again. 1 or 2, and may change with each
   /// start: what stands in wal-copy/ is used in any case, and given back in its time.
   unsigned wal_copies = 1;
+
+  /// Set to false to take the options as they stand here. True: those that `kvctl rollout` promoted for this store come
+  /// before what is given here, as long as all are within their limits together.
+  bool use_promoted = true;
 
   /// Set to false where the kernel's io_uring is not wanted; the store then uses pwrite and fdatasync. It falls back by
   /// itself where the kernel refuses. The environment can force it too: DARUMA_IO=no_uring,no_direct,no_dsync.

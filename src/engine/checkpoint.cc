@@ -180,6 +180,7 @@ Status Engine::flush(const Frozen& frozen, Outputs& outputs) {
     Merge merge(std::move(sources), std::move(settings));
     const std::string component = "keyspace " + work[i]->name;
     Status added = failpoint("flush " + component);
+    if (added.ok()) added = failpoint("flush");
     for (; added.ok() && merge.valid(); merge.next()) {
       if (stopping()) return {Code::kAborted, "the store is being abandoned"};
       added = builder->add(merge.key(), merge.sequence(), merge.kind(), merge.value());
@@ -215,7 +216,9 @@ Status Engine::release() {
     for (const std::uint64_t number : plan.remove_manifests) input.manifests_on_disk.erase(number);
     for (const std::uint64_t number : plan.remove_runs) on_disk_.erase(number);
     more = !plan.remove_runs.empty() && !plan.wait_runs.empty();
-    if (!more && generations_.size() >= kGenerationsKept) DARUMA_TRY(wal_->retire_below(plan.keep_log_from));
+    if (more || generations_.size() < kGenerationsKept) continue;
+    DARUMA_TRY(failpoint("log retire"));
+    DARUMA_TRY(wal_->retire_below(plan.keep_log_from));
   }
   untidy_ = false;
   if (unsettled_runs_.empty() && unsettled_manifests_.empty()) unclean_.store(false, std::memory_order_relaxed);

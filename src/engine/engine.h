@@ -31,6 +31,7 @@
 
 #include "base/clock.h"
 #include "base/epoch.h"
+#include "base/failpoint.h"
 #include "base/mutex.h"
 #include "base/random.h"
 #include "daruma/store.h"
@@ -57,6 +58,7 @@ struct LogPart;
 Status too_many_operations(const KeyspaceState& keyspace);
 Status share_is_full(const KeyspaceState& keyspace, const Status& checkpoint);
 Status check_limits(const KeyspaceLimits& limits, const Options& options);
+Status check_options(const Options& options);
 
 /// What tests and tools inject; the defaults are the real machine.
 struct Environment {
@@ -132,6 +134,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   /// One round of background work on the calling thread: the log, a checkpoint when one is due, a compaction likewise.
   Status step();
 
+  /// Options that a rollout found good, as lines of options_text.h: in force from the next start on, also when others
+  /// are given to it (Options::use_promoted). Durable. Replaces what was promoted before; empty: nothing is.
+  Status promote(std::string lines) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  [[nodiscard]] const Options& options() const { return options_; }  ///< in force
+
   /// For tests, which drive the background work themselves.
   [[nodiscard]] static Engine& of(const Store& store) { return *store.engine_; }
 
@@ -155,6 +162,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool looks_only() const { return options_.read_only || !no_writes_.ok(); }
   bool serve_without_log(Start& start, const Status& why);
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  Status use_promoted() NO_THREAD_SAFETY_ANALYSIS;
   Status go_back(Start& start);
   Status at_target(const Start& start);
   Status state_from_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -326,7 +334,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void tell(Part part, const Status& status);
   template <typename Work>
   Result<bool> attempt(Part part, const Work& work);
-  Status failpoint(std::string_view name) const { return failpoint_ ? failpoint_(name) : Status(); }
+  Status failpoint(std::string_view name) const {
+    Status injected = failpoint_ ? failpoint_(name) : Status();
+    return injected.ok() ? daruma::failpoint(name) : injected;
+  }
 
   // space.cc
   void watch_space() EXCLUDES(health_mutex_, write_mutex_);
@@ -344,6 +355,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void supervise() EXCLUDES(supervision_mutex_, health_mutex_);
   std::vector<HealthTree::Finding> look() const EXCLUDES(health_mutex_);
   Status damage_status() const;
+  Status drill_status() const;
+  void look_at_drills() REQUIRES(supervision_mutex_);
   std::vector<Trouble> troubles() EXCLUDES(health_mutex_);
   Incident handle(const Trouble& trouble) REQUIRES(supervision_mutex_) EXCLUDES(health_mutex_);
   Playbook playbook_for(const Trouble& trouble);
@@ -357,7 +370,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status reread_keyspace(std::uint32_t id) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   const std::string directory_;
-  const Options options_;
+  Options options_;  // set by recovery only
   const RecoveryTarget target_;  // of a reconstruction; else without bounds
   const std::shared_ptr<Storage> storage_;
   Clock& clock_;
@@ -379,7 +392,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::uint64_t log_bytes = 0;
   } found_;  // by the start, what the log says from then on; set by recovery only
   std::shared_ptr<BlockCache> cache_;
-  const std::shared_ptr<ArenaBlocks> arena_blocks_;  // of memtables
+  std::shared_ptr<ArenaBlocks> arena_blocks_;  // of memtables
 
   std::atomic<const State*> state_{nullptr};
   std::atomic<Sequence> visible_{0};
@@ -404,9 +417,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<std::uint64_t> checkpoint_at_{0};
   std::atomic<std::uint64_t> wait_at_{0};
   RecoveryBudget budget_ GUARDED_BY(checkpoint_mutex_);
-  std::atomic<std::int64_t> estimated_open_ns_{0};  // with nothing to replay
-  std::atomic<std::uint64_t> replay_rate_{1};       // bytes a second
-  std::int64_t last_start_ns_ = 0;                  // set by recovery only
+  std::string promoted_ GUARDED_BY(checkpoint_mutex_);  // options, as every manifest tells them
+  std::atomic<std::int64_t> estimated_open_ns_{0};      // with nothing to replay
+  std::atomic<std::uint64_t> replay_rate_{1};           // bytes a second
+  std::int64_t last_start_ns_ = 0;                      // set by recovery only
 
   Mutex compaction_mutex_;
   std::uint32_t compacted_last_ GUARDED_BY(compaction_mutex_) = 0;   // keyspace
@@ -449,6 +463,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   Mutex supervision_mutex_;  // one round, one playbook at a time
   IncidentHistory history_ GUARDED_BY(supervision_mutex_);
+  std::int64_t drills_look_ns_ GUARDED_BY(supervision_mutex_) = 0;          // not before, on the monotonic clock
   std::map<std::string, Status> escalated_ GUARDED_BY(supervision_mutex_);  // until they are over
   mutable Mutex health_mutex_;                                              // none is taken while it is held
   mutable HealthTree health_ GUARDED_BY(health_mutex_);
@@ -457,8 +472,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status escalation_ GUARDED_BY(health_mutex_);  // the newest that is not over
   Status room_ GUARDED_BY(health_mutex_);        // why puts are refused
   std::atomic<bool> no_room_{false};
-  std::atomic<bool> space_seen_{false};  // there was a look at it
-  std::atomic<bool> ballast_{false};     // it is there
+  std::atomic<bool> space_seen_{false};           // there was a look at it
+  std::atomic<bool> ballast_{false};              // it is there
+  std::atomic<std::int64_t> newest_drill_ns_{0};  // 0: none was held
   std::string_view step_at_hand_ GUARDED_BY(health_mutex_);
   std::int64_t step_due_ns_ GUARDED_BY(health_mutex_) = 0;
 

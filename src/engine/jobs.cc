@@ -10,6 +10,7 @@
 #include "base/assert.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
+#include "engine/options_text.h"
 #include "snapshot/retention.h"
 
 namespace daruma {
@@ -17,7 +18,9 @@ namespace daruma {
 /// Finishes, publishes and reads back one run: until it has verified, nobody relies on it.
 Status Engine::add_output(RunBuilder& builder, std::vector<std::uint64_t> supersedes, Outputs& outputs) {
   DARUMA_TRY_ASSIGN(const RunInfo info, builder.finish(std::move(supersedes)));
+  DARUMA_TRY(failpoint("run publish"));
   DARUMA_TRY(builder.publish(/*sync_directory=*/false));
+  DARUMA_TRY(failpoint("run published"));
   DARUMA_TRY_ASSIGN(std::shared_ptr<LiveRun> run, open_run(info));
   DARUMA_TRY_ASSIGN(const RunReader::Verified verified, run->reader->verify());
   DARUMA_TRY(verified.status());
@@ -53,7 +56,7 @@ Manifest Engine::next_generation() {
     if (!segments.empty()) next.next_segment = std::max(next.next_segment, segments.back().number + 1);
   }
   next.created_wall_ns = clock_.wall_ns();
-  next.options = options_text(options_) + history_text(past_limits_) + costs_text(budget_.costs());
+  next.options = options_text(options_) + history_text(past_limits_) + costs_text(budget_.costs()) + promoted_;
   return next;
 }
 
@@ -64,13 +67,28 @@ Status Engine::publish_generation(Manifest next, std::function<void()> install) 
   if (generations_.size() == generations_.capacity()) generations_.reserve(generations_.size() + kGenerationsKept + 1);
   const auto mark = unsettled_manifests_.insert(next.number).first;
   ++next_manifest_;
+  DARUMA_TRY(failpoint("snapshot publish"));
   DARUMA_TRY(publish_manifest(*storage_, directory_, next));
+  DARUMA_TRY(failpoint("snapshot published"));
   unsettled_manifests_.erase(mark);
   generations_.insert(generations_.begin(), std::move(next));
   price_recovery();
   install_ = std::move(install);
   copy_newest_generation();
   return {};
+}
+
+Status Engine::promote(std::string lines) {
+  DARUMA_TRY(may_write());
+  MutexLock lock(checkpoint_mutex_);
+  DARUMA_TRY(settle());
+  promoted_.swap(lines);
+  Status published = publish_generation(next_generation(), {});
+  if (!published.ok()) {
+    promoted_.swap(lines);
+    return published;
+  }
+  return release();
 }
 
 /// The newest once more: it and its repetition are the two that are kept.
@@ -207,17 +225,6 @@ constexpr std::string_view kPerRun = "measured_start_ns_a_run";
 constexpr std::string_view kRate = "measured_replay_bytes_per_second";
 
 }  // namespace
-
-std::string options_text(const Options& options) {
-  std::string text;
-  append_line(text, "memtable_bytes", options.memtable_bytes);
-  append_line(text, "cache_bytes", options.cache_bytes);
-  append_line(text, "compaction_bytes_per_second", options.compaction_bytes_per_second);
-  append_line(text, "segment_bytes", options.segment_bytes);
-  append_line(text, "ring_bytes", options.ring_bytes);
-  append_line(text, "recovery_budget_ms", static_cast<std::uint64_t>(options.recovery_budget.count()));
-  return text;
-}
 
 std::string history_text(const History& history) {
   std::string text;

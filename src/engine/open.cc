@@ -25,7 +25,13 @@ std::string_view policy_name(RecoveryPolicy policy) {
   return "serve";
 }
 
-Status check(const Options& options) {
+Status nothing_here(const std::string& directory) {
+  return {Code::kNotFound, "there is no store here", {.file = directory}, "create one with create_if_missing"};
+}
+
+}  // namespace
+
+Status check_options(const Options& options) {
   const auto within = [](const char* what, std::uint64_t value, std::uint64_t low, std::uint64_t high) -> Status {
     if (value >= low && value <= high) return {};
     return {Code::kInvalidArgument, std::string("Options::") + what + " is " + std::to_string(value) + ", outside " +
@@ -34,6 +40,7 @@ Status check(const Options& options) {
   DARUMA_TRY(within("memtable_bytes", options.memtable_bytes, 1 << 20, std::uint64_t{64} << 30));
   DARUMA_TRY(within("cache_bytes", options.cache_bytes, 0, std::uint64_t{1} << 40));
   DARUMA_TRY(within("scrub_days", options.scrub_days, 0, 3650));
+  DARUMA_TRY(within("drill_days", options.drill_days, 0, 3650));
   DARUMA_TRY(within("segment_bytes", options.segment_bytes, 256 << 10, 1 << 30));
   DARUMA_TRY(within("recovery_budget", static_cast<std::uint64_t>(options.recovery_budget.count()), 50, 3'600'000));
   DARUMA_TRY(within("ballast_bytes", options.ballast_bytes, 0, 1 << 30));
@@ -44,12 +51,6 @@ Status check(const Options& options) {
   DARUMA_TRY(check_limits(options.keyspace_limits, options));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
-
-Status nothing_here(const std::string& directory) {
-  return {Code::kNotFound, "there is no store here", {.file = directory}, "create one with create_if_missing"};
-}
-
-}  // namespace
 
 Engine::Engine(std::string directory, Options options, const Environment& environment, const RecoveryTarget& target)
     : directory_(std::move(directory)),
@@ -77,7 +78,8 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
 
 Result<Engine::Opened> Engine::open(const std::string& directory, const Options& options,
                                     const Environment& environment, const RecoveryTarget& target) {
-  DARUMA_TRY(check(options));
+  DARUMA_TRY(check_options(options));
+  DARUMA_TRY(failpoints_from_environment());
   if (directory.empty()) return Status(Code::kInvalidArgument, "the directory of a store has a name");
   std::shared_ptr<Engine> engine(new Engine(directory, options, environment, target));
   auto start = std::make_unique<Start>();
@@ -112,7 +114,8 @@ template <typename Work>
 Status Engine::pass(Start& start, std::string_view name, const Work& work) {
   const std::int64_t from = clock_.monotonic_ns();
   start.pass_bytes = 0;
-  Status status = work();
+  Status status = daruma::failpoint("pass", name);
+  if (status.ok()) status = work();
   start.report.passes.push_back({std::string(name), clock_.monotonic_ns() - from, start.pass_bytes});
   if (status.ok() && options_.on_recovery_progress && !start.report_told)
     options_.on_recovery_progress({name, start.pass_bytes, start.pass_bytes});

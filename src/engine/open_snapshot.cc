@@ -9,7 +9,9 @@
 
 #include "base/status_macros.h"
 #include "engine/jobs.h"
+#include "engine/options_text.h"
 #include "engine/start.h"
+#include "recovery/drill.h"
 #include "run/run_format.h"
 #include "snapshot/retention.h"
 
@@ -62,6 +64,7 @@ Status Engine::choose_snapshot(Start& start) {
       generations_.push_back(*generation.manifest);
     }
   }
+  if (!generations_.empty()) DARUMA_TRY(use_promoted());
   if (const Manifest* newest = catalogue.newest()) {
     store_id_ = newest->store;
     start.runs = newest->runs;
@@ -84,6 +87,7 @@ Status Engine::choose_snapshot(Start& start) {
   if (!catalogue.newest() && !target_.bounded()) DARUMA_TRY(state_from_runs(start));
   DARUMA_TRY_ASSIGN(const std::vector<DirectoryEntry> reports, list_if_there(*storage_, directory_, "recoveries"));
   start.had_log = !start.runs.empty();
+  newest_drill_ns_ = newest_drill(reports).value_or(0);
   for (const DirectoryEntry& entry : reports) {
     if (!entry.name.ends_with(".json")) continue;
     start.had_log = true;  // written when a start had made its first log file
@@ -92,6 +96,19 @@ Status Engine::choose_snapshot(Start& start) {
   }
   start.report.start_number = start.reports.empty() ? 1 : start.reports.back() + 1;
   return {};
+}
+
+/// What was promoted and no longer goes together with the rest of this start's options is passed on, and not used.
+Status Engine::use_promoted() {
+  promoted_ = promoted_in(generations_.front().options);
+  Options promoted = options_;
+  take_promoted(promoted_, promoted);
+  if (promoted_.empty() || !options_.use_promoted || !check_options(promoted).ok()) return {};
+  options_ = std::move(promoted);
+  cache_ = options_.cache_bytes ? std::make_shared<BlockCache>(options_.cache_bytes) : nullptr;
+  arena_blocks_ = std::make_shared<ArenaBlocks>(options_.memtable_bytes);
+  budget_ = RecoveryBudget(std::chrono::nanoseconds(options_.recovery_budget).count());
+  return options_.read_only || copy_lock_ || !copy_refused_.ok() ? Status() : lock_copy();
 }
 
 /// Its keys answer kDataLoss, everything else is served; the file stays where it is.

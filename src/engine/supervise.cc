@@ -3,15 +3,19 @@
 // The store watches itself: checks in three levels, and a playbook for each kind of failure that its workers did not
 // get over by trying again.
 #include <algorithm>
+#include <utility>
 
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/start.h"
+#include "recovery/drill.h"
 
 namespace daruma {
 namespace {
 
 constexpr std::size_t kIncidentsKept = 64;
+constexpr std::int64_t kDayNs = 86'400'000'000'000;
+constexpr std::int64_t kDrillsLookNs = 3'600'000'000'000;
 /// What has breakers that are not watched elsewhere.
 constexpr std::array kWorkers = {Part::kCheckpoint, Part::kCleanUp, Part::kCompaction, Part::kHeal, Part::kScrub};
 constexpr std::string_view kBroken = "invariant_broken";
@@ -52,6 +56,26 @@ Status Engine::damage_status() const {
           std::to_string(losses) + " losses block reads of the keys that they name",
           {.file = directory_},
           "`kvctl damage ls` names them; overwrite the keys, or accept the loss"};
+}
+
+Status Engine::drill_status() const {
+  const std::int64_t newest = newest_drill_ns_.load(std::memory_order_relaxed);
+  const std::int64_t days = newest == 0 ? 0 : (clock_.wall_ns() - newest) / kDayNs;
+  if (options_.drill_days == 0 || days < static_cast<std::int64_t>(options_.drill_days)) return {};
+  return {Code::kUnavailable,
+          "the last drill was " + std::to_string(days) + " days ago",
+          {.file = directory_},
+          "`kvctl drill all`"};
+}
+
+/// Whoever holds one is another process, and leaves a file.
+void Engine::look_at_drills() {
+  const std::int64_t now = clock_.monotonic_ns();
+  if (now < drills_look_ns_) return;
+  const bool first = std::exchange(drills_look_ns_, now + kDrillsLookNs) == 0;
+  if (first) return;  // the start has looked
+  const Result<std::vector<DirectoryEntry>> names = storage_->list(directory_ + "/recoveries");
+  if (names.ok()) newest_drill_ns_ = newest_drill(*names).value_or(0);
 }
 
 /// Critical checks first, then degraded, then maintenance.
@@ -111,6 +135,7 @@ std::vector<HealthTree::Finding> Engine::look() const {
   if (space_seen_.load(std::memory_order_relaxed) && options_.ballast_bytes != 0 && !ballast_)
     ballast = {Code::kNoSpace, "the ballast is given up", {.file = directory_}, "free some space"};
   add("ballast", HealthLevel::kMaintenance, std::move(ballast), "takes it again when there is room");
+  add("drill", HealthLevel::kMaintenance, drill_status(), "waits for a person");
   return found;
 }
 
@@ -178,6 +203,7 @@ std::vector<Engine::Trouble> Engine::troubles() {
 void Engine::supervise() {
   MutexLock lock(supervision_mutex_);
   watch_space();
+  look_at_drills();
   const std::vector<Trouble> found = troubles();
   std::erase_if(escalated_, [&](const auto& entry) {
     return std::none_of(found.begin(), found.end(),

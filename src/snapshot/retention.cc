@@ -6,6 +6,7 @@
 #include <map>
 
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "base/status_macros.h"
 
 namespace daruma {
@@ -95,6 +96,7 @@ RetentionPlan plan_retention(const RetentionInput& input) {
 /// failed, and a manifest that a power cut brings back finds all its runs.
 Status apply_retention(Storage& storage, const std::string& directory, const RetentionPlan& plan) {
   if (plan.empty()) return {};
+  if (!plan.remove_manifests.empty()) DARUMA_TRY(failpoint("manifest remove"));
   DARUMA_TRY(remove_all(storage, directory + "/" + std::string(kManifestDirectory), plan.remove_manifests, ".snap"));
   if (plan.remove_runs.empty()) return {};
   return remove_all(storage, directory + "/" + std::string(kRunDirectory), plan.remove_runs, ".run");

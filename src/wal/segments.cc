@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/failpoint.h"
 #include "base/status_macros.h"
 #include "wal/tail_format.h"
 
@@ -134,13 +135,14 @@ void Segments::discard(std::uint64_t number) {
 Status Segments::publish(std::size_t side, const LiveSegment& segment) {
   MutexLock lock(mutex_);
   if (live_.size() == live_.capacity()) live_.reserve(2 * live_.size() + 8);  // once it has its name it must be known
+  DARUMA_TRY(failpoint("segment publish"));
   DARUMA_TRY(publish_prepared(storage_, directories_[side], segment_name(segment.number)));
   if (live_.empty() || live_.back().number != segment.number) {
     live_.push_back(segment);
     live_.back().sides = 0;
   }
   live_.back().sides |= side_bit(side);
-  return {};
+  return failpoint("segment published");
 }
 
 Status Segments::give_back(std::size_t side, const LiveSegment& segment) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/failpoint.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "event/event.h"
@@ -442,6 +443,7 @@ bool WalWriter::intact() const {
 Status WalWriter::write_batch(std::span<const WalRecord> batch) {
   const FrameBody body = make_body(batch);
   DARUMA_TRY(make_room(body.frame_bytes()));
+  DARUMA_TRY(failpoint("frame write"));
   submit(body);
   framed_ = body.last_sequence;
   written_ = std::max(written_, framed_);
@@ -547,6 +549,7 @@ bool WalWriter::collect(bool wait) {
     const auto at = std::find_if(in_flight_.begin(), in_flight_.end(), [&](const InFlight& f) { return f.tag == tag; });
     DARUMA_ASSERT(at != in_flight_.end() && stands_in(at->out, side));
     at->out &= back;
+    if (completion.status.ok() && !at->is_zeros()) completion.status = failpoint("frame written");
     if (completion.status.ok()) continue;
     at->failed |= side_bit(side);
     at->status = std::move(completion.status);

@@ -3,18 +3,15 @@
 // Full disk: a small real file system is filled to its last byte under a running store, which is then killed, started
 // on the full disk, and gets its room back.
 #include <sys/mman.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <csignal>
-#include <cstdlib>
-#include <fstream>
 
 #include "demo_healing/scenario.h"
+#include "rehearsal/small_disk.h"
 
 namespace demo {
 namespace {
@@ -24,53 +21,9 @@ using daruma::Code;
 using daruma::Durability;
 using daruma::Options;
 using daruma::Store;
+using daruma::rehearsal::SmallDisk;
 
-/// ext4 on a loop device, else tmpfs; gone with the object.
-class SmallDisk {
- public:
-  explicit SmallDisk(fs::path directory) : directory_(std::move(directory)) {
-    fs::create_directories(mount_point());
-    const std::string image = (directory_ / "image").string();
-    const auto run = [](const std::string& command) {
-      return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
-    };
-    if (::geteuid() != 0) return;
-    if (run("truncate -s 48M " + image + " && mkfs.ext4 -q -F -m 0 " + image + " && mount -o loop " + image + " " +
-            mount_point().string()))
-      kind_ = "ext4 on a loop device";
-    else if (::mount("none", mount_point().c_str(), "tmpfs", 0, "size=48m") == 0)
-      kind_ = "tmpfs";
-  }
-  ~SmallDisk() {
-    for (unsigned i = 0; !kind_.empty() && ::umount2(mount_point().c_str(), i < 50 ? 0 : MNT_DETACH) != 0 && i <= 50;
-         ++i)
-      ::usleep(100'000);  // whoever was killed may hold it for a moment longer
-  }
-  SmallDisk(const SmallDisk&) = delete;
-  SmallDisk& operator=(const SmallDisk&) = delete;
-  [[nodiscard]] const std::string& kind() const { return kind_; }  ///< empty: none can be had here
-  [[nodiscard]] fs::path mount_point() const { return directory_ / "disk"; }
-  [[nodiscard]] std::uint64_t free_bytes() const {
-    struct statvfs info {};
-    return ::statvfs(mount_point().c_str(), &info) == 0 ? info.f_bavail * info.f_frsize : 0;
-  }
-  /// Somebody else's file takes all but so much. Bytes it has now.
-  std::uint64_t fill(std::uint64_t leave) const {
-    std::ofstream filler(mount_point() / "filler", std::ios::binary | std::ios::app);
-    for (const std::size_t piece : {std::size_t{256} << 10, std::size_t{4096}, std::size_t{1}}) {
-      const std::string bytes(piece, 'f');
-      while (free_bytes() >= leave + piece && filler.write(bytes.data(), static_cast<std::streamsize>(piece)).flush()) {
-      }
-      filler.clear();
-    }
-    return fs::file_size(mount_point() / "filler");
-  }
-  void empty() const { fs::remove(mount_point() / "filler"); }
-
- private:
-  const fs::path directory_;
-  std::string kind_;
-};
+constexpr std::uint64_t kDiskBytes = 48 << 20;
 
 /// Outlives the child. Writes are numbered; each number has a key of its own, so a full disk fills memtables no faster.
 struct Board {
@@ -136,7 +89,7 @@ std::string value_of(std::uint64_t number) { return std::to_string(number) + std
 
 bool play_full_disk(Scene& scene) {
   Stage& stage = scene.stage;
-  const SmallDisk disk(scene.directory);
+  const SmallDisk disk(scene.directory, kDiskBytes);
   if (disk.kind().empty()) {
     stage.say("skipped: mounting a small file system needs root, and is not to be had here");
     return true;

@@ -170,6 +170,10 @@ void register_health(CLI::App& app, Context& context);      ///< health
 void register_doctor(CLI::App& app, Context& context);      ///< doctor
 void register_history(CLI::App& app, Context& context);     ///< timeline, restore, why
 void register_operate(CLI::App& app, Context& context);     ///< component …, breaker …, playbook …, incident …
+void register_clone(CLI::App& app, Context& context);       ///< clone
+void register_drill(CLI::App& app, Context& context);       ///< drill …
+void register_chaos(CLI::App& app, Context& context);       ///< chaos
+void register_rollout(CLI::App& app, Context& context);     ///< rollout …
 Result<Outcome> status_outcome(Context& context);           ///< what `kvctl status` tells
 Result<Outcome> version_outcome(Context& context);          ///< what `kvctl version` tells
 Result<Outcome> checkpoint_outcome(Context& context);       ///< what `kvctl checkpoint` does

@@ -169,6 +169,10 @@ int main(int argc, char** argv) {
   register_run(app, context);
   register_snapshot(app, context);
   register_quarantine(app, context);
+  register_clone(app, context);
+  register_drill(app, context);
+  register_chaos(app, context);
+  register_rollout(app, context);
 
   // --version needs no command, and a command line that does not parse may still ask for JSON.
   for (int i = 1; i < argc; ++i) {

@@ -9,7 +9,7 @@
 
 #include "base/random.h"
 
-namespace survive {
+namespace daruma::rehearsal {
 
 inline constexpr std::uint64_t kSectorBytes = 4096;
 inline constexpr std::uint64_t kBurstBytes = 64 << 10;
@@ -39,8 +39,10 @@ struct Extent {
   std::optional<std::uint64_t> live_end;  ///< nothing: behind the last byte that is not zero
 };
 
-/// Hurts the file and returns where; nothing: it has no place for this fault (empty, too short, all alike).
-std::optional<std::uint64_t> inflict(Fault fault, const std::string& path, const Extent& extent,
-                                     daruma::Random& random);
+/// Where the bytes in use of a log file end; nothing: it is none, or none that can be read.
+std::optional<std::uint64_t> end_of_log(const std::string& path);
 
-}  // namespace survive
+/// Hurts the file and returns where; nothing: it has no place for this fault (empty, too short, all alike).
+std::optional<std::uint64_t> inflict(Fault fault, const std::string& path, const Extent& extent, Random& random);
+
+}  // namespace daruma::rehearsal

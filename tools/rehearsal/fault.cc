@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "survive/fault.h"
+#include "rehearsal/fault.h"
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 
-namespace survive {
+#include "io/posix_storage.h"
+#include "wal/wal_reader.h"
+
+namespace daruma::rehearsal {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string noise(std::uint64_t bytes, daruma::Random& random) {
+std::string noise(std::uint64_t bytes, Random& random) {
   std::string out(bytes, '\0');
   for (char& c : out) c = static_cast<char>(random.next());
   return out;
@@ -57,8 +60,14 @@ bool whole_file(Fault fault) {
          fault == Fault::kEmptied || fault == Fault::kDeleted;
 }
 
-std::optional<std::uint64_t> inflict(Fault fault, const std::string& path, const Extent& extent,
-                                     daruma::Random& random) {
+std::optional<std::uint64_t> end_of_log(const std::string& path) {
+  if (!path.ends_with(".log")) return std::nullopt;
+  const SegmentScan scan = read_segment(*make_posix_storage(), path, std::nullopt, [](const FrameView&) {});
+  if (!scan.status.ok()) return std::nullopt;
+  return scan.end_offset;
+}
+
+std::optional<std::uint64_t> inflict(Fault fault, const std::string& path, const Extent& extent, Random& random) {
   if (fault == Fault::kDeleted) {
     fs::remove(path);
     return 0;
@@ -129,4 +138,4 @@ std::optional<std::uint64_t> inflict(Fault fault, const std::string& path, const
   }
 }
 
-}  // namespace survive
+}  // namespace daruma::rehearsal
