@@ -304,6 +304,29 @@ TEST_F(EngineHealth, AFullDeviceRefusesPutsBeforeTheLogBreaksAndTakesThemAgain) 
   EXPECT_EQ(store.health().level, HealthLevel::kHealthy) << store.health().to_json();
 }
 
+TEST_F(EngineHealth, ADeviceThatFillsBetweenTwoLooksDoesNotBreakTheLog) {
+  world_.options.ballast_bytes = 2 << 20;
+  Store store = open();
+  ASSERT_TRUE(step(store).ok());
+  fill(store, 0, 50);
+  world_.disk->set_capacity(kPlenty - *world_.disk->free_bytes("store"));  // to the last byte, and nobody looks
+  Status put;
+  for (int i = 0; put.ok() && i < 5000; ++i) {
+    const std::string key = "key" + std::to_string(i);
+    put = store.put(keyspace_, key, std::string(1000, 'f'));
+    if (put.ok()) model_[key] = std::string(1000, 'f');
+  }
+  EXPECT_TRUE(put.is(Code::kNoSpace)) << "before the log breaks: " << put.to_string();
+  const Status erased = store.erase(keyspace_, "key7");
+  EXPECT_TRUE(erased.ok()) << erased.to_string();
+  model_.erase("key7");
+  EXPECT_FALSE(stands_as_file(*world_.disk, "store", "ballast"));
+  expect_all_right(store);
+  world_.disk->set_capacity(kPlenty);
+  (void)step(store);
+  EXPECT_TRUE(store.put(keyspace_, "new", "value").ok());
+}
+
 TEST_F(EngineHealth, AStartOnAFullDeviceHasTheBallastToBeginALog) {
   world_.options.ballast_bytes = 2 << 20;
   {

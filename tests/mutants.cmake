@@ -406,6 +406,9 @@ mutant(debt_is_never_paid_off engine/checkpoint.cc engine_health_test
 ]] [[]])
 mutant(one_lucky_start_is_believed health/recovery_budget.cc health_test
   [[return worse ? seen : before + (seen - before) / 4;]] [[return worse || true ? seen : before;]])
+mutant(log_that_finds_no_room_asks_for_none engine/open_log.cc engine_health_test:*FillsBetween*
+  [[  wal_->on_no_space([this] { return yield_space(); });
+]] [[]])
 mutant(costs_of_starts_are_forgotten engine/jobs.cc engine_health_test
   [[ + costs_text(budget_.costs()) + promoted_;]] [[ + promoted_;]])
 mutant(puts_are_taken_on_a_full_device engine/write.cc engine_health_test

@@ -343,6 +343,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void watch_space() EXCLUDES(health_mutex_, write_mutex_);
   Status make_ballast();
   Status give_up_ballast();
+  bool yield_space() EXCLUDES(health_mutex_);
   [[nodiscard]] std::uint64_t space_needed() const;
   Status has_room() const EXCLUDES(health_mutex_);
 

@@ -267,6 +267,7 @@ Status Engine::start_log(Start& start) {
   options.ring_bytes = options_.ring_bytes;
   options.copies = options_.wal_copies;
   DARUMA_TRY_ASSIGN(wal_, WalWriter::create(storage_, options, create, clock_, random_));
+  wal_->on_no_space([this] { return yield_space(); });
   log.persist.clear();
   return {};
 }

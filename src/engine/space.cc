@@ -5,6 +5,7 @@
 //
 // What must stay true: refusing costs nothing that is there, and ends by itself when the room is back. The ballast
 // means nothing to recovery: a file of zeros.
+#include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
 
@@ -65,6 +66,20 @@ Status Engine::make_ballast() {
   if (!made.ok()) (void)storage_->remove(path);
   ballast_ = made.ok();
   return made;
+}
+
+/// For the log, when the device filled faster than `watch_space` looks: the ballast is its own, and puts end now.
+bool Engine::yield_space() {
+  if (!ballast_.exchange(false, std::memory_order_relaxed)) return false;
+  const Status yielded = or_out_of_memory([this]() -> Status {
+    Status room(Code::kNoSpace, "the log found no room for its next file", {.file = directory_},
+                "erases are taken, and puts again by themselves when there is room");
+    MutexLock lock(health_mutex_);
+    room_ = std::move(room);
+    no_room_.store(true, std::memory_order_relaxed);
+    return {};
+  });
+  return yielded.ok() && give_up_ballast().ok();
 }
 
 Status Engine::give_up_ballast() {

@@ -127,6 +127,10 @@ class WalWriter {
   /// back into the writer except for the atomic readers. Set it before the first append.
   void on_durable(std::function<void(Sequence)> callback) { on_durable_ = std::move(callback); }
 
+  /// Asked by whichever thread drives the log when there is no room for the next segment, not even a small one; true:
+  /// there is more now. It may not call back into the writer. Set it before the first append.
+  void on_no_space(std::function<bool()> yield) { yield_space_ = std::move(yield); }
+
   /// Gives back the segments whose every sequence is below `sequence`.
   Status retire_below(Sequence sequence) { return segments_.retire_below(sequence); }
   [[nodiscard]] std::vector<LiveSegment> live_segments() const { return segments_.live(); }
@@ -226,6 +230,7 @@ class WalWriter {
   static constexpr unsigned kStallSlices = 10;  ///< of FrameQueue::kSliceNs, without a word from the device
   Clock& clock_;
   std::function<void(Sequence)> on_durable_;
+  std::function<bool()> yield_space_;
   Segments segments_;  ///< has its own lock
 
   // The leader's.

@@ -146,6 +146,7 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
   // Where there is no room for a segment of the usual size, a small one has to do.
   const std::uint64_t least = std::max(bytes, std::min(segment_bytes_, kSmallSegmentBytes));
   bytes = std::max(bytes, segment_bytes_);
+  bool asked = false;
   for (LogSides sides = sides_ & static_cast<LogSides>(~left_out);;) {
     LogSides failed = 0;
     Status status = try_segment(start, bodies, bytes, sides, failed);
@@ -153,6 +154,7 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
       bytes = least;
       continue;
     }
+    if (status.is(Code::kNoSpace) && yield_space_ && !std::exchange(asked, true) && yield_space_()) continue;
     sides &= static_cast<LogSides>(~failed);
     if (status.ok() || failed == 0 || sides == 0) return status;
   }
