@@ -50,7 +50,7 @@ constexpr std::int64_t kSecondNs = 1'000'000'000;
 struct Past {
   explicit Past(std::uint64_t seed) : random(seed) {
     world.seed = seed;
-    world.options.history = {std::chrono::hours(1), 1 << 30};
+    world.options.history = History{std::chrono::hours(1), 1 << 30};
     world.options.ballast_bytes = 0;
     world.options.scrub_days = 0;
   }
@@ -153,7 +153,7 @@ TEST(History, EveryPointThatIsKeptIsAsItWas) {
 
 TEST(History, WithoutItTwoSnapshotsAreKept) {
   Past past(1);
-  past.world.options.history = {};
+  past.world.options.history = History();
   past.open();
   past.create("a");
   for (int i = 0; i < 5; ++i) {
@@ -204,7 +204,7 @@ TEST(History, ATimeIsThatOfTheFrameWhichCarriedTheEvent) {
 
 TEST(History, ItEndsWhereTimeOrBytesDo) {
   for (const History& limits :
-       {History{std::chrono::seconds(100), 1ULL << 30}, History{std::chrono::hours(1000), 2 << 20}}) {
+       {History{std::chrono::seconds(100), 1ULL << 30}, History{std::chrono::hours(1000), 6 << 20}}) {
     Past past(3);
     past.world.options.history = limits;
     past.world.compaction = {};
@@ -230,11 +230,33 @@ TEST(History, ItEndsWhereTimeOrBytesDo) {
     } else {
       std::uint64_t bytes = 0;
       for (const auto& [name, text] : contents(*past.world.disk, "store")) bytes += text.size();
-      EXPECT_LE(bytes, (2U << 20) + (4U << 20)) << "history, and what the store itself has";
+      EXPECT_LE(bytes, (6U << 20) + (4U << 20)) << "history, and what the store itself has";
       EXPECT_LE(timeline.earliest, last - 100);
     }
     EXPECT_TRUE(past.world.open_at(RecoveryTarget::at_sequence(timeline.earliest)).ok());
   }
+}
+
+TEST(History, AStartThatDoesNotSayKeepsWhatThereIs) {
+  Past past(8);
+  past.open();
+  past.create("a");
+  for (int i = 0; i < 5; ++i) {
+    past.write();
+    past.world.clock.advance(900 * kSecondNs);
+    ASSERT_TRUE(past.store->checkpoint().ok());
+  }
+  const auto snapshots = [&] { return read_catalogue(*past.world.disk, "store", std::nullopt)->generations.size(); };
+  const std::size_t kept = snapshots();
+  ASSERT_GT(kept, 2U);
+  past.world.options.history.reset();
+  past.kill();
+  past.write();
+  ASSERT_TRUE(past.store->checkpoint().ok());
+  EXPECT_GE(snapshots(), kept);
+  past.world.options.history = History();
+  past.kill();
+  EXPECT_EQ(snapshots(), 2U);
 }
 
 TEST(History, TrimGivesItUp) {
@@ -411,7 +433,7 @@ TEST(Restore, MakesAStoreOfWhatOneWas) {
   const std::string from = directory.path() + "/from";
   const std::string to = directory.path() + "/to";
   Options options = small();
-  options.history = {std::chrono::hours(1), 64 << 20};
+  options.history = History{std::chrono::hours(1), 64 << 20};
   Sequence point = 0;
   Contents then;
   {

@@ -407,7 +407,7 @@ mutant(debt_is_never_paid_off engine/checkpoint.cc engine_health_test
 mutant(one_lucky_start_is_believed health/recovery_budget.cc health_test
   [[return worse ? seen : before + (seen - before) / 4;]] [[return worse || true ? seen : before;]])
 mutant(costs_of_starts_are_forgotten engine/jobs.cc engine_health_test
-  [[options_text(options_) + costs_text(budget_.costs())]] [[options_text(options_)]])
+  [[ + costs_text(budget_.costs()) + promoted_;]] [[ + promoted_;]])
 mutant(puts_are_taken_on_a_full_device engine/write.cc engine_health_test
   [[  if (batch.puts_ && no_room_.load(std::memory_order_relaxed)) return has_room();
 ]] [[]])
@@ -464,6 +464,22 @@ mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.Wh
   [[    for (; through != 0;]] [[    for (; false;]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
+
+mutant(target_is_passed recovery/log_replay.cc history_test
+  [[    (void)reach();
+  });
+  apply(admitted_);]] [[  });
+  apply(admitted_);]])
+mutant(log_is_taken_over_a_load engine/history.cc history_test
+  [[const bool needed = oldest || lacks_load(past_[i + 1], past_[i]) ||]] [[const bool needed = oldest ||]])
+mutant(given_up_events_come_back_in_the_past engine/history.cc history_test
+  [[if (given_up_for_good(entry) && entry.sequence_lo]] [[if (false && entry.sequence_lo]])
+mutant(given_up_is_forgotten_before_the_past engine/checkpoint.cc history_test
+  [[damage.forget_accepted(oldest_kept_sequence());]] [[damage.forget_accepted(generations_.back().sequence);]])
+mutant(history_knows_no_bytes engine/history.cc history_test
+  [[next.created_wall_ns > since && history_bytes() <= limits.bytes]] [[next.created_wall_ns > since]])
+mutant(history_is_forgotten_at_a_start engine/open_snapshot.cc history_test
+  [[if (!options_.history) past_limits_ = history_in(newest->options);]] [[]])
 mutant(promoted_options_not_carried engine/jobs.cc engine_promote_test
   [[costs_text(budget_.costs()) + promoted_;]] [[costs_text(budget_.costs());]])
 mutant(promoted_options_beyond_limits engine/open_snapshot.cc engine_promote_test

@@ -16,6 +16,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   options.recovery_policy = policy;
   options.read_only = read_only;
   options.wal_copies = plan_.wal_copies;
+  if (plan_.seed % 4 == 2) options.history = History{std::chrono::hours(1), 4 << 20};
   options.ballast_bytes = plan_.reboots ? 256 << 10 : 0;
   options.reboots_per_hour = 1'000'000;
   Environment environment;

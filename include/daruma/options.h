@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -87,7 +88,8 @@ struct Options {
 
   /// Set it where mistakes of people or programs must be undone: a store can then be opened as it was at any event, or
   /// time, in it. It is the first to go when the device is full, and `Store::trim` gives it up.
-  History history;
+  /// Without a value: as it was when the store was written last, which is what tools want.
+  std::optional<History> history;
 
   /// Limits of every keyspace that `Store::set_limits` gave no others. Change it where no keyspace is more important,
   /// or more dangerous, than the others.

@@ -433,6 +433,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   Mutex checkpoint_mutex_;
   std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);  // newest first
+  History past_limits_;                                              // set by recovery only
   std::vector<Manifest> past_ GUARDED_BY(checkpoint_mutex_);  // older, kept for Options::history alone; newest first
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed

@@ -42,7 +42,7 @@ std::uint64_t Engine::log_bytes_between(Sequence after, Sequence through) const 
 void Engine::pass_into_history(std::size_t older) {
   if (generations_.size() <= kGenerationsKept) return;
   std::vector<Manifest> past;
-  if (options_.history.time.count() != 0) {
+  if (past_limits_.time.count() != 0) {
     past = past_;
     for (std::size_t i = 1; i < generations_.size(); ++i) {
       if (i != older) past.push_back(generations_[i]);
@@ -59,7 +59,7 @@ void Engine::pass_into_history(std::size_t older) {
 /// the space.
 void Engine::limit_history() {
   constexpr int kSteps = 4;
-  const History& limits = options_.history;
+  const History& limits = past_limits_;
   const std::int64_t time_ns = std::chrono::nanoseconds(limits.time).count();
   if (time_ns == 0 || no_room_.load(std::memory_order_relaxed)) return past_.clear();
   for (std::size_t i = past_.size(); i-- > 0;) {  // oldest first

@@ -56,7 +56,7 @@ Manifest Engine::next_generation() {
     if (!segments.empty()) next.next_segment = std::max(next.next_segment, segments.back().number + 1);
   }
   next.created_wall_ns = clock_.wall_ns();
-  next.options = options_text(options_) + costs_text(budget_.costs()) + promoted_;
+  next.options = options_text(options_) + history_text(past_limits_) + costs_text(budget_.costs()) + promoted_;
   return next;
 }
 
@@ -218,11 +218,28 @@ std::optional<std::uint64_t> value_of(std::string_view text, std::string_view na
   return std::nullopt;
 }
 
+constexpr std::string_view kHistorySeconds = "history_seconds";
+constexpr std::string_view kHistoryBytes = "history_bytes";
 constexpr std::string_view kFixed = "measured_start_ns";
 constexpr std::string_view kPerRun = "measured_start_ns_a_run";
 constexpr std::string_view kRate = "measured_replay_bytes_per_second";
 
 }  // namespace
+
+std::string history_text(const History& history) {
+  std::string text;
+  append_line(text, kHistorySeconds, static_cast<std::uint64_t>(history.time.count()));
+  append_line(text, kHistoryBytes, history.bytes);
+  return text;
+}
+
+History history_in(std::string_view text) {
+  History history;
+  if (const auto seconds = value_of(text, kHistorySeconds); seconds && *seconds <= kHistorySecondsMax)
+    history.time = std::chrono::seconds(*seconds);
+  if (const auto bytes = value_of(text, kHistoryBytes)) history.bytes = *bytes;
+  return history;
+}
 
 std::string costs_text(const StartCosts& costs) {
   std::string text;

@@ -18,7 +18,12 @@ struct Engine::Outputs {
   std::uint64_t bytes = 0;
 };
 
-/// What starts cost, "name value" a line, and read back by the next one; what is not there is as `otherwise` says.
+inline constexpr std::uint64_t kHistorySecondsMax = 3650ULL * 24 * 60 * 60;
+/// Options::history, "name value" a line, which a start without a value for it takes from there: `history_in`.
+std::string history_text(const History& history);
+History history_in(std::string_view text);
+
+/// What starts cost, likewise, and read back by the next one; what is not there is as `otherwise` says.
 std::string costs_text(const StartCosts& costs);
 StartCosts costs_in(std::string_view text, StartCosts otherwise);
 

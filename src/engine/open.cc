@@ -46,7 +46,8 @@ Status check_options(const Options& options) {
   DARUMA_TRY(within("ballast_bytes", options.ballast_bytes, 0, 1 << 30));
   DARUMA_TRY(within("reboots_per_hour", options.reboots_per_hour, 1, 1'000'000));
   DARUMA_TRY(within("wal_copies", options.wal_copies, 1, kLogSides));
-  DARUMA_TRY(within("history.time", static_cast<std::uint64_t>(options.history.time.count()), 0, 3650 * 86400ULL));
+  DARUMA_TRY(within("history.time", static_cast<std::uint64_t>(options.history.value_or(History()).time.count()), 0,
+                    kHistorySecondsMax));
   DARUMA_TRY(check_limits(options.keyspace_limits, options));
   return within("ring_bytes", options.ring_bytes, 256 << 10, 1 << 30);
 }
@@ -67,6 +68,7 @@ Engine::Engine(std::string directory, Options options, const Environment& enviro
       limited_(options_.keyspace_limits != KeyspaceLimits()),
       random_(environment.seed),
       budget_(std::chrono::nanoseconds(options_.recovery_budget).count()),
+      past_limits_(options_.history.value_or(History())),
       components_(environment.seed, options_.reboots_per_hour),
       history_(*storage_, directory_ + "/recoveries"),
       workers_{{{"supervision", &Engine::drive_supervision},

@@ -59,7 +59,7 @@ Status Engine::choose_snapshot(Start& start) {
     if (!generation.manifest) continue;
     if (!generations_.empty() && lacks_load(*generation.manifest, generations_.front())) {
       start.lacks_load = true;
-      if (options_.history.time.count() != 0) past_.push_back(*generation.manifest);
+      past_.push_back(*generation.manifest);
     } else {
       generations_.push_back(*generation.manifest);
     }
@@ -71,6 +71,8 @@ Status Engine::choose_snapshot(Start& start) {
     next_file_ = newest->next_file_number;
     snapshot_sequence_ = newest->sequence;
     start.report.snapshot = manifest_name(newest->number);
+    if (!options_.history) past_limits_ = history_in(newest->options);
+    if (past_limits_.time.count() == 0) past_.clear();
     if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
   }
   for (const DamageEntry& entry : start.given_up) {

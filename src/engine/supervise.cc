@@ -278,7 +278,7 @@ Playbook Engine::playbook_for(const Trouble& trouble) {
     book.over = [this] { return wal_->try_repair().ok(); };
   } else if (trouble.failure == "no_space") {
     step(
-        "give up history", [this] { return give_up_history(); }, [this] { return options_.history.time.count() != 0; });
+        "give up history", [this] { return give_up_history(); }, [this] { return past_limits_.time.count() != 0; });
     step(
         "give back the ballast",
         [this] {

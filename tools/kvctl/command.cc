@@ -7,10 +7,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <cstring>
+#include <ctime>
 #include <map>
 #include <thread>
+
+#include "base/clock.h"
 
 namespace daruma::kvctl {
 
@@ -67,10 +71,12 @@ Result<Store::Opened> Context::open(Options options) {
       bar->at(p.done, p.total);
     };
   }
-  auto opened = Store::open(directory, options);
+  const bool back = target && options.read_only;
+  auto opened = back ? Store::open_at(directory, *target, options) : Store::open(directory, options);
   bar->clear();
   if (!opened.ok()) {
     Status why = opened.status();
+    if (back && why.is(Code::kNotFound)) return fail(kExitUsage, why);
     if (why.is(Code::kNotFound)) {
       return fail(kExitUsage,
                   {Code::kNotFound, "there is no store", {.file = directory}, "check -d; put and load take --create"});
@@ -187,6 +193,53 @@ CLI::Option* add_duration(CLI::App& command, const std::string& name, const std:
       ->transform(CLI::AsNumberWithUnit(kUnits, CLI::AsNumberWithUnit::CASE_SENSITIVE).description(""))
       ->check(CLI::Range(0.0, 86'400.0).description(""))
       ->type_name("DURATION");
+}
+
+CLI::Option* add_target(CLI::App& command, Context& context) {
+  return command
+      .add_option_function<std::string>(
+          "--at",
+          [&context](const std::string& text) {
+            const Result<RecoveryTarget> target = parse_target(text);
+            if (!target.ok()) throw CLI::ValidationError("--at", target.status().message());
+            context.target = *target;
+          },
+          "As it was after event SEQUENCE, or at a time; see kvctl timeline")
+      ->type_name("SEQUENCE|TIME");
+}
+
+Result<RecoveryTarget> parse_target(const std::string& text) {
+  const Status malformed(Code::kInvalidArgument,
+                         "\"" + text + "\" is no sequence and no time (2026-11-28T12:00:00Z, 2026-11-28, 10min ago)");
+  if (!text.empty() && text.find_first_not_of("0123456789") == std::string::npos) {
+    std::uint64_t sequence = 0;
+    const auto [rest, error] = std::from_chars(text.data(), text.data() + text.size(), sequence);
+    if (error != std::errc() || sequence >= kMaxSequence) return malformed;
+    return RecoveryTarget::at_sequence(sequence);
+  }
+  constexpr std::int64_t kSecondNs = 1'000'000'000;
+  if (text.ends_with(" ago")) {
+    static const std::map<std::string, std::int64_t> kUnits{{"s", 1}, {"min", 60}, {"h", 3600}, {"d", 86400}};
+    std::int64_t count = 0;
+    const char* const end = text.data() + text.size() - 4;
+    const auto [rest, error] = std::from_chars(text.data(), end, count);
+    const auto unit = kUnits.find(std::string(rest, end));
+    if (error != std::errc() || unit == kUnits.end() || count < 0 || count > 366'000) return malformed;
+    return RecoveryTarget::at_time(system_clock().wall_ns() - count * unit->second * kSecondNs);
+  }
+  std::tm parts{};
+  const char* rest = ::strptime(text.c_str(), "%Y-%m-%d", &parts);
+  if (!rest) return malformed;
+  if (*rest == 'T' || *rest == ' ') rest = ::strptime(rest + 1, "%H:%M:%S", &parts);
+  if (!rest) return malformed;
+  std::int64_t fraction = 0;
+  if (*rest == '.') {
+    std::int64_t unit = kSecondNs;
+    for (++rest; *rest >= '0' && *rest <= '9' && unit > 1; ++rest) fraction += (*rest - '0') * (unit /= 10);
+  }
+  if (*rest == 'Z') ++rest;
+  if (*rest != '\0') return malformed;
+  return RecoveryTarget::at_time(static_cast<std::int64_t>(::timegm(&parts)) * kSecondNs + fraction);
 }
 
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& help) {

@@ -81,6 +81,7 @@ class Context {
   Toggle color = Toggle::kAuto;
   Toggle progress = Toggle::kAuto;
   std::optional<std::chrono::milliseconds> recovery_budget;
+  std::optional<RecoveryTarget> target;  ///< --at: what is opened for reading is the store as it was then
 
   std::string command;  ///< "keyspace ls": names the schema, "kvctl.keyspace_ls/1"
 
@@ -146,6 +147,10 @@ CLI::App* add_command(CLI::App& parent, Context& context, const std::string& nam
 /// Adds an option that takes "250ms", "2s", "5min"; a bare number is in seconds.
 CLI::Option* add_duration(CLI::App& command, const std::string& name, const std::string& help,
                           std::function<void(std::chrono::milliseconds)> take);
+/// Adds --at, for a command that opens the store for reading only.
+CLI::Option* add_target(CLI::App& command, Context& context);
+/// "1234" is a sequence; "2026-11-28T12:00:00.5Z" (UTC), "2026-11-28" and "10min ago" are times. kInvalidArgument.
+Result<RecoveryTarget> parse_target(const std::string& text);
 /// Adds a noun that needs one of its own commands: "keyspace".
 CLI::App* add_group(CLI::App& parent, const std::string& name, const std::string& help);
 
@@ -163,6 +168,7 @@ void register_snapshot(CLI::App& app, Context& context);    ///< snapshot …
 void register_quarantine(CLI::App& app, Context& context);  ///< quarantine …, damage …
 void register_health(CLI::App& app, Context& context);      ///< health
 void register_doctor(CLI::App& app, Context& context);      ///< doctor
+void register_history(CLI::App& app, Context& context);     ///< timeline, restore, why
 void register_operate(CLI::App& app, Context& context);     ///< component …, breaker …, playbook …, incident …
 void register_clone(CLI::App& app, Context& context);       ///< clone
 void register_drill(CLI::App& app, Context& context);       ///< drill …

@@ -325,6 +325,7 @@ void register_data(CLI::App& app, Context& context) {
   command = add_command(app, context, "get", "Prints the values of keys; exit 1 when one is not there",
                         [get_options](Context& c) { return get(c, *get_options); });
   command->add_option("KEY", get_options->keys, "The keys")->required();
+  add_target(*command, context);
   command->add_flag("--raw", get_options->raw, "The value of one key, byte for byte, without a line end");
   command->footer("Examples:\n  kvctl -d orders get user/7\n  kvctl -d orders get --raw photo >photo.jpg");
 
@@ -332,6 +333,7 @@ void register_data(CLI::App& app, Context& context) {
   command = add_command(app, context, "exists", "Says whether a key is there; exit 0 or 1",
                         [key](Context& c) { return exists(c, *key); });
   command->add_option("KEY", *key, "The key")->required();
+  add_target(*command, context);
 
   auto del_options = std::make_shared<DelOptions>();
   command = add_command(app, context, "del", "Deletes keys, or a range of them",

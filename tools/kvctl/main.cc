@@ -161,6 +161,7 @@ int main(int argc, char** argv) {
   register_health(app, context);
   register_doctor(app, context);
   register_operate(app, context);
+  register_history(app, context);
   register_recover(app, context);
   register_verify(app, context);
   register_scrub(app, context);

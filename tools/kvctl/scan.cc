@@ -267,6 +267,7 @@ void register_scan(CLI::App& app, Context& context) {
   CLI::App* command = add_command(app, context, "scan", "Prints entries in key order",
                                   [scan_options](Context& c) { return scan(c, *scan_options); });
   add_walk_options(*command, scan_options->walk);
+  add_target(*command, context);
   command->add_flag("--reverse", scan_options->walk.reverse, "From the last key to the first");
   command->add_flag("--keys-only", scan_options->keys_only, "No values");
   command->footer(
@@ -278,11 +279,13 @@ void register_scan(CLI::App& app, Context& context) {
   command = add_command(app, context, "count", "Counts the keys of a keyspace or of a range",
                         [count_options](Context& c) { return count(c, *count_options); });
   count_options->bounds.add_to(*command);
+  add_target(*command, context);
 
   auto dump_options = std::make_shared<DumpOptions>();
   command = add_command(app, context, "dump", "Writes a keyspace as text that load reads",
                         [dump_options](Context& c) { return dump(c, *dump_options); });
   command->add_option("FILE", dump_options->file, "The file; - or nothing: stdout");
+  add_target(*command, context);
   command->add_option("--format", dump_options->format, "ndjson, csv, or mdb: the text of mdb_dump and db_dump")
       ->check(CLI::IsMember({"ndjson", "csv", "mdb"}));
   add_walk_options(*command, dump_options->walk);
