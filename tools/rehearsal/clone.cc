@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "base/clock.h"
 #include "base/status_macros.h"
@@ -92,30 +93,22 @@ class Copier {
       ++part.files;
       part.bytes += bytes;
     };
-    if (fixed && options_.may_link && !reflinks_ && ::link(from.c_str(), to.c_str()) == 0) {
+    if (!reflinks_ && fixed && options_.may_link && ::link(from.c_str(), to.c_str()) == 0) {
       count(cloned_.linked);
       return {};
     }
-    const Descriptor target(::open(to.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, info.st_mode & 0777));
+    const Descriptor target(::open(to.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, info.st_mode & 0777));
     if (target.get() < 0) return failed(errno, "create", to);
     if (reflinks_ && ::ioctl(target.get(), FICLONE, source.get()) == 0) {
       count(cloned_.reflinked);
-    } else {
-      reflinks_ = false;  // of the file system, so no other file will
-      if (fixed && options_.may_link && ::unlink(to.c_str()) == 0 && ::link(from.c_str(), to.c_str()) == 0) {
-        count(cloned_.linked);
-        return {};
-      }
-      if (fixed && options_.may_link) {  // links are not to be had either
-        const Descriptor again(::open(to.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, info.st_mode & 0777));
-        if (again.get() < 0) return failed(errno, "create", to);
-        DARUMA_TRY(copy_bytes(source.get(), again.get(), bytes, to));
-        DARUMA_TRY(sync(again.get(), to));
-      } else {
-        DARUMA_TRY(copy_bytes(source.get(), target.get(), bytes, to));
-      }
-      count(cloned_.copied);
+      return sync(target.get(), to);
     }
+    if (std::exchange(reflinks_, false)) {  // a matter of the file system, so of no file here
+      if (::unlink(to.c_str()) != 0) return failed(errno, "remove", to);
+      return file(from, to, fixed);
+    }
+    DARUMA_TRY(copy_bytes(source.get(), target.get(), bytes, to));
+    count(cloned_.copied);
     return sync(target.get(), to);
   }
 
