@@ -10,6 +10,7 @@
 #include "base/status_macros.h"
 #include "engine/jobs.h"
 #include "engine/start.h"
+#include "recovery/history.h"
 #include "run/run_format.h"
 #include "snapshot/retention.h"
 
@@ -78,8 +79,7 @@ Status Engine::choose_snapshot(Start& start) {
   for (const DirectoryEntry& entry : reports) {
     if (!entry.name.ends_with(".json")) continue;
     start.had_log = true;  // written when a start had made its first log file
-    std::uint64_t number = 0;
-    if (std::sscanf(entry.name.c_str(), "%16lu.json", &number) == 1) start.reports.push_back(number);
+    if (const std::optional<std::uint64_t> number = report_number(entry.name)) start.reports.push_back(*number);
   }
   start.report.start_number = start.reports.empty() ? 1 : start.reports.back() + 1;
   return {};
@@ -117,8 +117,10 @@ void Engine::find_again(Start& start, const RunInfo& info) {
   const std::vector<DamageEntry> known = start.damage.entries();
   for (const DamageEntry& entry : known) {
     if (!entry.accepted && (entry.cause == kRunLost || entry.cause == kCatalogueRunHurt) &&
-        entry.file == "runs/" + run_name(info.number))
+        entry.file == "runs/" + run_name(info.number)) {
       start.found_again = start.damage.remove(entry.id);
+      ++start.report.losses_found_again;
+    }
   }
 }
 

@@ -164,6 +164,10 @@ void register_quarantine(CLI::App& app, Context& context);  ///< quarantine …,
 void register_health(CLI::App& app, Context& context);      ///< health
 void register_doctor(CLI::App& app, Context& context);      ///< doctor
 void register_operate(CLI::App& app, Context& context);     ///< component …, breaker …, playbook …, incident …
+void register_metrics(CLI::App& app, Context& context);     ///< metrics
+void register_top(CLI::App& app, Context& context);         ///< top
+void register_budget(CLI::App& app, Context& context);      ///< budget
+void register_postmortem(CLI::App& app, Context& context);  ///< postmortem
 Result<Outcome> status_outcome(Context& context);           ///< what `kvctl status` tells
 Result<Outcome> version_outcome(Context& context);          ///< what `kvctl version` tells
 Result<Outcome> checkpoint_outcome(Context& context);       ///< what `kvctl checkpoint` does
