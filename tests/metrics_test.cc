@@ -124,11 +124,16 @@ class MetricsOfAStore : public ::testing::Test {
   Result<RecoveryReport> kept(std::uint64_t start) {
     return parse_report(*read_whole(*world_.disk, "store/recoveries/" + report_name(start), 1 << 20));
   }
-  /// The runs that hold keys of `fill`.
-  std::vector<std::string> runs_of_keys() {
+  /// Fills a keyspace and compacts it, so that the older generation does not help; the runs that it has from then on.
+  std::vector<std::string> fill_runs(Store& store) {
+    EXPECT_TRUE(store.checkpoint().ok());
+    const auto before = contents(*world_.disk, "store/runs");
+    fill(store, 0, 200);
+    EXPECT_TRUE(store.compact(keyspace_).ok());
+    EXPECT_TRUE(store.trim().ok());
     std::vector<std::string> paths;
     for (const auto& [path, bytes] : contents(*world_.disk, "store/runs")) {
-      if (bytes.find("key1") != std::string::npos) paths.push_back(path);
+      if (!before.contains(path)) paths.push_back(path);
     }
     EXPECT_FALSE(paths.empty());
     return paths;
@@ -185,19 +190,19 @@ TEST_F(MetricsOfAStore, SumsOnlyGrowHoweverFewReportsAreLeft) {
 }
 
 TEST_F(MetricsOfAStore, ALossCountsAsAFailureWithItsBlastRadius) {
+  std::vector<std::string> runs;
   {
     Store store = open();
-    ASSERT_TRUE(store.create_keyspace("other").ok());
-    ASSERT_TRUE(store.create_keyspace("third").ok());
-    fill(store, 0, 200);
-    ASSERT_TRUE(store.compact(keyspace_).ok());
-    ASSERT_TRUE(store.put(*store.keyspace("other"), "a", "b").ok());
-    ASSERT_TRUE(store.trim().ok());
+    for (const char* name : {"other", "third"}) {
+      ASSERT_TRUE(store.create_keyspace(name).ok());
+      ASSERT_TRUE(store.put(*store.keyspace(name), "a", "b").ok());
+    }
+    runs = fill_runs(store);
     EXPECT_EQ(store.metrics().blast_radius.keyspaces, 3U);
     EXPECT_EQ(store.metrics().blast_radius.entry_ratio(), 0);
   }
   world_.disk->kill();
-  for (const std::string& run : runs_of_keys()) {
+  for (const std::string& run : runs) {
     const std::size_t bytes = read_whole(*world_.disk, run, 1 << 20)->size();
     ASSERT_TRUE(world_.disk->overwrite(run, 0, std::string(bytes, '\x5a')).ok());
   }
@@ -217,14 +222,13 @@ TEST_F(MetricsOfAStore, ALossCountsAsAFailureWithItsBlastRadius) {
 }
 
 TEST_F(MetricsOfAStore, ARunThatComesBackWasAFalseAlarm) {
+  std::vector<std::string> runs;
   {
     Store store = open();
-    fill(store, 0, 200);
-    ASSERT_TRUE(store.compact(keyspace_).ok());
-    ASSERT_TRUE(store.trim().ok());
+    runs = fill_runs(store);
   }
   world_.disk->kill();
-  for (const std::string& run : runs_of_keys())
+  for (const std::string& run : runs)
     world_.disk->inject({.kind = FaultKind::kOpenError, .path_contains = run, .skip = 0, .times = 0});
   {
     Store store = open();

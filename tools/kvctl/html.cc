@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -82,15 +83,22 @@ pre{font-size:.72em}}
 
 std::string html(std::string_view bytes) {
   std::string out;
-  for (const char c : encode(Encoding::kEscaped, bytes)) {
+  for (std::size_t i = 0; i < bytes.size();) {
+    const auto c = static_cast<unsigned char>(bytes[i]);
+    const std::size_t n = utf8_length(bytes, i);
     switch (c) {
       case '&': out += "&amp;"; break;
       case '<': out += "&lt;"; break;
       case '>': out += "&gt;"; break;
       case '"': out += "&quot;"; break;
       case '\'': out += "&#39;"; break;
-      default: out.push_back(c);
+      default:
+        if (n == 0 || c < 0x20 || c == 0x7f)
+          out += fmt::format("\\x{:02x}", c);
+        else
+          out += bytes.substr(i, n);
     }
+    i += std::max<std::size_t>(n, 1);
   }
   return out;
 }

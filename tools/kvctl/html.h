@@ -13,7 +13,7 @@
 
 namespace daruma::kvctl {
 
-/// Any bytes as text of a page: what is not printable UTF-8 appears escaped, as kvctl shows it elsewhere.
+/// Any bytes as text of a page: what is not printable UTF-8 appears as \xHH.
 std::string html(std::string_view bytes);
 
 /// <tag attributes>content</tag>. `content` is markup already; `attributes` too, as `class="x"`.

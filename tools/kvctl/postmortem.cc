@@ -370,6 +370,8 @@ std::string conclusions(const Lines& worked, const Lines& did_not, const Lines& 
          section("What to do next", list_of(next));
 }
 
+bool by_hand(const Incident& incident) { return incident.cause.is(Code::kAborted); }
+
 std::string footer(const StoreFiles& files, const std::string& command) {
   return element(
       "footer", "",
@@ -528,8 +530,11 @@ std::string start_page(const StoreFiles& files, const RecoveryReport& r) {
 
 std::string summary_of(const IncidentFile& file) {
   const Incident& i = file.incident;
-  std::string text = fmt::format("On {} the store noticed that {} had failed ({}): {}.", time_text(i.began_wall_ns),
-                                 i.component.empty() ? "a part of it" : i.component, i.failure, i.cause.message());
+  const std::string part = i.component.empty() ? "a part of it" : i.component;
+  std::string text = by_hand(i) ? fmt::format("On {} a person ran the playbook {} for {}.", time_text(i.began_wall_ns),
+                                              i.failure, part)
+                                : fmt::format("On {} the store noticed that {} had failed ({}): {}.",
+                                              time_text(i.began_wall_ns), part, i.failure, i.cause.message());
   if (i.steps.empty() && file.state == "resolved") return text + " It was over before anything had to be done.";
   const auto done = static_cast<std::uint64_t>(
       std::count_if(i.steps.begin(), i.steps.end(), [](const Incident::Step& step) { return step.outcome == "done"; }));
@@ -553,13 +558,14 @@ std::string incident_page(const StoreFiles& files, const IncidentFile& file) {
               text_in("p", "Postmortem of an incident", "class=\"dim\"") + text_in("h1", title) +
                   element("p", "", badge(file.state, colour) + badge(i.failure, "idle") + badge(i.component, "idle")) +
                   text_in("p", summary_of(file), "class=\"lead\""));
-  const std::int64_t ended = i.over_wall_ns != 0 ? i.over_wall_ns : i.ended_wall_ns;
+  const std::int64_t ended = file.state == "resolved" ? i.ended_wall_ns : i.over_wall_ns;
   std::string tiles = tile(ended != 0 ? duration_text(ended - i.began_wall_ns) : "not over", "until it was over");
   tiles += tile(std::to_string(i.steps.size()), "steps taken");
   tiles += tile(file.state, "outcome");
   body += element("div", "class=\"tiles\"", tiles);
 
-  std::vector<Moment> moments{{i.began_wall_ns, "noticed: " + i.cause.to_string(), "bad"}};
+  std::vector<Moment> moments{
+      {i.began_wall_ns, by_hand(i) ? "a person ran the playbook" : "noticed: " + i.cause.to_string(), "bad"}};
   std::vector<Bar> steps;
   std::int64_t at = 0;
   std::string rows;
@@ -569,10 +575,11 @@ std::string incident_page(const StoreFiles& files, const IncidentFile& file) {
     moments.push_back({i.began_wall_ns + at,
                        fmt::format("{}: {}", step.name, step.outcome.empty() ? "begun" : step.outcome), painted});
     steps.push_back({step.name, at - step.duration_ns, step.duration_ns, step.outcome, painted});
-    rows += element(
-        "tr", "",
-        text_in("td", step.name) + element("td", "", badge(step.outcome.empty() ? "begun" : step.outcome, painted)) +
-            text_in("td", duration_text(step.duration_ns), "class=\"n\"") + text_in("td", step.status.to_string()));
+    rows += element("tr", "",
+                    text_in("td", step.name) +
+                        element("td", "", badge(step.outcome.empty() ? "begun" : step.outcome, painted)) +
+                        text_in("td", duration_text(step.duration_ns), "class=\"n\"") +
+                        text_in("td", step.status.ok() ? "" : step.status.to_string()));
   }
   if (i.ended_wall_ns != 0) moments.push_back({i.ended_wall_ns, "the playbook ended: " + i.outcome, colour});
   if (i.over_wall_ns != 0) moments.push_back({i.over_wall_ns, "the failure was over", "ok"});
