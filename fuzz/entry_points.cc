@@ -10,13 +10,17 @@
 #include "base/assert.h"
 #include "base/checksum.h"
 #include "base/coding.h"
+#include "base/json_reader.h"
+#include "base/json_writer.h"
 #include "engine/engine.h"
+#include "engine/live_view.h"
 #include "event/event.h"
 #include "event/footprint.h"
 #include "io/sim_storage.h"
 #include "mend.h"
 #include "recovery/attempts.h"
 #include "recovery/damage_map.h"
+#include "recovery/history.h"
 #include "recovery/quarantine.h"
 #include "run/erase_list.h"
 #include "run/loaded_block.h"
@@ -196,6 +200,58 @@ void attempts_note(std::string_view input) {
   }
   const Attempts again(disk, "s/recoveries", kStore, 1);
   DARUMA_ASSERT(again.last_error().ok() && again.attempt() == 1 && again.culprits().empty());
+}
+
+namespace {
+
+void write(JsonWriter& out, const JsonValue& value) {
+  switch (value.kind()) {
+    case JsonValue::Kind::kNull: out.null(); break;
+    case JsonValue::Kind::kBool: out.value(value.boolean()); break;
+    case JsonValue::Kind::kNumber: out.document(value.text()); break;
+    case JsonValue::Kind::kString: out.value(value.text()); break;
+    case JsonValue::Kind::kArray:
+      out.begin_array();
+      for (const JsonValue& item : value.items()) write(out, item);
+      out.end();
+      break;
+    case JsonValue::Kind::kObject:
+      out.begin_object();
+      for (std::size_t i = 0; i < value.items().size(); ++i) {
+        out.key(value.names()[i]);
+        write(out, value.items()[i]);
+      }
+      out.end();
+      break;
+  }
+}
+
+std::string written(const JsonValue& value) {
+  JsonWriter out;
+  write(out, value);
+  return out.take();
+}
+
+}  // namespace
+
+void json(std::string_view input) {
+  const Result<JsonValue> read = parse_json(input);
+  DARUMA_ASSERT(read.ok() || read.status().where().offset.value_or(~std::uint64_t{0}) <= input.size());
+  if (read.ok()) {
+    const std::string once = written(*read);
+    const Result<JsonValue> again = parse_json(once);
+    DARUMA_ASSERT(again.ok() && written(*again) == once);
+  }
+  if (const Result<RecoveryReport> report = parse_report(input); report.ok()) {
+    const Result<RecoveryReport> again = parse_report(report->to_json());
+    DARUMA_ASSERT(again.ok() && again->to_json() == report->to_json());
+  }
+  if (const Result<Incident> incident = parse_incident(input); incident.ok())
+    DARUMA_ASSERT(parse_incident(incident->to_json())->to_json() == incident->to_json());
+  if (const Result<LiveView> view = parse_live_view(input); view.ok()) {
+    DARUMA_ASSERT(to_json(*parse_live_view(to_json(*view))) == to_json(*view));
+    DARUMA_ASSERT(!view->metrics.to_prometheus().empty());
+  }
 }
 
 void scrub_note(std::string_view input) {

@@ -45,6 +45,10 @@ void attempts_note(std::string_view input);
 /// What decodes encodes to the same bytes.
 void scrub_note(std::string_view input);
 
+/// Any text: a document or an error with its place. What is read is written, and read again as the same; as a report,
+/// an incident or a live view it is taken without complaint.
+void json(std::string_view input);
+
 /// `input` as HurtStore takes it. The store must open, never answer wrongly, and answer the same when it is opened once
 /// more.
 void recover(std::string_view input);

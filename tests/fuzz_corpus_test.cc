@@ -44,6 +44,7 @@ TEST(FuzzCorpus, DataBlock) { replay("data_block", fuzz::data_block); }
 TEST(FuzzCorpus, EraseBlock) { replay("erase_block", fuzz::erase_block); }
 TEST(FuzzCorpus, AttemptsNote) { replay("attempts_note", fuzz::attempts_note); }
 TEST(FuzzCorpus, ScrubNote) { replay("scrub_note", fuzz::scrub_note); }
+TEST(FuzzCorpus, Json) { replay("json", fuzz::json); }
 TEST(FuzzCorpus, Recover) { replay("recover", fuzz::recover); }
 TEST(FuzzCorpus, Forged) { replay("forged", fuzz::forged, false); }
 TEST(FuzzCorpus, Simulation) { replay("simulation", fuzz::simulation, false); }

@@ -78,7 +78,7 @@ asks=$(objdump -p "$library")
 # Visible is what the public headers mark DARUMA_API. Besides, only instances of standard templates, which every C++ library
 # shows; and --coverage shows counters of its own.
 public=$(sed -n -E 's/^class .*DARUMA_API ([A-Za-z]+).*/\1/p; s/^DARUMA_API .*[ &*]([a-z_]+)\(.*/\1/p' "$include"/daruma/*.h | sort -u)
-public="$public"$'\n'RecoveryReport$'\n'Health$'\n'Incident
+public="$public"$'\n'RecoveryReport$'\n'Health$'\n'Incident$'\n'Metrics$'\n'DurationHistogram$'\n'RecoveryHistory
 pattern="^((vtable|typeinfo|typeinfo name) for )?daruma::($(echo "$public" | paste -sd'|'))(::|\(|\[|$)"
 shown=$(nm -DC --defined-only "$library" | cut -c18-)
 inner=$(echo "$shown" | grep -v '^[VWu] ' | cut -c3- | grep -Ev "$pattern|^(__)?gcov|^__llvm|^mangle_path" || true)

@@ -14,6 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 using kvctl_test::Json;
 using kvctl_test::Ran;
+using kvctl_test::small;
 using testing::HasSubstr;
 
 class KvctlHealth : public kvctl_test::KvctlTest {
@@ -134,14 +135,24 @@ TEST_F(KvctlHealth, AFullFileSystemIsCriticalUntilItHasRoom) {
   EXPECT_EQ(at({"put", "key", "again"}).exit, 0);
 }
 
-TEST_F(KvctlHealth, BesideAWriterItIsBusyAndTellsWhatTheFilesTell) {
+TEST_F(KvctlHealth, BesideAWriterItTellsWhatTheFilesTellUntilTheWriterHasTold) {
   build();
-  const Store store = open();
-  const Ran ran = health();
-  EXPECT_EQ(ran.exit, 3);
-  EXPECT_EQ(ran.json()["writer"], "process " + std::to_string(::getpid()));
-  EXPECT_TRUE(ran.json()["incidents"].is_array());
-  EXPECT_EQ(ran.json()["damage"]["blocking"], 0);
+  auto opened = Store::open(path("a"), small());
+  ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+  const Store& store = opened->store;
+  Ran ran;
+  do {
+    ran = health({"--level", "critical"});
+    EXPECT_EQ(ran.json()["writer"], "process " + std::to_string(::getpid())) << ran.out;
+    EXPECT_TRUE(ran.json()["incidents"].is_array());
+    if (!ran.json().contains("age_ns")) {
+      ASSERT_EQ(ran.exit, 3) << ran.out;
+      EXPECT_EQ(ran.json()["damage"]["blocking"], 0);
+    }
+  } while (!ran.json().contains("age_ns"));
+  EXPECT_EQ(ran.exit, 0) << ran.out;
+  EXPECT_EQ(ran.json()["checks"].size(), store.health().checks.size());
+  EXPECT_TRUE(ran.json()["writes"].is_null());
   EXPECT_EQ(health({"--write"}).exit, 3);
 }
 

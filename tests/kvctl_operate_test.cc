@@ -138,7 +138,7 @@ TEST_F(KvctlOperate, AnIncidentThatAKillCutOffIsInterrupted) {
   }
   EXPECT_EQ(incidents[0]["state"], "going on");
   const Json busy = kvctl({"--json", "health"}).json();
-  EXPECT_EQ(busy["exit"], 3);
+  EXPECT_EQ(busy["exit"] == 3, !busy.contains("age_ns")) << busy;
   EXPECT_EQ(busy["incidents"][0]["state"], "going on");
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);

@@ -427,11 +427,26 @@ mutant(ballast_is_never_taken_again engine/supervise.cc engine_health_test
 mutant(escalation_is_told_each_round engine/supervise.cc engine_health_test
   [[    if (!escalated_.contains(key_of(trouble.failure, trouble.component))) handle(trouble);]] [[    handle(trouble);]])
 mutant(escalation_is_told_once_for_ever engine/supervise.cc engine_health_test
-  [[return key_of(t.failure, t.component) == entry.first; });]] [[return true || t.failure == entry.first; }) && false;]])
+  [[    if (goes_on) {]] [[    if (goes_on || true) {]])
 mutant(steps_are_not_verified recovery/playbook.cc engine_health_test
   [[if (status.ok() && step.verify)]] [[if (false)]])
 mutant(incidents_are_not_kept engine/supervise.cc engine_health_test
   [[history_.keep(now);]] [[(void)now;]])
+mutant(end_of_an_escalation_is_not_kept engine/supervise.cc metrics_test
+  [[    history_.keep(incident);
+]] [[]])
+mutant(what_is_over_is_handled_all_the_same engine/supervise.cc metrics_test
+  [[if (!by_hand && is_over(trouble))]] [[if (false)]])
+mutant(incidents_count_again_at_each_start recovery/history.cc metrics_test
+  [[    if (entry.name <= incident_file(past.history.last_incident)) continue;
+]] [[]])
+mutant(sums_begin_anew_with_each_start recovery/history.cc metrics_test
+  [[    past.history = report->history;
+]] [[]])
+mutant(quiet_store_falls_silent engine/live_view.cc metrics_test
+  [[hash == published_.hash && now - published_.at_ns < kPublishQuietNs]] [[hash == published_.hash]])
+mutant(json_is_nested_without_end base/json_reader.cc metrics_test
+  [[if (depth == kJsonDepthMax)]] [[if (false)]])
 mutant(reboots_are_not_counted engine/components.cc engine_health_test
   [[if (!reboots->take(now_ns))]] [[if (reboots->take(now_ns); false)]])
 mutant(worker_that_stays_dead_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*UntilItIs
@@ -475,7 +490,7 @@ mutant(target_is_passed recovery/log_replay.cc history_test
   apply(admitted_);]] [[  });
   apply(admitted_);]])
 mutant(log_is_taken_over_a_load engine/history.cc history_test
-  [[const bool needed = oldest || lacks_load(past_[i + 1], past_[i]) ||]] [[const bool needed = oldest ||]])
+  [[oldest || lacks_load(past_generations_[i + 1], past_generations_[i]) ||]] [[oldest ||]])
 mutant(given_up_events_come_back_in_the_past engine/history.cc history_test
   [[if (given_up_for_good(entry) && entry.sequence_lo]] [[if (false && entry.sequence_lo]])
 mutant(given_up_is_forgotten_before_the_past engine/checkpoint.cc history_test

@@ -286,9 +286,7 @@ TEST_F(OneStartOnFiles, LookingTouchesNothing) {
 
 TEST_F(OneStartOnFiles, TheLockIsTheProcessAndDiesWithIt) {
   Child holder([&](const auto& say) {
-    Options options = small();
-    options.ballast_bytes = 0;  // or it would come between two looks
-    const Result<Store::Opened> opened = Store::open(store(), options);
+    const Result<Store::Opened> opened = open();  // without threads, whose work would come between two looks
     say(opened.ok() ? 'r' : 'e');
     ::pause();
   });

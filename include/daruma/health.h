@@ -49,11 +49,12 @@ struct RecoveryDebt {
 /// "cache", or "keyspace NAME".
 struct ComponentInfo {
   std::string name;
-  Status last;                       ///< of its last piece of work
-  std::string breaker;               ///< closed, open (fails fast, rests), half_open (one attempt decides)
-  std::uint64_t breaker_opened = 0;  ///< times since open
-  std::int64_t retry_in_ns = 0;      ///< while the breaker is open
-  std::uint64_t reboots = 0;         ///< since open
+  Status last;                         ///< of its last piece of work
+  std::string breaker;                 ///< closed, open (fails fast, rests), half_open (one attempt decides)
+  std::uint64_t breaker_opened = 0;    ///< times since open
+  std::uint64_t breaker_needless = 0;  ///< of those, closed again by the first attempt after the rest
+  std::int64_t retry_in_ns = 0;        ///< while the breaker is open
+  std::uint64_t reboots = 0;           ///< since open
   unsigned reboots_last_hour = 0;
   unsigned reboots_per_hour = 0;  ///< more are refused, and escalate
 };

@@ -30,8 +30,9 @@ struct Incident {
   Status cause;
   std::int64_t began_wall_ns = 0;
   std::int64_t ended_wall_ns = 0;  ///< 0: it goes on, or a kill ended it
-  std::vector<Step> steps;
-  std::string outcome;  ///< resolved, escalated; empty while it goes on
+  std::int64_t over_wall_ns = 0;   ///< when the failure was over, if it escalated; 0: not in this life
+  std::vector<Step> steps;         ///< none, and resolved: over before the first
+  std::string outcome;             ///< resolved, escalated; empty while it goes on
 
   /// One JSON document, keys as the members here.
   [[nodiscard]] DARUMA_API std::string to_json() const;

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "daruma/recovery_history.h"
 #include "daruma/status.h"
 
 namespace daruma {
@@ -36,13 +37,6 @@ struct RecoveryFinding {
   std::string detail{};         ///< one sentence for people; may be empty
 };
 
-/// A sum over findings: never acknowledged, or acknowledged.
-struct RecoveryLoss {
-  std::uint64_t stretches = 0;
-  std::uint64_t events = 0;  ///< where the range is known; else at least this many
-  std::uint64_t bytes = 0;
-};
-
 struct RecoveryReport {
   std::uint64_t start_number = 0;  ///< 1 for the start that created the store
   std::string store;               ///< store id, 32 hex digits
@@ -50,6 +44,11 @@ struct RecoveryReport {
   std::int64_t started_wall_ns = 0;
   bool created = false;    ///< recovered from nothing
   bool same_boot = false;  ///< the last writer was killed, the machine was not
+  std::string cause;       ///< what it recovered from, as in RecoveriesOf
+  /// When the process before was last seen alive: of what log, manifests, reports and its own view of itself tell, the
+  /// newest. 0: nothing tells.
+  std::int64_t last_sign_of_life_wall_ns = 0;
+  std::uint64_t starts_died = 0;  ///< starts before it that died applying an event, since the last that ended
 
   std::vector<RecoveryPass> passes;  ///< in the order they ran
   std::uint64_t files = 0;           ///< looked at
@@ -66,12 +65,15 @@ struct RecoveryReport {
   RecoveryLoss lost;       ///< acknowledged, proven or possible
   RecoveryLoss healed;     ///< hurt, and whole again
   std::vector<RecoveryFinding> findings;
-  std::uint64_t findings_dropped = 0;  ///< counted in the sums, but over the limit of the list
+  std::uint64_t findings_dropped = 0;    ///< counted in the sums, but over the limit of the list
+  std::uint64_t losses_found_again = 0;  ///< that an earlier start had told, and that turned out to be whole
+  BlastRadius blast_radius;              ///< of all damage that blocks reads once this start is done
 
   std::int64_t time_to_first_read_ns = 0;
   std::int64_t total_ns = 0;
-  bool read_only = false;  ///< as served
-  std::string outcome;     ///< served, read_only, refused, or the error that stopped it
+  bool read_only = false;   ///< as served
+  std::string outcome;      ///< served, read_only, refused, or the error that stopped it
+  RecoveryHistory history;  ///< up to this start; only in what `recoveries/` keeps
 
   /// Nothing that had been acknowledged is lost, as far as can be proven.
   [[nodiscard]] bool clean() const { return lost.stretches == 0; }

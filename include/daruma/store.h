@@ -23,6 +23,7 @@ namespace daruma {
 
 class Engine;
 class CursorState;
+struct Metrics;
 struct Pin;
 
 /// A named, ordered map inside a store. A handle: cheap to copy, stays valid until the keyspace is dropped (operations
@@ -292,6 +293,9 @@ class DARUMA_API Store {
   /// All checks, run now: touches no device.
   [[nodiscard]] Health health() const;
   [[nodiscard]] std::vector<ComponentInfo> components() const;
+  /// Everything that is worth watching (daruma/metrics.h). Touches no device, but of a store that was opened read-only,
+  /// whose history is read from `recoveries/` at each call. May throw std::bad_alloc.
+  [[nodiscard]] Metrics metrics() const;
   /// Reboots one component (microreboot, Candea et al. 2004): stops it, drops what it has in memory, recovers that from
   /// disk, verifies, goes on; the others serve meanwhile. The names are those of `components`, and "keyspace NAME",
   /// whose writes answer kUnavailable until it is done. Errors: kNotFound (no such component), kReadOnly, kUnavailable

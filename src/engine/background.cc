@@ -36,7 +36,7 @@ Status Engine::step() {
   if (!wal_) return {};
   components_.rest_no_longer();
   return or_out_of_memory([this]() -> Status {
-    supervise();
+    (void)supervise();
     while (wal_->poll()) {}
     if (!wal_->broken().ok()) (void)wal_->try_repair();
     tell(Part::kLog, wal_->broken());
@@ -229,7 +229,7 @@ void Engine::drive_supervision() {
       if (!wal_) return;
       try {
         (void)or_out_of_memory([this]() -> Status {
-          supervise();
+          publish_view(supervise());
           return {};
         });
       } catch (const std::exception& error) {  // of a listener: nobody would reboot this worker

@@ -109,7 +109,7 @@ Status Engine::trim() {
   MutexLock lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
   if (lost_runs_.empty() && generations_.size() >= kGenerationsKept) { DARUMA_TRY(repeat_generation()); }
-  past_.clear();
+  past_generations_.clear();
   DARUMA_TRY(release());
   arena_blocks_->clear();
   release_free_memory();  // what the memtables had

@@ -124,6 +124,7 @@ std::vector<ComponentInfo> Components::list(std::int64_t now_ns) const {
     info.last = component.last;
     info.breaker = breaker_state_name(component.breaker.state());
     info.breaker_opened = component.breaker.opened();
+    info.breaker_needless = component.breaker.needless();
     info.retry_in_ns = component.breaker.retry_in_ns(now_ns);
     all.push_back(std::move(info));
   }

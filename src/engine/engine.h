@@ -120,6 +120,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Health health() const EXCLUDES(health_mutex_);
   RecoveryDebt recovery_debt() const;
   std::vector<ComponentInfo> components() const;
+  Metrics metrics() const EXCLUDES(health_mutex_);
+  /// Tells other processes how the store is (live_view.h): when what fails has changed (`news`), else once a second
+  /// while anything changes, and every ten seconds when nothing does. Of the supervisor alone, and of tests.
+  void publish_view(bool news) EXCLUDES(supervision_mutex_, health_mutex_);
   Status reboot(std::string_view component)
       EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_, health_mutex_, workers_mutex_);
   std::vector<Incident> incidents() const EXCLUDES(health_mutex_);
@@ -182,6 +186,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy_cut_off(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void find_unnamed(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  void sum_up(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void write_report(Start& start) NO_THREAD_SAFETY_ANALYSIS;
 
   // write.cc
@@ -353,11 +358,19 @@ class Engine : public std::enable_shared_from_this<Engine> {
     std::string component;
     Status cause;
   };
-  void supervise() EXCLUDES(supervision_mutex_, health_mutex_);
+  /// A failure whose playbook has ended and that has not.
+  struct Escalation {
+    Status told;
+    Incident incident;
+  };
+  bool supervise() EXCLUDES(supervision_mutex_, health_mutex_);
+  bool is_over(const Trouble& trouble) EXCLUDES(health_mutex_);
+  void end_escalations(const std::vector<Trouble>& found) REQUIRES(supervision_mutex_) EXCLUDES(health_mutex_);
   std::vector<HealthTree::Finding> look() const EXCLUDES(health_mutex_);
   Status damage_status() const;
   Status drill_status() const;
   void look_at_drills() REQUIRES(supervision_mutex_);
+  BlastRadius blast_radius() const;
   std::vector<Trouble> troubles() EXCLUDES(health_mutex_);
   Incident handle(const Trouble& trouble) REQUIRES(supervision_mutex_) EXCLUDES(health_mutex_);
   Playbook playbook_for(const Trouble& trouble);
@@ -371,7 +384,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status reread_keyspace(std::uint32_t id) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   const std::string directory_;
-  Options options_;  // set by recovery only
+  Options options_;              // set by recovery only
   const RecoveryTarget target_;  // of a reconstruction; else without bounds
   const std::shared_ptr<Storage> storage_;
   Clock& clock_;
@@ -383,6 +396,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::unique_ptr<DirectoryLock> lock_;
   std::unique_ptr<DirectoryLock> copy_lock_;  // of wal-copy/, which may be somewhere else
   Status copy_refused_;                       // why wal-copy/ is not ours to touch; set by recovery only
+  /// By keyspace: versions in runs that could not be opened; set by recovery only.
+  std::map<std::uint32_t, std::uint64_t> lost_entries_;
   StoreId store_id_;
   std::unique_ptr<WalWriter> wal_;  // once `started`; null when read-only
   Mutex start_mutex_;
@@ -435,7 +450,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Mutex checkpoint_mutex_;
   std::vector<Manifest> generations_ GUARDED_BY(checkpoint_mutex_);  // newest first
   History past_limits_;                                              // set by recovery only
-  std::vector<Manifest> past_ GUARDED_BY(checkpoint_mutex_);  // older, kept for Options::history alone; newest first
+  std::vector<Manifest> past_generations_
+      GUARDED_BY(checkpoint_mutex_);  // older, kept for Options::history alone; newest first
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt
@@ -464,12 +480,22 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   Mutex supervision_mutex_;  // one round, one playbook at a time
   IncidentHistory history_ GUARDED_BY(supervision_mutex_);
-  std::int64_t drills_look_ns_ GUARDED_BY(supervision_mutex_) = 0;          // not before, on the monotonic clock
-  std::map<std::string, Status> escalated_ GUARDED_BY(supervision_mutex_);  // until they are over
-  mutable Mutex health_mutex_;                                              // none is taken while it is held
+  std::int64_t drills_look_ns_ GUARDED_BY(supervision_mutex_) = 0;              // not before, on the monotonic clock
+  std::map<std::string, Escalation> escalated_ GUARDED_BY(supervision_mutex_);  // until they are over
+  struct {
+    std::uint64_t number = 0;
+    std::int64_t at_ns = 0;  // on the monotonic clock
+    std::uint64_t hash = 0;
+    std::string holder;  // what the lock file says of this process
+  } published_ GUARDED_BY(supervision_mutex_);
+  mutable Mutex health_mutex_;  // none is taken while it is held
   mutable HealthTree health_ GUARDED_BY(health_mutex_);
   std::vector<Trouble> broken_ GUARDED_BY(health_mutex_);  // what broke an invariant, until it is rebooted
   std::vector<Incident> incidents_ GUARDED_BY(health_mutex_);
+  RecoveryHistory past_ GUARDED_BY(health_mutex_);  // this life included, once its start has come to its end
+  std::uint64_t start_number_ GUARDED_BY(health_mutex_) = 0;
+  std::int64_t started_wall_ns_ GUARDED_BY(health_mutex_) = 0;
+  std::string store_name_ GUARDED_BY(health_mutex_);
   Status escalation_ GUARDED_BY(health_mutex_);  // the newest that is not over
   Status room_ GUARDED_BY(health_mutex_);        // why puts are refused
   std::atomic<bool> no_room_{false};

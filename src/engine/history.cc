@@ -18,15 +18,15 @@ namespace daruma {
 
 std::vector<const Manifest*> Engine::kept_generations() const {
   std::vector<const Manifest*> kept;
-  kept.reserve(generations_.size() + past_.size());
+  kept.reserve(generations_.size() + past_generations_.size());
   for (const Manifest& generation : generations_) kept.push_back(&generation);
-  for (const Manifest& generation : past_) kept.push_back(&generation);
+  for (const Manifest& generation : past_generations_) kept.push_back(&generation);
   return kept;
 }
 
 Sequence Engine::oldest_kept_sequence() const {
   const Sequence oldest = generations_.back().sequence;
-  return past_.empty() ? oldest : std::min(oldest, past_.back().sequence);
+  return past_generations_.empty() ? oldest : std::min(oldest, past_generations_.back().sequence);
 }
 
 std::uint64_t Engine::log_bytes_between(Sequence after, Sequence through) const {
@@ -43,13 +43,13 @@ void Engine::pass_into_history(std::size_t older) {
   if (generations_.size() <= kGenerationsKept) return;
   std::vector<Manifest> past;
   if (past_limits_.time.count() != 0) {
-    past = past_;
+    past = past_generations_;
     for (std::size_t i = 1; i < generations_.size(); ++i) {
       if (i != older) past.push_back(generations_[i]);
     }
     std::sort(past.begin(), past.end(), [](const Manifest& a, const Manifest& b) { return a.number > b.number; });
   }
-  past_ = std::move(past);
+  past_generations_ = std::move(past);
   std::swap(generations_[1], generations_[older]);
   generations_.resize(kGenerationsKept);
 }
@@ -61,21 +61,23 @@ void Engine::limit_history() {
   constexpr int kSteps = 4;
   const History& limits = past_limits_;
   const std::int64_t time_ns = std::chrono::nanoseconds(limits.time).count();
-  if (time_ns == 0 || no_room_.load(std::memory_order_relaxed)) return past_.clear();
-  for (std::size_t i = past_.size(); i-- > 0;) {  // oldest first
-    const Manifest& newer = i > 0 ? past_[i - 1] : generations_.back();
-    const bool repeated = newer.sequence == past_[i].sequence;
-    const bool oldest = i + 1 == past_.size();
-    const bool needed = oldest || lacks_load(past_[i + 1], past_[i]) ||
-                        past_[i].created_wall_ns - past_[i + 1].created_wall_ns >= time_ns / kSteps ||
-                        log_bytes_between(past_[i + 1].sequence, past_[i].sequence) >= limits.bytes / kSteps;
-    if (repeated || !needed) past_.erase(past_.begin() + static_cast<std::ptrdiff_t>(i));
+  if (time_ns == 0 || no_room_.load(std::memory_order_relaxed)) return past_generations_.clear();
+  for (std::size_t i = past_generations_.size(); i-- > 0;) {  // oldest first
+    const Manifest& newer = i > 0 ? past_generations_[i - 1] : generations_.back();
+    const bool repeated = newer.sequence == past_generations_[i].sequence;
+    const bool oldest = i + 1 == past_generations_.size();
+    const bool needed =
+        oldest || lacks_load(past_generations_[i + 1], past_generations_[i]) ||
+        past_generations_[i].created_wall_ns - past_generations_[i + 1].created_wall_ns >= time_ns / kSteps ||
+        log_bytes_between(past_generations_[i + 1].sequence, past_generations_[i].sequence) >= limits.bytes / kSteps;
+    if (repeated || !needed) past_generations_.erase(past_generations_.begin() + static_cast<std::ptrdiff_t>(i));
   }
   const std::int64_t since = clock_.wall_ns() - time_ns;
-  while (!past_.empty()) {
-    const Manifest& next = past_.size() > 1 ? past_[past_.size() - 2] : generations_.back();
+  while (!past_generations_.empty()) {
+    const Manifest& next =
+        past_generations_.size() > 1 ? past_generations_[past_generations_.size() - 2] : generations_.back();
     if (next.created_wall_ns > since && history_bytes() <= limits.bytes) break;
-    past_.pop_back();
+    past_generations_.pop_back();
   }
 }
 
@@ -85,8 +87,10 @@ std::uint64_t Engine::history_bytes() const {
   for (const Manifest& generation : generations_) {
     for (const PlacedRun& run : generation.runs) needed.insert(run.info.number);
   }
-  std::uint64_t bytes = past_.empty() ? 0 : log_bytes_between(past_.back().sequence, generations_.back().sequence);
-  for (const Manifest& generation : past_) {
+  std::uint64_t bytes = past_generations_.empty()
+                            ? 0
+                            : log_bytes_between(past_generations_.back().sequence, generations_.back().sequence);
+  for (const Manifest& generation : past_generations_) {
     for (const PlacedRun& run : generation.runs) {
       if (needed.insert(run.info.number).second) bytes += run.info.file_bytes;
     }
@@ -96,7 +100,7 @@ std::uint64_t Engine::history_bytes() const {
 
 Status Engine::give_up_history() {
   MutexLock lock(checkpoint_mutex_);
-  past_.clear();
+  past_generations_.clear();
   return generations_.empty() ? Status() : release();
 }
 

@@ -148,6 +148,14 @@ Status Engine::recover(Start& start) {
   DARUMA_TRY(incident.steps.back().status);
   start.report.time_to_first_read_ns = start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
   start.report.outcome = "served";
+  if (start.log.attempts) {
+    for (const Attempts::Culprit& culprit : start.log.attempts->culprits()) start.report.starts_died += culprit.deaths;
+  }
+  start.report.last_sign_of_life_wall_ns = start.log.last_wall_ns;
+  if (!generations_.empty())
+    start.report.last_sign_of_life_wall_ns =
+        std::max(start.report.last_sign_of_life_wall_ns, generations_.front().created_wall_ns);
+  sum_up(start);
   start.report_told = start_late_ && ordinary(start);
   learn_costs(start);
   if (start.report_told) return {};
@@ -214,6 +222,7 @@ Status Engine::begin_to_write(Start& start) {
   start.report.total_ns = clock_.monotonic_ns() - start.began_ns;
   start.report.outcome = read_only_.load() || options_.read_only ? "read_only" : "served";
   if (!no_writes_.ok()) start.report.outcome += ": " + no_writes_.to_string();
+  sum_up(start);
   if (options_.read_only) return {};
   if (start.log.attempts && wal_) start.log.attempts->finish();
   // A report says to later starts that there was a log.

@@ -12,6 +12,7 @@
 #include "engine/options_text.h"
 #include "engine/start.h"
 #include "recovery/drill.h"
+#include "recovery/history.h"
 #include "run/run_format.h"
 #include "snapshot/retention.h"
 
@@ -59,7 +60,7 @@ Status Engine::choose_snapshot(Start& start) {
     if (!generation.manifest) continue;
     if (!generations_.empty() && lacks_load(*generation.manifest, generations_.front())) {
       start.lacks_load = true;
-      past_.push_back(*generation.manifest);
+      past_generations_.push_back(*generation.manifest);
     } else {
       generations_.push_back(*generation.manifest);
     }
@@ -72,7 +73,7 @@ Status Engine::choose_snapshot(Start& start) {
     snapshot_sequence_ = newest->sequence;
     start.report.snapshot = manifest_name(newest->number);
     if (!options_.history) past_limits_ = history_in(newest->options);
-    if (past_limits_.time.count() == 0) past_.clear();
+    if (past_limits_.time.count() == 0) past_generations_.clear();
     if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
   }
   for (const DamageEntry& entry : start.given_up) {
@@ -91,8 +92,7 @@ Status Engine::choose_snapshot(Start& start) {
   for (const DirectoryEntry& entry : reports) {
     if (!entry.name.ends_with(".json")) continue;
     start.had_log = true;  // written when a start had made its first log file
-    std::uint64_t number = 0;
-    if (std::sscanf(entry.name.c_str(), "%16lu.json", &number) == 1) start.reports.push_back(number);
+    if (const std::optional<std::uint64_t> number = report_number(entry.name)) start.reports.push_back(*number);
   }
   start.report.start_number = start.reports.empty() ? 1 : start.reports.back() + 1;
   return {};
@@ -143,8 +143,10 @@ void Engine::find_again(Start& start, const RunInfo& info) {
   const std::vector<DamageEntry> known = start.damage.entries();
   for (const DamageEntry& entry : known) {
     if (!entry.accepted && (entry.cause == kRunLost || entry.cause == kCatalogueRunHurt) &&
-        entry.file == "runs/" + run_name(info.number))
+        entry.file == "runs/" + run_name(info.number)) {
       start.found_again = start.damage.remove(entry.id);
+      ++start.report.losses_found_again;
+    }
   }
 }
 

@@ -2,17 +2,18 @@
 //
 // What a start does once the store is whole again: the pass "tidy", and the report.
 #include <algorithm>
-#include <cstdio>
 
 #include "base/status_macros.h"
+#include "engine/live_view.h"
 #include "engine/start.h"
+#include "recovery/history.h"
 #include "run/run_format.h"
 #include "snapshot/retention.h"
 
 namespace daruma {
 namespace {
 
-constexpr std::uint64_t kReportsKept = 32;
+constexpr std::uint64_t kReportsKept = 128;  // a few months of a store that is started once a day
 
 }  // namespace
 
@@ -69,17 +70,42 @@ void Engine::find_unnamed(const Start& start) {
   }
 }
 
+/// What the report says of the start as a whole.
+void Engine::sum_up(Start& start) {
+  RecoveryReport& report = start.report;
+  report.cause = cause_of(report);
+  if (!start.report_told) {  // afterwards others read it, and nothing is lost
+    lost_entries_.clear();
+    for (const PlacedRun& placed : start.runs) {
+      if (!live_.contains(placed.info.number)) lost_entries_[placed.info.keyspace] += placed.info.entries;
+    }
+  }
+  report.blast_radius = blast_radius();
+}
+
 /// The flight recorder. It cannot stop a start: without space the report is in the caller's hands only.
 void Engine::write_report(Start& start) {
   const std::string directory = directory_ + "/recoveries";
-  const auto name = [](std::uint64_t n) {
-    char text[32];
-    std::snprintf(text, sizeof text, "%016lu.json", n);
-    return std::string(text);
-  };
-  if (!publish(*storage_, directory, name(start.report.start_number), start.report.to_json()).ok()) return;
+  RecoveryReport& report = start.report;
+  PastRecoveries past = read_past(*storage_, directory, report.start_number);
+  if (!report.created) {
+    report.last_sign_of_life_wall_ns = std::max({report.last_sign_of_life_wall_ns, past.last_seen_wall_ns,
+                                                 last_publication(*storage_, directory, report.store)});
+    if (report.last_sign_of_life_wall_ns > report.started_wall_ns)  // the clock was set back
+      report.last_sign_of_life_wall_ns = 0;
+  }
+  count(past.history, report);
+  report.history = past.history;
+  {
+    MutexLock lock(health_mutex_);
+    past_ = std::move(past.history);
+    start_number_ = report.start_number;
+    started_wall_ns_ = report.started_wall_ns;
+    store_name_ = report.store;
+  }
+  if (!publish(*storage_, directory, report_name(report.start_number), report.to_json()).ok()) return;
   for (const std::uint64_t old : start.reports) {
-    if (old + kReportsKept <= start.report.start_number) (void)storage_->remove(directory + "/" + name(old));
+    if (old + kReportsKept <= report.start_number) (void)storage_->remove(directory + "/" + report_name(old));
   }
 }
 

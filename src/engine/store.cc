@@ -3,6 +3,7 @@
 #include "daruma/store.h"
 
 #include "base/out_of_memory.h"
+#include "daruma/metrics.h"
 #include "engine/cursor.h"
 #include "engine/engine.h"
 #include "event/event.h"
@@ -260,6 +261,7 @@ Status Store::accept_damage(std::uint64_t id) {
 }
 Health Store::health() const { return engine_->health(); }
 std::vector<ComponentInfo> Store::components() const { return engine_->components(); }
+Metrics Store::metrics() const { return engine_->metrics(); }
 Status Store::reboot(std::string_view component) {
   return or_out_of_memory([&] { return engine_->reboot(component); });
 }

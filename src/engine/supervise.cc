@@ -9,6 +9,7 @@
 #include "base/status_macros.h"
 #include "engine/start.h"
 #include "recovery/drill.h"
+#include "recovery/history.h"
 
 namespace daruma {
 namespace {
@@ -198,29 +199,58 @@ std::vector<Engine::Trouble> Engine::troubles() {
   return all;
 }
 
-/// One round. A failure whose playbook has escalated is left to its worker's own attempts, and to people, until it is
-/// over.
-void Engine::supervise() {
+/// What others have ended meanwhile: a playbook before it in this round, or a worker's own attempt.
+bool Engine::is_over(const Trouble& trouble) {
+  if (trouble.failure == "no_space") return has_room().ok() && !wal_->broken().is(Code::kNoSpace);
+  if (trouble.failure == "log_down") return wal_->broken().ok();
+  if (trouble.failure == "data_lost") return damage_status().ok();
+  const std::optional<Part> part = part_named(trouble.component);
+  return trouble.failure == "worker_failing" && part && !components_.open(*part);
+}
+
+/// The history tells until when such a failure went on.
+void Engine::end_escalations(const std::vector<Trouble>& found) {
+  for (auto entry = escalated_.begin(); entry != escalated_.end();) {
+    const bool goes_on = std::any_of(found.begin(), found.end(),
+                                     [&](const Trouble& t) { return key_of(t.failure, t.component) == entry->first; });
+    if (goes_on) {
+      ++entry;
+      continue;
+    }
+    Incident& incident = entry->second.incident;
+    incident.over_wall_ns = clock_.wall_ns();
+    history_.keep(incident);
+    {
+      MutexLock lock(health_mutex_);
+      for (Incident& known : incidents_) {
+        if (known.id == incident.id) known.over_wall_ns = incident.over_wall_ns;
+      }
+    }
+    entry = escalated_.erase(entry);
+  }
+}
+
+/// One round; true when what fails has changed. A failure whose playbook has escalated is left to its worker's own
+/// attempts, and to people, until it is over.
+bool Engine::supervise() {
   MutexLock lock(supervision_mutex_);
   watch_space();
   look_at_drills();
   const std::vector<Trouble> found = troubles();
-  std::erase_if(escalated_, [&](const auto& entry) {
-    return std::none_of(found.begin(), found.end(),
-                        [&](const Trouble& t) { return key_of(t.failure, t.component) == entry.first; });
-  });
+  end_escalations(found);
   for (const Trouble& trouble : found) {
-    if (stopping()) return;
+    if (stopping()) return false;
     if (!escalated_.contains(key_of(trouble.failure, trouble.component))) handle(trouble);
   }
   bool news = false;
   {
     const std::vector<HealthTree::Finding> seen = look();
     MutexLock health_lock(health_mutex_);
-    escalation_ = escalated_.empty() ? Status() : escalated_.begin()->second;
+    escalation_ = escalated_.empty() ? Status() : escalated_.begin()->second.told;
     news = health_.update(seen, clock_.wall_ns());
   }
   if (news && options_.listener && !stopping()) options_.listener->on_health(health());
+  return news;
 }
 
 Incident Engine::handle(const Trouble& trouble) {
@@ -230,24 +260,33 @@ Incident Engine::handle(const Trouble& trouble) {
   incident.failure = trouble.failure;
   incident.component = trouble.component;
   incident.cause = trouble.cause;
-  carry_out(playbook_for(trouble), incident, clock_,
-            [this](const Incident& now, const PlaybookStep* at_hand) NO_THREAD_SAFETY_ANALYSIS {
-              {
-                MutexLock lock(health_mutex_);
-                step_at_hand_ = at_hand ? std::string_view(at_hand->name) : std::string_view();
-                if (at_hand) step_due_ns_ = clock_.monotonic_ns() + std::chrono::nanoseconds(at_hand->timeout).count();
-              }
-              history_.keep(now);
-            });
+  const bool by_hand = trouble.cause.is(Code::kAborted);
+  Playbook book;
+  if (!by_hand && is_over(trouble)) {
+    book.over = [] { return true; };
+  } else {
+    book = playbook_for(trouble);
+  }
+  carry_out(book, incident, clock_, [this](const Incident& now, const PlaybookStep* at_hand) NO_THREAD_SAFETY_ANALYSIS {
+    {
+      MutexLock lock(health_mutex_);
+      step_at_hand_ = at_hand ? std::string_view(at_hand->name) : std::string_view();
+      if (at_hand) step_due_ns_ = clock_.monotonic_ns() + std::chrono::nanoseconds(at_hand->timeout).count();
+    }
+    history_.keep(now);
+  });
   const bool escalated = incident.outcome == "escalated";
   if (escalated) {
-    escalated_[key_of(trouble.failure, trouble.component)] = Status(
-        Code::kUnavailable,
-        trouble.failure + " (" + trouble.component + ") was not ended by its playbook: " + trouble.cause.to_string(),
-        trouble.cause.where(), "`kvctl playbook history` tells what was tried: " + incident.id);
+    escalated_[key_of(trouble.failure, trouble.component)] = {
+        Status(Code::kUnavailable,
+               trouble.failure + " (" + trouble.component +
+                   ") was not ended by its playbook: " + trouble.cause.to_string(),
+               trouble.cause.where(), "`kvctl playbook history` tells what was tried: " + incident.id),
+        incident};
   }
   {
     MutexLock lock(health_mutex_);
+    count(past_, incident);
     if (incidents_.size() == kIncidentsKept) incidents_.erase(incidents_.begin());
     incidents_.push_back(incident);
   }

@@ -32,7 +32,10 @@ class CircuitBreaker {
   /// Ok: go on, and tell how it ended. Else kUnavailable, with the cause and when it will be tried again. Of an open
   /// breaker whose rest is over, the caller's attempt is the one that decides.
   Status admit(std::int64_t now_ns);
-  void succeeded() { *this = CircuitBreaker(settings_, opened_); }
+  void succeeded() {
+    const bool at_once = state_ == State::kHalfOpen && rest_ns_ == settings_.first_rest_ns;
+    *this = CircuitBreaker(settings_, opened_, needless_ + at_once);
+  }
   /// Errors of the process (out of memory, no descriptors) and kAborted say nothing of what it guards: not counted.
   void failed(const Status& status, std::int64_t now_ns, Random& random);
   /// The next `admit` may go on, whatever the rest: somebody says that things have changed.
@@ -41,10 +44,12 @@ class CircuitBreaker {
   [[nodiscard]] State state() const { return state_; }
   [[nodiscard]] const Status& cause() const { return cause_; }
   [[nodiscard]] std::int64_t retry_in_ns(std::int64_t now_ns) const;
-  [[nodiscard]] std::uint64_t opened() const { return opened_; }  ///< how often
+  [[nodiscard]] std::uint64_t opened() const { return opened_; }      ///< how often
+  [[nodiscard]] std::uint64_t needless() const { return needless_; }  ///< of those: the first attempt closed it again
 
  private:
-  CircuitBreaker(const Settings& settings, std::uint64_t opened) : settings_(settings), opened_(opened) {}
+  CircuitBreaker(const Settings& settings, std::uint64_t opened, std::uint64_t needless)
+      : settings_(settings), opened_(opened), needless_(needless) {}
   Settings settings_;
   State state_ = State::kClosed;
   unsigned in_a_row_ = 0;
@@ -53,6 +58,7 @@ class CircuitBreaker {
   std::int64_t rest_ns_ = 0;
   std::int64_t retry_at_ns_ = 0;
   std::uint64_t opened_ = 0;
+  std::uint64_t needless_ = 0;
 };
 
 /// "closed", "open", "half_open".

@@ -45,6 +45,19 @@ Status publish(Storage& storage, const std::string& directory, const std::string
   return publish_prepared(storage, directory, name);
 }
 
+Status replace(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents) {
+  const std::string path = directory + "/" + name;
+  const std::string temporary = path + std::string(kTemporarySuffix);
+  if (Status removed = storage.remove(temporary); !removed.ok() && !removed.is(Code::kNotFound)) return removed;
+  Status written = [&]() -> Status {
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, storage.open(temporary, OpenMode::kCreate));
+    return file->write(0, contents);
+  }();
+  if (written.ok()) return storage.rename(temporary, path);
+  (void)storage.remove(temporary);
+  return written;
+}
+
 Status publish_prepared(Storage& storage, const std::string& directory, const std::string& name) {
   const std::string path = directory + "/" + name;
   DARUMA_TRY(storage.rename(path + std::string(kTemporarySuffix), path));

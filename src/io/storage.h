@@ -146,6 +146,10 @@ class Storage {
 /// means nothing.
 Status publish(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents);
 
+/// As `publish`, for what need not outlive the machine: nothing is synced. After a kill the whole new file or the old
+/// one; after a power cut anything.
+Status replace(Storage& storage, const std::string& directory, const std::string& name, std::string_view contents);
+
 /// The second half of publish for a file already written and synced as `directory/name.tmp`.
 Status publish_prepared(Storage& storage, const std::string& directory, const std::string& name);
 

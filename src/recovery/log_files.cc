@@ -136,6 +136,7 @@ Status LogReplayer::look_at_header(Found& segment, std::size_t side, const std::
     if (header.status().is(Code::kUnsupported)) return header.status();
     if (header.ok() && header->number == segment.number) {
       segment.header = *header;
+      out_.last_wall_ns = std::max(out_.last_wall_ns, header->wall_ns);
     } else if (segment.unreadable.ok()) {
       segment.unreadable =
           header.ok() ? Status(Code::kCorruption, "another segment stands under this name", {.file = (*file)->path()})

@@ -91,6 +91,7 @@ Status LogReplayer::read_one(const Found& segment) {
   file_ = relative(segment.number);
   const auto take = [&](const FrameView& frame) {
     highest_seen_ = std::max(highest_seen_, frame.header.last_sequence);
+    out_.last_wall_ns = std::max(out_.last_wall_ns, frame.header.wall_ns);
     if (stopped_at_loss_ || out_.reached) return;
     if (frame.gaps_before != 0) anomaly = true;
     if (!frame.header.has_events()) {

@@ -78,6 +78,7 @@ struct LogReplay {
   std::vector<RecoveryFinding> findings;
   RecoveryLoss discarded_sum, lost_sum, healed_sum;
   std::uint64_t files = 0, bytes_read = 0, bytes_replayed = 0, events_replayed = 0;
+  std::int64_t last_wall_ns = 0;  ///< newest time of any header that verifies: the writer was alive then
 };
 
 /// Applies events in order; the views are good for the call only. `at_hand`, which may be null, is told of each event

@@ -52,7 +52,7 @@ std::string Incident::to_json() const {
   JsonWriter j;
   j.begin_object().member("id", id).member("failure", failure).member("component", component);
   write_error(j, "cause", cause);
-  j.member("began_wall_ns", began_wall_ns).member("ended_wall_ns", ended_wall_ns);
+  j.member("began_wall_ns", began_wall_ns).member("ended_wall_ns", ended_wall_ns).member("over_wall_ns", over_wall_ns);
   j.key("steps").begin_array();
   for (const Step& step : steps) {
     j.begin_object().member("name", step.name).member("outcome", step.outcome);

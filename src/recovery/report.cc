@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/json_writer.h"
+#include "recovery/history.h"
 
 namespace daruma {
 namespace {
@@ -22,15 +23,6 @@ void list(RecoveryReport& report, RecoveryFinding finding) {
     report.findings.push_back(std::move(finding));
   else
     ++report.findings_dropped;
-}
-
-void write(JsonWriter& json, std::string_view name, const RecoveryLoss& loss) {
-  json.key(name)
-      .begin_object()
-      .member("stretches", loss.stretches)
-      .member("events", loss.events)
-      .member("bytes", loss.bytes)
-      .end();
 }
 
 std::string milliseconds(std::int64_t ns) {
@@ -97,6 +89,8 @@ std::string RecoveryReport::to_json() const {
   j.begin_object();
   j.member("start_number", start_number).member("store", store).member("policy", policy);
   j.member("started_wall_ns", started_wall_ns).member("created", created).member("same_boot", same_boot);
+  j.member("cause", cause).member("last_sign_of_life_wall_ns", last_sign_of_life_wall_ns);
+  j.member("starts_died", starts_died);
   j.key("passes").begin_array();
   for (const RecoveryPass& p : passes) {
     j.begin_object().member("name", p.name).member("duration_ns", p.duration_ns).member("bytes", p.bytes).end();
@@ -120,8 +114,11 @@ std::string RecoveryReport::to_json() const {
     j.end();
   }
   j.end();
-  j.member("findings_dropped", findings_dropped).member("time_to_first_read_ns", time_to_first_read_ns);
+  j.member("findings_dropped", findings_dropped).member("losses_found_again", losses_found_again);
+  write(j, "blast_radius", blast_radius);
+  j.member("time_to_first_read_ns", time_to_first_read_ns);
   j.member("total_ns", total_ns).member("read_only", read_only).member("clean", clean()).member("outcome", outcome);
+  write(j, "history", history);
   j.end();
   return j.take();
 }

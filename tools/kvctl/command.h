@@ -174,6 +174,10 @@ void register_clone(CLI::App& app, Context& context);       ///< clone
 void register_drill(CLI::App& app, Context& context);       ///< drill …
 void register_chaos(CLI::App& app, Context& context);       ///< chaos
 void register_rollout(CLI::App& app, Context& context);     ///< rollout …
+void register_metrics(CLI::App& app, Context& context);     ///< metrics
+void register_top(CLI::App& app, Context& context);         ///< top
+void register_budget(CLI::App& app, Context& context);      ///< budget
+void register_postmortem(CLI::App& app, Context& context);  ///< postmortem
 Result<Outcome> status_outcome(Context& context);           ///< what `kvctl status` tells
 Result<Outcome> version_outcome(Context& context);          ///< what `kvctl version` tells
 Result<Outcome> checkpoint_outcome(Context& context);       ///< what `kvctl checkpoint` does

@@ -188,28 +188,6 @@ std::string to_hex(std::string_view bytes) {
   return out;
 }
 
-std::size_t utf8_length(std::string_view text, std::size_t at) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<std::uint8_t>(text[i]) : 0U; };
-  const auto follows = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  const unsigned first = byte(at);
-  if (at >= text.size()) return 0;
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return follows(at + 1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    if (!follows(at + 1) || !follows(at + 2)) return 0;
-    if (first == 0xE0 && byte(at + 1) < 0xA0) return 0;
-    if (first == 0xED && byte(at + 1) >= 0xA0) return 0;
-    return 3;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    if (!follows(at + 1) || !follows(at + 2) || !follows(at + 3)) return 0;
-    if (first == 0xF0 && byte(at + 1) < 0x90) return 0;
-    if (first == 0xF4 && byte(at + 1) >= 0x90) return 0;
-    return 4;
-  }
-  return 0;
-}
-
 bool is_utf8(std::string_view text) {
   for (std::size_t i = 0; i < text.size();) {
     const std::size_t length = utf8_length(text, i);

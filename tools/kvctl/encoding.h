@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/utf8.h"
 #include "daruma/status.h"
 
 namespace daruma::kvctl {
@@ -27,8 +28,6 @@ std::string encode(Encoding encoding, std::string_view bytes);
 Result<std::string> decode(Encoding encoding, std::string_view text);
 
 std::string to_hex(std::string_view bytes);
-/// Length of the well-formed UTF-8 character at `at`, 0 when there is none (overlong, surrogate, cut off).
-std::size_t utf8_length(std::string_view text, std::size_t at);
 bool is_utf8(std::string_view text);
 
 }  // namespace daruma::kvctl

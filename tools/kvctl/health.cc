@@ -2,14 +2,15 @@
 //
 // health: what the store says of itself, for people, systemd and Kubernetes.
 //
-// What must stay true: without --write not one byte changes. Beside a writer, which alone knows its health, it says so
-// (kExitBusy) and tells what the files tell: status, and the incidents that are going on.
+// What must stay true: without --write not one byte changes. Beside a writer, which alone knows its health, it answers
+// what that process tells of itself (live.h); where it has told nothing, it says so (kExitBusy) and tells what the
+// files tell: status, and the incidents that are going on.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 
-#include "kvctl/inspect.h"
+#include "kvctl/live.h"
 
 namespace daruma::kvctl {
 
@@ -80,26 +81,53 @@ std::string health_text(const Context& context, const Health& health, bool writt
   return text;
 }
 
-Result<Outcome> beside_a_writer(Context& context, const Status& busy) {
-  DARUMA_TRY_ASSIGN(Outcome outcome, status_outcome(context));
+/// Those that are going on or have escalated.
+Status tell_incidents(Context& context, Outcome& outcome) {
   DARUMA_TRY_ASSIGN(const StoreFiles files, StoreFiles::open(context, Locking::kNone));
   std::vector<Problem> ignored;  // status tells them
   outcome.json["incidents"] = Json::array();
   for (const IncidentFile& file : files.incidents(ignored)) {
-    if (file.state != "going on" && file.state != "escalated") continue;
     const Incident& incident = file.incident;
+    if (file.state != "going on" && (file.state != "escalated" || incident.over_wall_ns != 0)) continue;
     outcome.json["incidents"].push_back({{"id", incident.id}, {"failure", incident.failure}, {"state", file.state}});
     outcome.text +=
         fmt::format("{:<11} {} {} ({}) {}\n", "incident", incident.id, encode(Encoding::kEscaped, incident.failure),
                     encode(Encoding::kEscaped, incident.component), file.state);
   }
+  return {};
+}
+
+Result<Outcome> beside_a_writer(Context& context, const Status& busy) {
+  DARUMA_TRY_ASSIGN(Outcome outcome, status_outcome(context));
+  DARUMA_TRY(tell_incidents(context, outcome));
   outcome.exit = kExitBusy;
-  outcome.error = Status(Code::kBusy, busy.message(), busy.where(),
-                         "only that process knows the store's health: Store::health; above is what the files tell");
+  outcome.error =
+      Status(Code::kBusy, busy.message(), busy.where(),
+             "only that process knows the store's health, and has not told it; above is what the files tell");
+  return outcome;
+}
+
+/// What a writer tells of itself. One that has told nothing for long may hang, and then nothing it told is known.
+Result<Outcome> of_a_writer(Context& context, const Live& live, const HealthOptions& options) {
+  Outcome outcome;
+  const Health& health = live.metrics.health;
+  outcome.json = Json::parse(health.to_json(), nullptr, false);
+  put_live(outcome.json, live);
+  outcome.text = health_text(context, health, true) + age_text(live) + "\n";
+  DARUMA_TRY(tell_incidents(context, outcome));
+  judge(health, kLevels.at(options.level), outcome);
+  if (live.stale()) {
+    outcome.exit = kExitBusy;
+    outcome.error = Status(Code::kBusy, age_text(live), {.file = context.directory});
+  }
   return outcome;
 }
 
 Result<Outcome> health(Context& context, const HealthOptions& options) {
+  if (!options.write) {
+    DARUMA_TRY(context.check_directory());
+    if (const auto live = read_live(context.directory); live.ok()) return of_a_writer(context, *live, options);
+  }
   auto opened = options.write && !context.dry_run ? context.open_and_watch(options.watch) : context.open_for_reading();
   if (opened.status().is(Code::kBusy)) return beside_a_writer(context, opened.status());
   DARUMA_TRY(opened.status());
@@ -126,7 +154,7 @@ void register_health(CLI::App& app, Context& context) {
   command->footer(
       "Examples:\n  kvctl -d orders health\n  kvctl -d orders health --write --level critical && start-the-service\n"
       "Exit code 0: nothing fails that counts; 4: critical; 5: degraded, and acknowledged data is lost; 1: degraded\n"
-      "otherwise, or maintenance; 3: a writer has the store, and only that process knows.");
+      "otherwise, or maintenance; 3: a writer has the store and has not told how it is, or not for half a minute.");
 }
 
 }  // namespace daruma::kvctl

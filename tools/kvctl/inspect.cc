@@ -12,6 +12,7 @@
 
 #include "base/status_macros.h"
 #include "io/posix_storage.h"
+#include "recovery/history.h"
 #include "recovery/playbook.h"
 #include "snapshot/retention.h"
 
@@ -19,92 +20,13 @@ namespace daruma::kvctl {
 
 namespace {
 
-constexpr std::uint64_t kReportBytesMax = 64 << 20;
-
 /// Places of a Status carry the whole path; people and scripts want it relative to the store.
 std::string relative(const std::string& file, const std::string& directory) {
   return file.starts_with(directory + "/") ? file.substr(directory.size() + 1) : file;
 }
 
-RecoveryLoss loss_of(const Json& json) {
-  return {json.value("stretches", std::uint64_t{0}), json.value("events", std::uint64_t{0}),
-          json.value("bytes", std::uint64_t{0})};
-}
-
-/// Members that are missing stay as they are by default; throws what nlohmann throws when one has another type.
-RecoveryReport report_of(const Json& json) {
-  RecoveryReport r;
-  const auto take = [](const Json& from, const char* name, auto& into) { into = from.value(name, into); };
-  const auto loss = [&json](const char* name) { return json.contains(name) ? loss_of(json.at(name)) : RecoveryLoss(); };
-  take(json, "start_number", r.start_number);
-  take(json, "store", r.store);
-  take(json, "policy", r.policy);
-  take(json, "started_wall_ns", r.started_wall_ns);
-  take(json, "created", r.created);
-  take(json, "same_boot", r.same_boot);
-  take(json, "files", r.files);
-  take(json, "bytes_read", r.bytes_read);
-  take(json, "bytes_replayed", r.bytes_replayed);
-  take(json, "events_replayed", r.events_replayed);
-  take(json, "snapshot", r.snapshot);
-  take(json, "snapshot_sequence", r.snapshot_sequence);
-  take(json, "durable_mark", r.durable_mark);
-  take(json, "last_sequence", r.last_sequence);
-  take(json, "findings_dropped", r.findings_dropped);
-  take(json, "time_to_first_read_ns", r.time_to_first_read_ns);
-  take(json, "total_ns", r.total_ns);
-  take(json, "read_only", r.read_only);
-  take(json, "outcome", r.outcome);
-  r.discarded = loss("discarded");
-  r.lost = loss("lost");
-  r.healed = loss("healed");
-  for (const Json& pass : json.value("passes", Json::array())) {
-    r.passes.push_back(
-        {pass.value("name", ""), pass.value("duration_ns", std::int64_t{0}), pass.value("bytes", std::uint64_t{0})});
-  }
-  for (const Json& finding : json.value("findings", Json::array())) {
-    RecoveryFinding f;
-    take(finding, "case", f.case_name);
-    take(finding, "file", f.file);
-    take(finding, "offset", f.offset);
-    take(finding, "bytes", f.bytes);
-    take(finding, "first_sequence", f.first_sequence);
-    take(finding, "last_sequence", f.last_sequence);
-    take(finding, "verdict", f.verdict);
-    take(finding, "proof", f.proof);
-    take(finding, "action", f.action);
-    take(finding, "quarantine_id", f.quarantine_id);
-    take(finding, "damage_id", f.damage_id);
-    take(finding, "detail", f.detail);
-    r.findings.push_back(std::move(f));
-  }
-  return r;
-}
-
-Status status_of(const Json& json) {
-  if (!json.is_object()) return {};
-  const std::string name = json.value("code", "");
-  Code code = Code::kUnavailable;
-  for (int i = 1; i <= static_cast<int>(Code::kOutOfMemory); ++i) {
-    if (name == code_name(static_cast<Code>(i))) code = static_cast<Code>(i);
-  }
-  return {code, json.value("message", ""), {.file = json.value("file", "")}, json.value("hint", "")};
-}
-
-Incident incident_of(const Json& json) {
-  Incident i;
-  i.id = json.at("id");
-  i.failure = json.value("failure", "");
-  i.component = json.value("component", "");
-  i.cause = status_of(json.value("cause", Json()));
-  i.began_wall_ns = json.value("began_wall_ns", std::int64_t{0});
-  i.ended_wall_ns = json.value("ended_wall_ns", std::int64_t{0});
-  i.outcome = json.value("outcome", "");
-  for (const Json& step : json.value("steps", Json::array())) {
-    i.steps.push_back({step.value("name", ""), step.value("outcome", ""), status_of(step.value("error", Json())),
-                       step.value("duration_ns", std::int64_t{0})});
-  }
-  return i;
+Status at_file(const Status& status, const std::string& file) {
+  return {status.code(), status.message(), {.file = file, .offset = status.where().offset}, status.hint()};
 }
 
 bool counts(const Problem& problem) { return problem.verdict == "corrupt" || problem.verdict == "unreadable"; }
@@ -460,10 +382,10 @@ std::vector<IncidentFile> StoreFiles::incidents(std::vector<Problem>& problems) 
     const auto bytes = daruma::read_whole(*storage_, path(file), kReportBytesMax);
     if (bytes.status().is(Code::kNotFound)) continue;  // a writer keeps the last few only
     Status bad = bytes.status();
-    try {
-      if (bytes.ok()) found.push_back({incident_of(Json::parse(*bytes)), ""});
-    } catch (const Json::exception&) {
-      bad = Status(Code::kCorruption, "this is no incident", {.file = path(file), .offset = 0});
+    if (bytes.ok()) {
+      auto parsed = parse_incident(*bytes);
+      bad = parsed.ok() ? Status() : at_file(parsed.status(), path(file));
+      if (parsed.ok()) found.push_back({std::move(parsed).value(), ""});
     }
     if (!bad.ok()) {
       problems.push_back(problem("incident", file, bad));
@@ -480,16 +402,10 @@ std::vector<IncidentFile> StoreFiles::incidents(std::vector<Problem>& problems) 
 Result<RecoveryReport> StoreFiles::read_report(const ReportFile& file, Json* document) const {
   const std::string where = path("recoveries/" + file.name);
   DARUMA_TRY_ASSIGN(const std::string bytes, daruma::read_whole(*storage_, where, kReportBytesMax));
-  try {
-    Json json = Json::parse(bytes);
-    RecoveryReport report = report_of(json);
-    if (document != nullptr) *document = std::move(json);
-    return report;
-  } catch (const Json::parse_error& error) {
-    return Status(Code::kCorruption, "the report does not parse", {.file = where, .offset = error.byte});
-  } catch (const Json::exception&) {
-    return Status(Code::kCorruption, "this is no recovery report", {.file = where, .offset = 0});
-  }
+  auto report = parse_report(bytes);
+  if (!report.ok()) return at_file(report.status(), where);
+  if (document != nullptr) *document = Json::parse(bytes, nullptr, false);
+  return report;
 }
 
 }  // namespace daruma::kvctl

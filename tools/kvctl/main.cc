@@ -162,6 +162,10 @@ int main(int argc, char** argv) {
   register_doctor(app, context);
   register_operate(app, context);
   register_history(app, context);
+  register_metrics(app, context);
+  register_top(app, context);
+  register_budget(app, context);
+  register_postmortem(app, context);
   register_recover(app, context);
   register_verify(app, context);
   register_scrub(app, context);

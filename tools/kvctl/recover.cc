@@ -11,7 +11,9 @@
 #include <map>
 #include <set>
 
+#include "kvctl/html.h"
 #include "kvctl/inspect.h"
+#include "kvctl/postmortem.h"
 #include "snapshot/retention.h"
 
 namespace daruma::kvctl {
@@ -25,6 +27,7 @@ const std::map<std::string, RecoveryPolicy> kPolicies{{"serve", RecoveryPolicy::
 
 struct RecoverOptions {
   bool explain = false;
+  std::string report{};  ///< a page about the start; empty: none
   std::string policy = "serve";
 };
 
@@ -204,8 +207,23 @@ Result<Outcome> explain(Context& context, const RecoverOptions& options) {
   return outcome;
 }
 
+/// Of what `recoveries/` keeps, which has the passes behind the first reads too.
+Status write_report_page(Context& context, const std::string& file, Store store, const RecoveryReport& told) {
+  (void)store.sync();
+  DARUMA_TRY_ASSIGN(const StoreFiles files, StoreFiles::open(context, Locking::kNone));
+  std::vector<Problem> ignored;
+  for (const ReportFile& kept : files.reports(ignored)) {
+    if (kept.number != told.start_number) continue;
+    if (const auto whole = files.read_report(kept); whole.ok()) return write_page(file, start_page(files, *whole));
+  }
+  return write_page(file, start_page(files, told));
+}
+
 Result<Outcome> recover(Context& context, const RecoverOptions& options) {
-  if (options.explain || context.dry_run) return explain(context, options);
+  if (options.explain || context.dry_run) {
+    if (options.report.empty()) return explain(context, options);
+    return context.fail(kExitUsage, {Code::kInvalidArgument, "--report is of a start that was made, not of a plan"});
+  }
   DARUMA_TRY(context.check_directory());
   Options open;
   open.create_if_missing = false;
@@ -218,6 +236,7 @@ Result<Outcome> recover(Context& context, const RecoverOptions& options) {
   outcome.json["report"] = report_json(report);
   outcome.text = report.to_text();
   if (costs(report)) outcome.exit = kExitLoss;
+  if (!options.report.empty()) DARUMA_TRY(write_report_page(context, options.report, opened->store, report));
   return outcome;
 }
 
@@ -303,6 +322,8 @@ void register_recover(CLI::App& app, Context& context) {
   command->add_option("--policy", recover_options->policy, "What to do about acknowledged data beyond repair")
       ->check(CLI::IsMember({"serve", "read_only", "refuse", "point_in_time"}).description(""))
       ->type_name("serve|read_only|refuse|point_in_time");
+  command->add_option("--report", recover_options->report, "Writes a page about this start to a new file")
+      ->type_name("FILE.html");
   command->footer(
       "Examples:\n  kvctl -d orders recover --explain\n  kvctl -d orders recover --policy point_in_time\n"
       "Exit code 5: acknowledged data is lost, or bytes other than a torn tail were set aside; 4: refused by --policy\n"

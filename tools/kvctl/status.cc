@@ -8,7 +8,7 @@
 #include <algorithm>
 
 #include "engine/jobs.h"
-#include "kvctl/inspect.h"
+#include "kvctl/live.h"
 #include "recovery/quarantine.h"
 
 namespace daruma::kvctl {
@@ -209,6 +209,19 @@ Result<Outcome> status_outcome(Context& context) {
   tell_start(files, last_ns, json, start);
   lines.emplace_back("next start", start);
 
+  json["live"] = nullptr;
+  if (const auto live = read_live(files.directory()); live.ok()) {
+    const Metrics& m = live->metrics;
+    json["live"] = {{"level", health_level_name(m.health.level)},
+                    {"sequence", m.stats.sequence},
+                    {"durable_sequence", m.stats.durable_sequence},
+                    {"recovery_debt_ns", m.health.debt.estimated_ns},
+                    {"age_ns", *live->age_ns}};
+    lines.emplace_back("live",
+                       fmt::format("{}, sequence {}, durable to {}, a kill costs an estimated {}; {}",
+                                   health_level_name(m.health.level), m.stats.sequence, m.stats.durable_sequence,
+                                   duration_text(m.health.debt.estimated_ns), age_text(*live)));
+  }
   json["problems"] = Json::array();
   for (const Problem& problem : problems) json["problems"].push_back(problem_json(problem));
   for (const auto& [name, text] : lines) outcome.text += fmt::format("{:<11} {}\n", name, text);
