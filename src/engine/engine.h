@@ -51,6 +51,7 @@
 namespace daruma {
 
 class Attempts;
+struct LogNow;
 struct LogPart;
 
 /// kBusy of a keyspace: why, and what ends it. `checkpoint`: why the last one could not be made; ok: it could.
@@ -99,6 +100,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<KeyspaceInfo> keyspaces() const;
   Result<Sequence> bulk_load(Keyspace keyspace, const RecordSource& source)
       EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
+  Result<EventStream> stream(Sequence from);
+  Result<Store::Followed> follow() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status checkpoint() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status compact(Keyspace keyspace) EXCLUDES(compaction_mutex_, checkpoint_mutex_);
   Status trim() EXCLUDES(compaction_mutex_, checkpoint_mutex_);
@@ -132,6 +135,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
  private:
   friend struct View::State;
+  friend class EventStream;
   Engine(std::string directory, Options options, const Environment& environment);
 
   // open.cc, and the passes in open_*.cc: before any other thread knows of the engine
@@ -244,6 +248,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status write_loaded(BulkLoad& job, const RecordSource& source) REQUIRES(compaction_mutex_)
       EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status install_loaded(BulkLoad& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status announce(const BulkLoad& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+
+  // stream.cc
+  LogNow log_now() const;
+  [[nodiscard]] bool wait_for_log(Sequence position, std::int64_t ns) const;
+  [[nodiscard]] static Keyspace keyspace_of(std::uint32_t id) { return Keyspace(id); }
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
@@ -359,6 +369,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct {
     Sequence durable = 0;
     std::uint64_t log_bytes = 0;
+    std::vector<LiveSegment> segments;
   } found_;  // by the start, what the log says from then on; set by recovery only
   std::shared_ptr<BlockCache> cache_;
   const std::shared_ptr<ArenaBlocks> arena_blocks_;  // of memtables
@@ -366,6 +377,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<const State*> state_{nullptr};
   std::atomic<Sequence> visible_{0};
   std::atomic<std::uint64_t> memtable_bytes_{0};
+  // A bulk load that the log tells of, and that is not yet known to be in force, or not to be: its event (0: none), and
+  // a count that is odd meanwhile. Both change under checkpoint_mutex_.
+  std::atomic<Sequence> announced_{0};
+  std::atomic<std::uint64_t> announcements_{0};
   std::atomic<bool> limited_{false};  // a keyspace has, or had, a limit of its own
   LogBacklog common_backlog_;         // of the keyspaces without a share
   std::atomic<bool> read_only_{false};

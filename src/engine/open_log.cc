@@ -60,6 +60,7 @@ Status Engine::replay(Start& start) {
                                               NO_THREAD_SAFETY_ANALYSIS { apply(events, at_hand); }));
   LogReplay& log = start.log;
   found_.durable = log.proven;
+  found_.segments = log.segments;
   for (const LiveSegment& segment : log.segments) found_.log_bytes += segment.disk_bytes();
   start.pass_bytes = log.bytes_read;
   start.found_anything = start.found_anything || log.store.has_value();
