@@ -50,7 +50,9 @@
 
 namespace daruma {
 
+struct StreamEvent;
 class Attempts;
+struct LogEntry;
 struct LogNow;
 struct LogPart;
 
@@ -129,6 +131,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   }
   /// One round of background work on the calling thread: the log, a checkpoint when one is due, a compaction likewise.
   Status step();
+
+  /// What a reader of the log gives, in the words of the stream. For tools too, which read a log beside its writer.
+  static StreamEvent told(const LogEntry& entry);
 
   /// For tests, which drive the background work themselves.
   [[nodiscard]] static Engine& of(const Store& store) { return *store.engine_; }
@@ -253,7 +258,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // stream.cc
   LogNow log_now() const;
   [[nodiscard]] bool wait_for_log(Sequence position, std::int64_t ns) const;
-  [[nodiscard]] static Keyspace keyspace_of(std::uint32_t id) { return Keyspace(id); }
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);

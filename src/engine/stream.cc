@@ -25,42 +25,12 @@ class EventStream::State {
       DARUMA_TRY_ASSIGN(entry, reader_.next());
     }
     if (!entry) return std::optional<StreamEvent>();
-    return std::optional(told(*entry));
+    return std::optional(Engine::told(*entry));
   }
   [[nodiscard]] Sequence position() const { return reader_.position(); }
   [[nodiscard]] bool live() const { return engine_->wal_ != nullptr; }
 
  private:
-  static StreamEvent told(const LogEntry& entry) {
-    StreamEvent out;
-    out.first_sequence = entry.first;
-    out.last_sequence = entry.last;
-    out.wall_ns = entry.wall_ns;
-    if (entry.lost) {
-      out.kind = StreamEvent::Kind::kLost;
-      out.cause = *entry.lost;
-      return out;
-    }
-    (void)walk_event(entry.event, [&](const Op& op) {  // decodes: the reader has seen to it
-      if (op.keyspace != kCatalogKeyspace) {
-        out.ops.push_back({static_cast<StreamOp::Kind>(op.kind), Engine::keyspace_of(op.keyspace), op.key,
-                           op.kind == OpKind::kEraseRange ? op.end : op.value});
-        return;
-      }
-      const std::uint32_t id = catalog_id(op.key);
-      if (id == kLoadedKey && op.kind == OpKind::kEraseRange) {
-        out.kind = StreamEvent::Kind::kLoaded;
-        out.keyspace = Engine::keyspace_of(catalog_id(op.end));
-      } else if (id != kNextIdKey) {
-        out.ops.push_back({op.kind == OpKind::kPut ? StreamOp::Kind::kNameKeyspace : StreamOp::Kind::kDropKeyspace,
-                           Engine::keyspace_of(id),
-                           op.kind == OpKind::kPut ? op.value : std::string_view(),
-                           {}});
-      }
-    });
-    return out;
-  }
-
   std::shared_ptr<Engine> engine_;
   LogReader reader_;
 };
@@ -75,6 +45,36 @@ Result<std::optional<StreamEvent>> EventStream::next(std::chrono::nanoseconds ti
 }
 Sequence EventStream::position() const { return state_->position(); }
 bool EventStream::live() const { return state_->live(); }
+
+StreamEvent Engine::told(const LogEntry& entry) {
+  StreamEvent out;
+  out.first_sequence = entry.first;
+  out.last_sequence = entry.last;
+  out.wall_ns = entry.wall_ns;
+  if (entry.lost) {
+    out.kind = StreamEvent::Kind::kLost;
+    out.cause = *entry.lost;
+    return out;
+  }
+  (void)walk_event(entry.event, [&](const Op& op) {  // decodes: the reader has seen to it
+    if (op.keyspace != kCatalogKeyspace) {
+      out.ops.push_back({static_cast<StreamOp::Kind>(op.kind), Keyspace(op.keyspace), op.key,
+                         op.kind == OpKind::kEraseRange ? op.end : op.value});
+      return;
+    }
+    const std::uint32_t id = catalog_id(op.key);
+    if (id == kLoadedKey && op.kind == OpKind::kEraseRange) {
+      out.kind = StreamEvent::Kind::kLoaded;
+      out.keyspace = Keyspace(catalog_id(op.end));
+    } else if (id != kNextIdKey) {
+      out.ops.push_back({op.kind == OpKind::kPut ? StreamOp::Kind::kNameKeyspace : StreamOp::Kind::kDropKeyspace,
+                         Keyspace(id),
+                         op.kind == OpKind::kPut ? op.value : std::string_view(),
+                         {}});
+    }
+  });
+  return out;
+}
 
 /// What is durable comes first: the segments and losses that are seen after it are then all that it needs.
 LogNow Engine::log_now() const {
