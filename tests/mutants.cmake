@@ -464,3 +464,31 @@ mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.Wh
   [[    for (; through != 0;]] [[    for (; false;]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
+
+# --- the change stream
+mutant(stream_tells_what_is_in_flight engine/stream.cc stream_test:Stream.TellsNothing*
+  [[now.durable = wal_ ? wal_->durable_sequence() : found_.durable;]]
+  [[now.durable = wal_ ? wal_->appended_sequence() : found_.durable;]])
+mutant(stream_passes_over_what_is_lost recovery/log_reader.cc stream_test:Stream.ALoss*
+  [[    if (frame.first > position_) return false;
+]] [[    if (frame.first > position_) position_ = frame.first;
+]])
+mutant(stream_delivers_what_was_given_up recovery/log_reader.cc stream_test:Stream.OfAPointInTime*
+  [[return at != now_.lost.end() && at->first <= position_ ? &*at : nullptr;]] [[return nullptr;]])
+mutant(stream_passes_over_what_is_gone recovery/log_reader.cc stream_test:Stream.BehindTheOldest*
+  [[    if (!segment) return truncated();
+]] [[    if (!segment) {
+      position_ = now_.segments.front().start_sequence;
+      return {};
+    }
+]])
+mutant(given_up_is_forgotten_while_the_log_has_it engine/checkpoint.cc stream_test:Stream.OfAPointInTime*
+  [[      for (const LiveSegment& segment : wal_->live_segments())
+        forgotten]] [[      for (const LiveSegment& segment : std::vector<LiveSegment>())
+        forgotten]])
+mutant(view_shows_what_its_stream_never_will engine/stream.cc stream_test:Stream.AFollower*
+  [[    DARUMA_TRY_ASSIGN(EventStream stream, this->stream(at.sequence() + 1));]]
+  [[    DARUMA_TRY_ASSIGN(EventStream stream, this->stream(at.sequence() + 2));]])
+mutant(load_is_not_announced engine/bulk_load.cc stream_test:Stream.NoCrash*
+  [[    DARUMA_TRY(announce(job));
+]] [[]])
