@@ -493,8 +493,6 @@ mutant(log_is_taken_over_a_load engine/history.cc history_test
   [[oldest || lacks_load(past_generations_[i + 1], past_generations_[i]) ||]] [[oldest ||]])
 mutant(given_up_events_come_back_in_the_past engine/history.cc history_test
   [[if (given_up_for_good(entry) && entry.sequence_lo]] [[if (false && entry.sequence_lo]])
-mutant(given_up_is_forgotten_before_the_past engine/checkpoint.cc history_test
-  [[damage.forget_accepted(oldest_kept_sequence());]] [[damage.forget_accepted(generations_.back().sequence);]])
 mutant(history_knows_no_bytes engine/history.cc history_test
   [[next.created_wall_ns > since && history_bytes() <= limits.bytes]] [[next.created_wall_ns > since]])
 mutant(history_is_forgotten_at_a_start engine/open_snapshot.cc history_test
@@ -505,3 +503,30 @@ mutant(promoted_options_beyond_limits engine/open_snapshot.cc engine_promote_tes
   [[ || !check_options(promoted).ok()]] [[]])
 mutant(failpoint_acts_once_more base/failpoint.cc failpoint_test
   [[if (++set.acted == set.action.times)]] [[if (set.acted++ == set.action.times)]])
+# --- the change stream
+mutant(stream_tells_what_is_in_flight engine/stream.cc stream_test:Stream.TellsNothing*
+  [[now.durable = wal_ ? wal_->durable_sequence() : found_.durable;]]
+  [[now.durable = wal_ ? wal_->appended_sequence() : found_.durable;]])
+mutant(stream_passes_over_what_is_lost recovery/log_reader.cc stream_test:Stream.ALoss*
+  [[    if (frame.first > position_) return false;
+]] [[    if (frame.first > position_) position_ = frame.first;
+]])
+mutant(stream_delivers_what_was_given_up recovery/log_reader.cc stream_test:Stream.OfAPointInTime*
+  [[return at != now_.lost.end() && at->first <= position_ ? &*at : nullptr;]] [[return nullptr;]])
+mutant(stream_passes_over_what_is_gone recovery/log_reader.cc stream_test:Stream.BehindTheOldest*
+  [[    if (!segment) return truncated();
+]] [[    if (!segment) {
+      position_ = now_.segments.front().start_sequence;
+      return {};
+    }
+]])
+mutant(given_up_is_forgotten_while_the_log_has_it engine/checkpoint.cc stream_test:Stream.OfAPointInTime*
+  [[      for (const LiveSegment& segment : wal_->live_segments())
+        forgotten]] [[      for (const LiveSegment& segment : std::vector<LiveSegment>())
+        forgotten]])
+mutant(view_shows_what_its_stream_never_will engine/stream.cc stream_test:Stream.AFollower*
+  [[    DARUMA_TRY_ASSIGN(EventStream stream, this->stream(at.sequence() + 1));]]
+  [[    DARUMA_TRY_ASSIGN(EventStream stream, this->stream(at.sequence() + 2));]])
+mutant(load_is_not_announced engine/bulk_load.cc stream_test:Stream.NoCrash*
+  [[    DARUMA_TRY(announce(job));
+]] [[]])

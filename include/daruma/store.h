@@ -23,6 +23,7 @@ namespace daruma {
 
 class Engine;
 class CursorState;
+class EventStream;
 struct Metrics;
 struct Pin;
 
@@ -212,6 +213,7 @@ struct StoreStats {
 class DARUMA_API Store {
  public:
   struct Opened;
+  struct Followed;
 
   /// Recovers the store in `directory`, the only way to start. Errors: kBusy (another process has it), kNotFound
   /// (nothing there and `create_if_missing` is false), kUnsupported (a format from the future), kInvalidArgument
@@ -251,6 +253,14 @@ class DARUMA_API Store {
   std::vector<Result<std::string>> multi_get(Keyspace keyspace, const std::vector<std::string_view>& keys) const;
   [[nodiscard]] View view() const;
   Result<Cursor> cursor(Keyspace keyspace, const CursorOptions& options = {}) const;
+
+  /// Every event from number `from` on (0 means 1), in order, durable ones only; see stream.h. Errors: kNotFound (the
+  /// log no longer holds it; Where::sequence is the oldest that it does), kInvalidArgument (there is no such event yet,
+  /// nor is it the next: whoever asks has followed another store), kIoError, kUnavailable, kOutOfMemory.
+  Result<EventStream> stream(Sequence from) const;
+  /// A view and the stream of all that comes after it. Waits until what the view shows is durable, so that a copy of it
+  /// is never ahead of the store. Errors: kReadOnly, those of `sync`.
+  Result<Followed> follow();
 
   Result<Keyspace> create_keyspace(std::string_view name);  ///< kExists
   Result<Keyspace> keyspace(std::string_view name) const;   ///< kNotFound

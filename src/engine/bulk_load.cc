@@ -4,11 +4,13 @@
 // rules.
 //
 // What must stay true: nothing of a load is visible before all of it is durable and read back, nor acknowledged before
-// every kept generation has it; its runs cover no event (`is_loaded`).
+// every kept generation has it; its runs cover no event (`is_loaded`); the log names its keyspace before a manifest
+// names its runs.
 #include <algorithm>
 #include <future>
 #include <system_error>
 
+#include "base/assert.h"
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "engine/jobs.h"
@@ -115,6 +117,25 @@ Status Engine::write_loaded(BulkLoad& job, const RecordSource& source) {
   return storage_->sync_directory(directory);
 }
 
+/// For streams, which find nothing of its records in the log: an event that changes nothing and names the keyspace. It
+/// comes before the manifest, so that no crash leaves a load that nothing told of; streams stop there until `settle`
+/// knows what became of it.
+Status Engine::announce(const BulkLoad& job) {
+  DARUMA_ASSERT(announcements_.load(std::memory_order_relaxed) % 2 == 0);
+  EventBuilder event;
+  event.erase_range(kCatalogKeyspace, catalog_key(kLoadedKey), catalog_key(job.keyspace));
+  unclean_.store(true, std::memory_order_relaxed);
+  announcements_.fetch_add(1, std::memory_order_seq_cst);
+  Sequence sequence = 0;
+  {
+    MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
+    announced_.store(last_ + 1, std::memory_order_seq_cst);
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  return wal_->wait_durable(sequence);
+}
+
 Status Engine::install_loaded(BulkLoad& job) {
   if (job.outputs.runs.empty()) return {};
   const Status published = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) -> Status {
@@ -123,6 +144,7 @@ Status Engine::install_loaded(BulkLoad& job) {
       MutexLock lock(write_mutex_);
       if (!current_->find(job.keyspace)) return {Code::kNotFound, "the keyspace was dropped"};
     }
+    DARUMA_TRY(announce(job));
     Manifest next = next_generation();
     const std::vector<PlacedRun> there = next.runs;
     for (const auto& run : job.outputs.runs) {

@@ -82,8 +82,14 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
     std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
     for (const auto& run : outputs->runs) next.runs.push_back({run->info, 0});
     DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
-    // What the generations that are kept beside the next one could bring back must stay known.
-    if (!generations_.empty()) damage.forget_accepted(oldest_kept_sequence());
+    // What the generations that are kept beside the next one could bring back must stay known, and what the log still
+    // holds: the stream tells it as lost.
+    if (!generations_.empty()) {
+      Sequence forgotten = oldest_kept_sequence();
+      for (const LiveSegment& segment : wal_->live_segments())
+        forgotten = std::min(forgotten, std::max<Sequence>(segment.start_sequence, 1) - 1);
+      damage.forget_accepted(forgotten);
+    }
     next.damage.clear();
     damage.encode(next.damage);
     return publish_generation(

@@ -51,7 +51,10 @@
 
 namespace daruma {
 
+struct StreamEvent;
 class Attempts;
+struct LogEntry;
+struct LogNow;
 struct LogPart;
 
 /// kBusy of a keyspace: why, and what ends it. `checkpoint`: why the last one could not be made; ok: it could.
@@ -106,6 +109,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::vector<KeyspaceInfo> keyspaces() const;
   Result<Sequence> bulk_load(Keyspace keyspace, const RecordSource& source)
       EXCLUDES(compaction_mutex_, checkpoint_mutex_, write_mutex_);
+  Result<EventStream> stream(Sequence from);
+  Result<Store::Followed> follow() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status checkpoint() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status compact(Keyspace keyspace) EXCLUDES(compaction_mutex_, checkpoint_mutex_);
   Status trim() EXCLUDES(compaction_mutex_, checkpoint_mutex_);
@@ -143,11 +148,15 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status promote(std::string lines) EXCLUDES(checkpoint_mutex_, write_mutex_);
   [[nodiscard]] const Options& options() const { return options_; }  ///< in force
 
+  /// What a reader of the log gives, in the words of the stream. For tools too, which read a log beside its writer.
+  static StreamEvent told(const LogEntry& entry);
+
   /// For tests, which drive the background work themselves.
   [[nodiscard]] static Engine& of(const Store& store) { return *store.engine_; }
 
  private:
   friend struct View::State;
+  friend class EventStream;
   Engine(std::string directory, Options options, const Environment& environment, const RecoveryTarget& target);
 
   // open.cc, and the passes in open_*.cc: before any other thread knows of the engine
@@ -274,6 +283,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status write_loaded(BulkLoad& job, const RecordSource& source) REQUIRES(compaction_mutex_)
       EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status install_loaded(BulkLoad& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status announce(const BulkLoad& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+
+  // stream.cc
+  LogNow log_now() const;
+  [[nodiscard]] bool wait_for_log(Sequence position, std::int64_t ns) const;
 
   // heal.cc
   Result<bool> heal_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
@@ -406,6 +420,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct {
     Sequence durable = 0;
     std::uint64_t log_bytes = 0;
+    std::vector<LiveSegment> segments;
   } found_;  // by the start, what the log says from then on; set by recovery only
   std::shared_ptr<BlockCache> cache_;
   std::shared_ptr<ArenaBlocks> arena_blocks_;  // of memtables
@@ -413,6 +428,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::atomic<const State*> state_{nullptr};
   std::atomic<Sequence> visible_{0};
   std::atomic<std::uint64_t> memtable_bytes_{0};
+  // A bulk load that the log tells of, and that is not yet known to be in force, or not to be: its event (0: none), and
+  // a count that is odd meanwhile. Both change under checkpoint_mutex_.
+  std::atomic<Sequence> announced_{0};
+  std::atomic<std::uint64_t> announcements_{0};
   std::atomic<bool> limited_{false};  // a keyspace has, or had, a limit of its own
   LogBacklog common_backlog_;         // of the keyspaces without a share
   std::atomic<bool> read_only_{false};

@@ -152,6 +152,10 @@ Status Engine::settle() {
     DARUMA_TRY(storage_->sync_directory(directory));
     unsettled_manifests_.clear();
   }
+  if (announcements_.load(std::memory_order_relaxed) % 2 != 0) {  // no start can find it otherwise from here on
+    announced_.store(0, std::memory_order_seq_cst);
+    announcements_.fetch_add(1, std::memory_order_seq_cst);
+  }
   if (!unsettled_runs_.empty()) {
     const std::string directory = directory_ + "/" + std::string(kRunDirectory);
     for (const std::uint64_t number : unsettled_runs_) DARUMA_TRY(remove(directory + "/" + run_name(number)));

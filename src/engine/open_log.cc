@@ -62,6 +62,7 @@ Status Engine::replay(Start& start) {
   LogReplay& log = start.log;
   DARUMA_TRY(at_target(start));
   found_.durable = log.proven;
+  found_.segments = log.segments;
   for (const LiveSegment& segment : log.segments) found_.log_bytes += segment.disk_bytes();
   start.pass_bytes = log.bytes_read;
   start.found_anything = start.found_anything || log.store.has_value();

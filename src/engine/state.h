@@ -75,6 +75,9 @@ struct State : std::enable_shared_from_this<State> {
 inline constexpr std::uint32_t kCatalogKeyspace = 0;
 /// Catalogue key under which the next free keyspace id stands.
 inline constexpr std::uint32_t kNextIdKey = 0xFFFFFFFF;
+/// No keyspace ever has this id. An erasure of the range from it to the id of a keyspace, in which no key can be, is
+/// what the log says of a bulk load: it changes nothing, whoever replays it.
+inline constexpr std::uint32_t kLoadedKey = kNextIdKey - 1;
 
 /// Catalogue keys: 4 bytes, big-endian, so that they sort by id.
 inline std::string catalog_key(std::uint32_t id) {

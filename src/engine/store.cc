@@ -4,6 +4,7 @@
 
 #include "base/out_of_memory.h"
 #include "daruma/metrics.h"
+#include "daruma/stream.h"
 #include "engine/cursor.h"
 #include "engine/engine.h"
 #include "event/event.h"
@@ -220,6 +221,12 @@ std::vector<Result<std::string>> Store::multi_get(Keyspace keyspace, const std::
 View Store::view() const { return engine_->view(); }
 Result<Cursor> Store::cursor(Keyspace keyspace, const CursorOptions& options) const {
   return or_out_of_memory([&] { return engine_->cursor(keyspace, options); });
+}
+Result<EventStream> Store::stream(Sequence from) const {
+  return or_out_of_memory([&] { return engine_->stream(from); });
+}
+Result<Store::Followed> Store::follow() {
+  return or_out_of_memory([&] { return engine_->follow(); });
 }
 Result<Keyspace> Store::create_keyspace(std::string_view name) {
   return or_out_of_memory([&] { return engine_->create_keyspace(name); });

@@ -23,7 +23,8 @@ void SectorReader::load(std::uint64_t at, std::uint64_t wanted) {
   if (chunk_.size() < bytes) chunk_ = AlignedBuffer(bytes);
   begin_ = begin;
   end_ = begin + bytes;
-  const Result<std::size_t> got = file_.read(begin, {chunk_.data(), bytes});
+  const std::span<char> chunk(chunk_.data(), bytes);
+  const Result<std::size_t> got = direct_ ? file_.read_direct(begin, chunk) : file_.read(begin, chunk);
   if (got.ok() && *got == bytes) return;
   for (std::size_t done = 0; done < bytes; done += kSectorBytes) {
     const std::span<char> sector(chunk_.data() + done, kSectorBytes);

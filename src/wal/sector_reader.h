@@ -14,7 +14,9 @@ namespace daruma {
 /// One scan's; one thread.
 class SectorReader {
  public:
-  SectorReader(File& file, std::uint64_t bytes) : file_(file), limit_(round_down(bytes, kSectorBytes)) {}
+  /// `direct`: past the page cache from the beginning.
+  SectorReader(File& file, std::uint64_t bytes, bool direct = false)
+      : file_(file), limit_(round_down(bytes, kSectorBytes)), direct_(direct) {}
   /// Whole sectors of the file.
   [[nodiscard]] std::uint64_t limit() const { return limit_; }
   /// Copies [offset, offset + out.size()), which lies below limit(). False when a sector of it cannot be read; that one
@@ -32,6 +34,7 @@ class SectorReader {
 
   File& file_;
   const std::uint64_t limit_;
+  const bool direct_;
   AlignedBuffer chunk_;
   std::uint64_t begin_ = 0, end_ = 0;  ///< of what the chunk holds, in the file
   std::set<std::uint64_t> unreadable_;

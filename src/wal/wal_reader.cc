@@ -35,25 +35,34 @@ namespace {
 class SegmentWalk {
  public:
   SegmentWalk(std::span<const std::unique_ptr<SectorReader>> files, SegmentScan& scan,
-              const std::function<void(const FrameView&)>& on_frame, const Enough& enough)
+              const std::function<void(const FrameView&)>& on_frame, const Enough& enough, SegmentPart* part)
       : files_(files),
         scan_(scan),
         h_(*scan.header),
         on_frame_(on_frame),
         enough_(enough),
+        part_(part),
         expected_(h_.start_sequence),
         previous_(h_.checksum),
         sector_(kSectorBytes, '\0'),
         other_(kSectorBytes, '\0') {
     for (const auto& file : files_) limit_ = std::max(limit_, limit_of(*file));
+    if (!part_) return;
+    part_->rests = false;
+    if (part_->place.expected == 0) return;
+    offset_ = part_->place.offset;
+    expected_ = part_->place.expected;
+    previous_ = part_->place.previous;
   }
 
   void run() {
-    scan_.last_good_sequence = h_.start_sequence - 1;
+    scan_.last_good_sequence = expected_ - 1;
     scan_.max_watermark = h_.prepared_sequence;
     scan_.last_hash = previous_;
     scan_.end_offset = offset_;
-    while (step()) {}
+    const std::uint64_t began = offset_;
+    while (!rests(began) && step()) {}
+    if (part_) part_->place = {offset_, expected_, previous_};
     // What stands behind trailing frames with bad payloads matters less than that they are bad, unless it cannot be
     // read: it may be one more that was acknowledged.
     if (trailing_poison_ && scan_.stop != Stop::kSealed && scan_.stop != Stop::kReadError) {
@@ -64,6 +73,13 @@ class SegmentWalk {
   }
 
  private:
+  bool rests(std::uint64_t began) {
+    if (!part_ || (expected_ <= part_->through && offset_ - began < part_->bytes_max)) return false;
+    part_->rests = true;
+    scan_.bytes_read = offset_ - began;
+    end(Stop::kEndOfSegment);
+    return true;
+  }
   bool end(Stop stop) {
     scan_.stop = stop;
     scan_.stop_offset = offset_;
@@ -284,6 +300,7 @@ class SegmentWalk {
   const SegmentHeader& h_;
   const std::function<void(const FrameView&)>& on_frame_;
   const Enough enough_;
+  SegmentPart* const part_;
   std::uint64_t limit_ = 0;  // of the longest file
   std::uint64_t offset_ = kSegmentFramesAt;
   Sequence expected_;
@@ -302,11 +319,11 @@ struct OpenedFile {
   std::optional<SegmentHeader> header;
   unsigned header_copies = 0;
 
-  void open(Storage& storage, const std::string& path, const std::optional<StoreId>& store) {
+  void open(Storage& storage, const std::string& path, const std::optional<StoreId>& store, bool direct) {
     status = [&]() -> Status {
       DARUMA_TRY_ASSIGN(file, open_to_read(storage, path));
       DARUMA_TRY_ASSIGN(bytes, file->size());
-      sectors = std::make_unique<SectorReader>(*file, bytes);
+      sectors = std::make_unique<SectorReader>(*file, bytes, direct);
       return {};
     }();
     if (!status.ok()) return;
@@ -338,13 +355,14 @@ struct OpenedFile {
 }  // namespace
 
 SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough) {
+                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough,
+                         SegmentPart* part) {
   SegmentScan scan;
   std::vector<OpenedFile> files(paths.size());
   std::vector<std::unique_ptr<SectorReader>> sectors;
   scan.stop = Stop::kReadError;
   for (std::size_t i = 0; i < paths.size(); ++i) {
-    files[i].open(storage, paths[i], store);
+    files[i].open(storage, paths[i], store, part && part->direct);
     if (is_of_the_process(files[i].status)) {
       scan.status = files[i].status;
       return scan;
@@ -364,7 +382,7 @@ SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std:
   }
   if (scan.header) {
     scan.status = Status();
-    SegmentWalk(sectors, scan, on_frame, enough).run();
+    SegmentWalk(sectors, scan, on_frame, enough, part).run();
   }
   for (const auto& file : sectors) {
     scan.unreadable.insert(scan.unreadable.end(), file->unreadable().begin(), file->unreadable().end());

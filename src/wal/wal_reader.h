@@ -122,10 +122,27 @@ struct Enough {
                             ///< they come, and nothing is searched behind them
 };
 
+/// Where reading of a segment stands: behind a frame. As made: at the first.
+struct SegmentPlace {
+  std::uint64_t offset = kSegmentFramesAt;
+  Sequence expected = 0;       ///< the event that follows; 0: what the header says
+  std::uint64_t previous = 0;  ///< checksum of the header before
+};
+
+/// A part of a segment, for whoever follows a log that is being written.
+struct SegmentPart {
+  SegmentPlace place;           ///< where to begin; then, where reading went on to
+  Sequence through = 0;         ///< nothing behind this event is looked for: it may be in flight
+  std::uint64_t bytes_max = 0;  ///< reading rests after a frame behind so many
+  bool direct = false;          ///< past the page cache
+  bool rests = false;           ///< set: it came to `through` or to `bytes_max`; else SegmentScan::stop says why not
+};
+
 /// Reads the segment that stands in `paths`, calling `on_frame` for every good frame in order. `store`: when known,
 /// others are refused.
 SegmentScan read_segment(Storage& storage, const SegmentFiles& paths, const std::optional<StoreId>& store,
-                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough = {});
+                         const std::function<void(const FrameView&)>& on_frame, const Enough& enough = {},
+                         SegmentPart* part = nullptr);
 inline SegmentScan read_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
                                 const std::function<void(const FrameView&)>& on_frame, const Enough& enough = {}) {
   return read_segment(storage, SegmentFiles{path}, store, on_frame, enough);

@@ -235,6 +235,14 @@ Status WalWriter::wait_durable(Sequence sequence) {
   return {};
 }
 
+bool WalWriter::wait_beyond(Sequence sequence, std::int64_t ns) const {
+  MutexLock lock(mutex_);
+  while (durable_ <= sequence) {
+    if (!durable_moved_.wait_for(mutex_, ns)) return durable_ > sequence;
+  }
+  return true;
+}
+
 Status WalWriter::step(bool wait) {
   MutexLock lock(mutex_);
   if (leading_) {
@@ -613,6 +621,7 @@ void WalWriter::advance(Sequence durable) {
   }
   if (on_durable_) on_durable_(durable);
   progress_.notify_all();
+  durable_moved_.notify_all();
 }
 
 }  // namespace daruma

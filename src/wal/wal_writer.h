@@ -123,6 +123,9 @@ class WalWriter {
   /// With two directories: why one has no copy, or keeps what should be gone from it; ok when all is well.
   [[nodiscard]] Status copy_trouble() const EXCLUDES(mutex_);
 
+  /// Waits until something behind `sequence` is durable, at most `ns`; false: nothing is. Drives nothing.
+  bool wait_beyond(Sequence sequence, std::int64_t ns) const EXCLUDES(mutex_);
+
   /// Called by whichever thread drives the log, with rising values, before those waiting for them wake. It may not call
   /// back into the writer except for the atomic readers. Set it before the first append.
   void on_durable(std::function<void(Sequence)> callback) { on_durable_ = std::move(callback); }
@@ -256,6 +259,7 @@ class WalWriter {
 
   mutable Mutex mutex_;
   CondVar progress_;
+  mutable CondVar durable_moved_;  ///< for `wait_beyond`: those who wait for writes of theirs are woken more often
   bool leading_ GUARDED_BY(mutex_) = false;
   bool renewing_ GUARDED_BY(mutex_) = false;     ///< no append may begin
   bool stays_small_ GUARDED_BY(mutex_) = false;  ///< there was no room for a larger ring

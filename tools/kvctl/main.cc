@@ -169,6 +169,7 @@ int main(int argc, char** argv) {
   register_recover(app, context);
   register_verify(app, context);
   register_scrub(app, context);
+  register_watch(app, context);
   register_wal(app, context);
   register_run(app, context);
   register_snapshot(app, context);
