@@ -62,8 +62,8 @@ std::vector<std::string> all_from(const Store& store, Sequence from) {
 void wipe_rings(SimStorage& disk, const std::string& directory = "store/wal") {
   const std::vector<DirectoryEntry> names = *disk.list(directory);
   for (const DirectoryEntry& entry : names) {
-    if (entry.name.starts_with("tail"))
-      ASSERT_TRUE(disk.overwrite(directory + "/" + entry.name, 0, std::string(entry.bytes, '\0')).ok());
+    if (!entry.name.starts_with("tail")) continue;
+    ASSERT_TRUE(disk.overwrite(directory + "/" + entry.name, 0, std::string(entry.bytes, '\0')).ok());
   }
 }
 /// Noise over every place in the log that holds `text`: data and parity, so nothing heals it.
