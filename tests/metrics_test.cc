@@ -202,10 +202,21 @@ TEST_F(MetricsOfAStore, ALossCountsAsAFailureWithItsBlastRadius) {
     EXPECT_EQ(store.metrics().blast_radius.entry_ratio(), 0);
   }
   world_.disk->kill();
-  for (const std::string& run : runs) {
+  const auto hurt = [&](const std::string& run, std::uint64_t from) {
     const std::size_t bytes = read_whole(*world_.disk, run, 1 << 20)->size();
-    ASSERT_TRUE(world_.disk->overwrite(run, 0, std::string(bytes, '\x5a')).ok());
+    ASSERT_TRUE(world_.disk->overwrite(run, from, std::string(bytes - from, '\x5a')).ok());
+  };
+  {
+    for (const std::string& run : runs) hurt(run, 4096);
+    Store store = open();
+    (void)store.scrub();  // starts do not read runs to the end
+    const BlastRadius radius = store.metrics().blast_radius;
+    EXPECT_EQ(radius.keyspaces_hurt, 1U);
+    EXPECT_GT(radius.entries_hurt, 0U);
+    EXPECT_LE(radius.entries_hurt, radius.entries);
   }
+  world_.disk->kill();
+  for (const auto& [path, bytes] : contents(*world_.disk, "store/runs")) hurt(path, 0);
   Store store = open();
   ASSERT_FALSE(report_.clean());
   EXPECT_EQ(report_.cause, "loss");
@@ -213,26 +224,24 @@ TEST_F(MetricsOfAStore, ALossCountsAsAFailureWithItsBlastRadius) {
   EXPECT_EQ(of(m.recoveries.by_cause, "loss").failed, 1U);
   EXPECT_LT(m.recoveries.success_ratio(), 1);
   EXPECT_GT(m.recoveries.lost.stretches, 0U);
-  EXPECT_EQ(m.blast_radius.keyspaces_hurt, 1U);
-  EXPECT_GT(m.blast_radius.entries_hurt, 0U);
-  EXPECT_LE(m.blast_radius.entries_hurt, m.blast_radius.entries);
-  EXPECT_LT(m.blast_radius.entry_ratio(), 1) << "the other keyspaces are whole";
-  EXPECT_EQ(report_.blast_radius.keyspaces_hurt, 1U);
-  EXPECT_GT(m.recoveries.keyspace_ratio_max, 0.3);
+  EXPECT_GT(report_.blast_radius.keyspaces_hurt, 0U);
+  EXPECT_EQ(m.recoveries.keyspace_ratio_max, 1) << "the names of all are in doubt";
 }
 
 TEST_F(MetricsOfAStore, ARunThatComesBackWasAFalseAlarm) {
-  std::vector<std::string> runs;
   {
     Store store = open();
-    runs = fill_runs(store);
+    fill(store, 0, 10);
+    ASSERT_TRUE(store.checkpoint().ok());
   }
   world_.disk->kill();
-  for (const std::string& run : runs)
-    world_.disk->inject({.kind = FaultKind::kOpenError, .path_contains = run, .skip = 0, .times = 0});
+  const std::string newest = contents(*world_.disk, "store/runs").rbegin()->first;
+  world_.disk->inject({.kind = FaultKind::kOpenError, .path_contains = newest, .skip = 0, .times = 0});
   {
     Store store = open();
     EXPECT_EQ(store.metrics().recoveries.false_positive_ratio(), 0);
+    fill(store, 300, 310);
+    ASSERT_TRUE(store.checkpoint().ok());  // whose manifest keeps the loss
   }
   ASSERT_FALSE(report_.clean());
   world_.disk->kill();

@@ -36,11 +36,13 @@ BlastRadius Engine::blast_radius() const {
         if (entry.keys == DamageEntry::Keys::kAll) hurt += entries + unopened;
         if (entry.keys == DamageEntry::Keys::kHashes) hurt += entry.hashes.size();
         if (entry.keys != DamageEntry::Keys::kRange) continue;
-        hurt += unopened;
+        std::uint64_t within = unopened;
         keyspace->runs.for_each([&](std::uint32_t, const LiveRun& run) {
           if (run.info.largest_key >= entry.begin && (!entry.end || run.info.smallest_key < *entry.end))
-            hurt += run.info.entries;
+            within += run.info.entries;
         });
+        if (within == 0) ++entries;  // what is gone altogether: one at least
+        hurt += std::max<std::uint64_t>(within, 1);
       }
     }
     ++all.keyspaces;
