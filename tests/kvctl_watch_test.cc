@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // kvctl watch: the change stream of a store that nobody writes, and beside its writer.
-#include <kvctl_testing.h>
+#include "kvctl_testing.h"
 
 #include <sstream>
 #include <thread>
