@@ -105,8 +105,8 @@ struct Options {
   /// devices that are not trusted; 0 where something else scrubs them. Never more than 32 MiB a second.
   std::uint64_t scrub_days = 30;
 
-  /// How old, in days, the last drill may be (`kvctl drill`) until `Store::health` tells, where drills were held on this
-  /// store at all (0 to 3650; 0: never). Lower it where failures should be rehearsed more often.
+  /// How old, in days, the last drill may be (`kvctl drill`) until `Store::health` tells, where drills were held on
+  /// this store at all (0 to 3650; 0: never). Lower it where failures should be rehearsed more often.
   std::uint64_t drill_days = 30;
 
   /// Space on the device that is kept for the time when there is no other: given back when the device is full, so that

@@ -44,7 +44,7 @@ struct StreamEvent {
     kWrite,   ///< one batch: apply all of `ops`, in order, or none. There may be none: a number without a change
     kLoaded,  ///< a bulk load of `keyspace` is in force now, or has failed: its records are in no log, so take a new
               ///< view of that keyspace
-    kLost,  ///< these events cannot be had. The store may have their effects, or may not: take a new view
+    kLost,    ///< these events cannot be had. The store may have their effects, or may not: take a new view
   };
   Kind kind = Kind::kWrite;
   Sequence first_sequence = 0;
