@@ -50,6 +50,11 @@ TEST_F(KvctlChaos, WorksOnAClone) {
   for (const auto& entry : fs::directory_iterator(root_)) EXPECT_EQ(entry.path().filename(), "a");
   EXPECT_EQ(kvctl({"chaos", "--in-place", "--for", "100ms"}).exit, 9) << "not on the store itself without --yes";
   EXPECT_EQ(kvctl({"chaos", "--in-place", "--for", "100ms", "--yes"}).exit, 0);
+  {
+    Store store = open();
+    const std::string& name = rehearsal::chaos_keyspaces()[0];
+    if (!store.keyspace(name).ok()) { ASSERT_TRUE(store.create_keyspace(name).ok()); }  // killed before it was made
+  }
   EXPECT_EQ(kvctl({"chaos", "--for", "100ms"}).exit, 10) << "nobody knows what is in its keyspaces";
 }
 

@@ -79,7 +79,8 @@ TEST_F(KvctlOperate, PlaybooksAreListedShownAndRun) {
   for (const Json& book : listed["playbooks"]) failures.push_back(book["failure"]);
   for (const char* name : {"start", "log_down", "no_space", "worker_failing", "invariant_broken", "data_lost"})
     EXPECT_THAT(failures, Contains(name));
-  EXPECT_THAT(kvctl_test::run({"playbook", "show", "no_space"}).out, HasSubstr("1 give back the ballast\n"));
+  EXPECT_THAT(kvctl_test::run({"playbook", "show", "no_space"}).out,
+              HasSubstr("1 give up history\n2 give back the ballast\n"));
   EXPECT_EQ(kvctl_test::run({"playbook", "show", "teapot"}).exit, 1);
 
   build();
@@ -89,7 +90,7 @@ TEST_F(KvctlOperate, PlaybooksAreListedShownAndRun) {
   EXPECT_EQ(ran.exit, 0) << ran.out;
   const Json incident = ran.json()["incident"];
   EXPECT_EQ(incident["outcome"], "resolved");
-  EXPECT_EQ(incident["steps"][0]["name"], "give back the ballast");
+  EXPECT_EQ(incident["steps"][0]["name"], "give up history");
   const std::string id = incident["id"];
   EXPECT_EQ(kvctl({"playbook", "run", "worker_failing", "--component", "compaction"}).exit, 0);
   EXPECT_EQ(kvctl({"playbook", "run", "teapot"}).exit, 1);

@@ -178,7 +178,7 @@ TEST_F(KvctlPostmortem, AnIncidentIsToldStepByStep) {
   EXPECT_EQ(json["kind"], "incident");
   const std::string page = page_of({"postmortem", json["id"], "--html"});
   expect_sound(page);
-  EXPECT_THAT(page, HasSubstr("give back the ballast"));
+  EXPECT_THAT(page, HasSubstr("give up history"));
   EXPECT_THAT(page, HasSubstr("resolved"));
   EXPECT_EQ(page_of({"postmortem", "latest", "--html"}), page);
   ASSERT_NE(kvctl({"playbook", "run", "worker_failing", "--component", "teapot"}).exit, 0);

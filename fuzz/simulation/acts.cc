@@ -135,6 +135,8 @@ void Simulation::load(Random& random) {
     return model_.asked_for_load(changes);
   }
   const bool came = status.ok() || shows(*store_, changes);
+  // Its records have the number of an event before the one that names the load.
+  if (!serves_only_ && store_->stats().sequence > model_.newest()) model_.happened({});
   record(status, came ? changes : Changes(), Durability::kPower, "load", excused);
 }
 

@@ -46,8 +46,10 @@ class Model {
   void happened(const Changes& changes);
   /// Of the call that the process died in: it may turn up, or not.
   void asked_for(const Changes& changes) { in_flight_ = changes; }
-  /// As above, of a bulk load: its number may turn up without it. Who looks says whether it came.
+  /// As above, of a bulk load, which is two events: an empty one, whose number its records have, and one that names it.
+  /// Both may turn up without it. Who looks says whether it came.
   void asked_for_load(const Changes& changes) {
+    happened({});
     in_flight_ = changes;
     load_ = true;
   }

@@ -109,11 +109,14 @@ void Engine::drive_log() {
 
 Status Engine::drive_log_once(LogPace& pace) {
   pace_copies(pace);
-  if (wal_->poll()) {
+  const bool led = wal_->poll();
+  const Sequence durable = wal_->durable_sequence();
+  if (led || durable != pace.durable) {
     pace.quiet_since = clock_.monotonic_ns();
+    pace.durable = durable;
     pace.sealed = pace.small = false;
-    return {};
   }
+  if (led) return {};
   if (!wal_->broken().ok()) {
     if (admit(Part::kLog).ok()) {
       (void)wal_->try_repair();

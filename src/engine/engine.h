@@ -341,6 +341,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void drive_supervision();
   struct LogPace {
     std::int64_t quiet_since = 0;
+    Sequence durable = 0;  // as seen last: writers, too, write the log
     bool sealed = false, small = false;
     std::int64_t copies_look_at = 0, copies_retry_at = 0, copies_retry_after = 0;
   };
