@@ -11,7 +11,11 @@ Contender contender() {
           "and trim",
           [](const std::string& directory, const Settings& settings) -> std::unique_ptr<stores::Store> {
             ::daruma::Options options;
-            options.memtable_bytes = settings.tail ? std::uint64_t{4} << 30 : kMemtableBytes;
+            options.memtable_bytes = kMemtableBytes;
+            if (settings.tail) {  // all of it stays to be replayed
+              options.memtable_bytes = std::uint64_t{4} << 30;
+              options.recovery_budget = std::chrono::minutes(1);
+            }
             options.cache_bytes = settings.cache_bytes;
             auto opened = ::daruma::Store::open(directory, options);
             if (!opened.ok()) return nullptr;

@@ -61,6 +61,7 @@ void take_line(std::string_view line, Options& options) {
 
 std::vector<std::string_view> option_names() {
   std::vector<std::string_view> names;
+  names.reserve(std::size(kOptions));
   for (const Named& option : kOptions) names.push_back(option.name);
   return names;
 }

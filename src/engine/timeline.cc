@@ -29,15 +29,15 @@ Status add_snapshots(Storage& storage, const std::string& directory, const Catal
   for (const DirectoryEntry& entry : runs) {
     if (const std::optional<std::uint64_t> number = run_number(entry.name)) there.insert(*number);
   }
-  for (auto generation = catalogue.generations.rbegin(); generation != catalogue.generations.rend(); ++generation) {
+  for (const Generation& generation : catalogue.generations) {
     Timeline::Snapshot snapshot;
-    snapshot.number = generation->number;
-    snapshot.file = std::string(kManifestDirectory) + "/" + generation->name;
-    snapshot.status = generation->rejected;
-    if (generation->manifest) {
-      snapshot.sequence = generation->manifest->sequence;
-      snapshot.wall_ns = generation->manifest->created_wall_ns;
-      for (const PlacedRun& run : generation->manifest->runs) {
+    snapshot.number = generation.number;
+    snapshot.file = std::string(kManifestDirectory) + "/" + generation.name;
+    snapshot.status = generation.rejected;
+    if (generation.manifest) {
+      snapshot.sequence = generation.manifest->sequence;
+      snapshot.wall_ns = generation.manifest->created_wall_ns;
+      for (const PlacedRun& run : generation.manifest->runs) {
         ++snapshot.runs;
         snapshot.run_bytes += run.info.file_bytes;
         if (!there.contains(run.info.number) && snapshot.status.ok()) {
@@ -49,6 +49,7 @@ Status add_snapshots(Storage& storage, const std::string& directory, const Catal
     }
     out.snapshots.push_back(std::move(snapshot));
   }
+  std::reverse(out.snapshots.begin(), out.snapshots.end());  // oldest first
   return {};
 }
 
@@ -66,9 +67,9 @@ Status add_log(Storage& storage, const std::string& directory, const Catalogue& 
     }
   }
   for (const auto& [number, where] : found) {
-    const std::vector<std::string> files = segment_files(number, where.first);
-    SegmentFiles paths;
-    for (const std::string& file : files) paths.push_back(directory + "/" + file);
+    const SegmentFiles files = segment_files(number, where.first);
+    SegmentFiles paths = files;
+    for (std::string& path : paths) path.insert(0, directory + "/");
     const bool newest = number == found.rbegin()->first;
     std::int64_t last_ns = 0;
     const Enough header_only{.sequence = 1, .superseded = true};

@@ -370,6 +370,10 @@ std::string conclusions(const Lines& worked, const Lines& did_not, const Lines& 
          section("What to do next", list_of(next));
 }
 
+std::string failure_of(const Incident& incident) {
+  return incident.component.empty() ? incident.failure : fmt::format("{} of {}", incident.failure, incident.component);
+}
+
 bool by_hand(const Incident& incident) { return incident.cause.is(Code::kAborted); }
 
 std::string footer(const StoreFiles& files, const std::string& command) {
@@ -505,8 +509,7 @@ std::string start_page(const StoreFiles& files, const RecoveryReport& r) {
     const Incident& i = file.incident;
     constexpr std::int64_t kNear = 3'600'000'000'000;
     if (i.began_wall_ns < r.started_wall_ns - kNear || i.began_wall_ns > r.started_wall_ns + kNear) continue;
-    moments.push_back({i.began_wall_ns,
-                       fmt::format("incident {}: {} ({}), {}", i.id, i.failure, i.component, file.state),
+    moments.push_back({i.began_wall_ns, fmt::format("incident {}: {}, {}", i.id, failure_of(i), file.state),
                        file.state == "resolved" ? "heal" : "bad"});
   }
   body += section("Timeline", timeline(std::move(moments), r.started_wall_ns));
@@ -530,11 +533,10 @@ std::string start_page(const StoreFiles& files, const RecoveryReport& r) {
 
 std::string summary_of(const IncidentFile& file) {
   const Incident& i = file.incident;
-  const std::string part = i.component.empty() ? "a part of it" : i.component;
-  std::string text = by_hand(i) ? fmt::format("On {} a person ran the playbook {} for {}.", time_text(i.began_wall_ns),
-                                              i.failure, part)
-                                : fmt::format("On {} the store noticed that {} had failed ({}): {}.",
-                                              time_text(i.began_wall_ns), part, i.failure, i.cause.message());
+  std::string text = by_hand(i)
+                         ? fmt::format("On {} a person ran the playbook {}.", time_text(i.began_wall_ns), failure_of(i))
+                         : fmt::format("On {} the store noticed {}: {}.", time_text(i.began_wall_ns), failure_of(i),
+                                       i.cause.message());
   if (i.steps.empty() && file.state == "resolved") return text + " It was over before anything had to be done.";
   const auto done = static_cast<std::uint64_t>(
       std::count_if(i.steps.begin(), i.steps.end(), [](const Incident::Step& step) { return step.outcome == "done"; }));
