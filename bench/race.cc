@@ -201,9 +201,11 @@ std::string machine() {
   }
   utsname system{};
   uname(&system);
+  std::string release = system.release;  // two numbers of it: builds of a kernel are many
+  release.resize(std::min(release.size(), release.find('.', release.find('.') + 1)));
   const double memory = static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGESIZE));
   return cpu + ", " + std::to_string(std::thread::hardware_concurrency()) + " threads, " +
-         std::to_string(std::lround(memory / (1 << 30))) + " GiB of memory, Linux " + system.release;
+         std::to_string(std::lround(memory / (1 << 30))) + " GiB of memory, Linux " + release;
 }
 
 double load_now() {
