@@ -9,6 +9,7 @@
 
 #include <random>
 
+#include "daruma/stream.h"
 #include "parity/parity_format.h"
 #include "wal/wal_reader.h"
 
@@ -91,6 +92,7 @@ TEST(Losses, TheIdOfALostKeyspaceIsNotGivenAgain) {
       EXPECT_TRUE(store.put(*store.keyspace("two"), "k", value).ok());
       EXPECT_TRUE(store.checkpoint().ok());
     }
+    EXPECT_TRUE(store.stream(2).status().is(Code::kNotFound)) << "a stream would deliver what is lost";
   }
   world.disk->kill();
   Store store = world.must_open();

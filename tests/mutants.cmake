@@ -229,7 +229,9 @@ mutant(published_name_not_synced io/storage.cc engine_crash_test
 mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
   [[if (second.ok()) return ManifestRead{std::move(other), first.message()};]] [[]])
 mutant(manifest_in_recoveries_not_read snapshot/catalogue.cc engine_losses_test:Losses.TheLossOfAll*
-  [[if (!catalogue.newest()) DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
+  [[DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
+mutant(past_before_a_load_is_the_newest snapshot/catalogue.cc simulation_test:*OnceDidNot
+  [[|| !lacks_load(*readable, read->manifest)]] [[|| true]])
 mutant(run_that_was_refused_stays_lost engine/open_snapshot.cc engine_losses_test:Losses.ARunThat*
   [[start.found_again = start.damage.remove(entry.id);]] [[continue;]])
 mutant(full_disk_is_a_loss engine/scrub.cc engine_scrub_test:EngineScrub.WhereTheDisk*
@@ -522,7 +524,7 @@ mutant(stream_passes_over_what_is_gone recovery/log_reader.cc stream_test:Stream
       return {};
     }
 ]])
-mutant(given_up_is_forgotten_while_the_log_has_it engine/checkpoint.cc stream_test:Stream.OfAPointInTime*
+mutant(given_up_is_forgotten_while_the_log_has_it engine/checkpoint.cc engine_losses_test:Losses.TheIdOf*
   [[      for (const LiveSegment& segment : wal_->live_segments())
         forgotten]] [[      for (const LiveSegment& segment : std::vector<LiveSegment>())
         forgotten]])

@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/status_macros.h"
+#include "snapshot/retention.h"
 
 namespace daruma {
 namespace {
@@ -34,11 +35,14 @@ Result<std::string> read_what_can_be_read(Storage& storage, const std::string& p
   return bytes;
 }
 
-/// The copy of the newest, in place of what snapshots/ has of it.
+/// The copy of the newest, in place of what snapshots/ has of it. Beside one that can be read it counts where that
+/// lacks a bulk load: it is then one of the past (Options::history), and no log leads from it to the newest.
 Status take_copy(Storage& storage, const std::string& directory, Catalogue& catalogue) {
   Result<ManifestRead> read = read_manifest_copy(storage, directory, catalogue.store);
   if (is_of_the_process(read.status())) return read.status();
   if (!read.ok()) return {};
+  const Manifest* readable = catalogue.newest();
+  if (readable && (readable->number >= read->manifest.number || !lacks_load(*readable, read->manifest))) return {};
   Generation generation;
   generation.number = read->manifest.number;
   generation.name = manifest_name(generation.number);
@@ -204,7 +208,8 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
       g.rejected = Status(Code::kCorruption, "belongs to another store", {.file = folder + "/" + g.name});
     }
   }
-  if (!catalogue.newest()) DARUMA_TRY(take_copy(storage, directory, catalogue));
+  if (catalogue.generations.empty() || !catalogue.generations.front().manifest)
+    DARUMA_TRY(take_copy(storage, directory, catalogue));
   for (Generation& g : catalogue.generations) {
     if (!g.manifest || g.manifest->previous_number == 0) continue;
     for (const Generation& before : catalogue.generations) {
