@@ -203,6 +203,8 @@ std::string count_text(std::uint64_t n);
 std::string bytes_text(std::uint64_t n);
 std::string duration_text(std::int64_t nanoseconds);
 std::string time_text(std::int64_t wall_nanoseconds);
+/// "1 frame", "1,234 frames".
+std::string plural(std::uint64_t n, std::string_view one, std::string_view many);
 /// Rows in columns; the first is the head, columns named in `right` are numbers. Control characters are not escaped.
 std::string table_text(const Context& context, const std::vector<std::vector<std::string>>& rows,
                        const std::vector<std::size_t>& right = {});

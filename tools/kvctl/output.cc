@@ -89,6 +89,10 @@ std::string count_text(std::uint64_t n) {
   return digits;
 }
 
+std::string plural(std::uint64_t n, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", count_text(n), n == 1 ? one : many);
+}
+
 std::string bytes_text(std::uint64_t n) {
   if (n < 1024) return fmt::format("{} B", n);
   double value = static_cast<double>(n);
