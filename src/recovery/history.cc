@@ -184,9 +184,10 @@ PastRecoveries read_past(Storage& storage, const std::string& directory, std::ui
   const Result<std::vector<DirectoryEntry>> names = storage.list(directory);
   if (!names.ok()) return past;
   const auto seen = [&](std::int64_t wall_ns) { past.last_seen_wall_ns = std::max(past.last_seen_wall_ns, wall_ns); };
-  for (auto entry = names->rbegin(); entry != names->rend(); ++entry) {  // by name, so the newest first
-    if (entry->is_directory || report_number(entry->name).value_or(below) >= below) continue;
-    const Result<std::string> text = read_whole(storage, directory + "/" + entry->name, kReportBytesMax);
+  for (std::size_t at = names->size(); at-- > 0;) {  // by name, so the newest first
+    const DirectoryEntry& entry = (*names)[at];
+    if (entry.is_directory || report_number(entry.name).value_or(below) >= below) continue;
+    const Result<std::string> text = read_whole(storage, directory + "/" + entry.name, kReportBytesMax);
     const Result<RecoveryReport> report = text.ok() ? parse_report(*text) : Result<RecoveryReport>(text.status());
     if (!report.ok()) continue;
     seen(report->started_wall_ns + report->total_ns);
