@@ -4,8 +4,8 @@
 
 # --- the log's writer
 mutant(acknowledge_before_durable wal/wal_writer.cc wal_writer_test
-  [[if (durable_seen_.load(std::memory_order_acquire) >= sequence) return {};]]
-  [[if (appended_seen_.load(std::memory_order_acquire) >= sequence) return {};]])
+  [[durable_seen_.load(std::memory_order_acquire) < sequence;]]
+  [[appended_seen_.load(std::memory_order_acquire) < sequence;]])
 mutant(segment_published_unsynced wal/wal_writer_files.cc engine_crash_test
   [[  DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
 ]] [[]])

@@ -140,6 +140,11 @@ Status WalWriter::lead(const Work& work) {
   mutex_.lock();
   leading_ = false;
   progress_.notify_all();
+  // One who waits leads next, unless somebody comes by before. Whoever leads wakes another in the end, so none is
+  // forgotten.
+  for (const std::uint64_t frame : {frames_begun_, frames_begun_ + 1}) {
+    if (durable_events_[frame % 2].notify_one()) break;
+  }
   return status;
 }
 
@@ -224,15 +229,30 @@ Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) 
 }
 
 Status WalWriter::wait_durable(Sequence sequence) {
-  if (durable_seen_.load(std::memory_order_acquire) >= sequence) return {};
-  MutexLock lock(mutex_);
-  if (sequence > appended_)
-    return Status(Code::kInvalidArgument, "waiting for a sequence that was never appended", {{}, {}, sequence});
-  for (unsigned unanswered = 0; durable_ < sequence;) {
-    if (!broken_.ok()) return unavailable();
-    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
+  for (unsigned unanswered = 0; durable_seen_.load(std::memory_order_acquire) < sequence;) {
+    EventCount* event = nullptr;
+    EventCount::Key key = 0;
+    {
+      MutexLock lock(mutex_);
+      if (sequence > appended_)
+        return Status(Code::kInvalidArgument, "waiting for a sequence that was never appended", {{}, {}, sequence});
+      if (durable_ >= sequence) return {};
+      if (!broken_.ok()) return unavailable();
+      if (!leading_) {
+        DARUMA_TRY(lead([this] { return round(true); }));
+        continue;
+      }
+      event = &framed_event(sequence);
+      key = event->key();
+    }
+    unanswered = event->wait(key, FrameQueue::kSliceNs) ? 0 : unanswered + 1;
+    if (unanswered == 2 * kStallSlices) return stalled();
   }
   return {};
+}
+
+EventCount& WalWriter::framed_event(Sequence sequence) {
+  return durable_events_[(frames_begun_ + (sequence > begun_ ? 1 : 0)) % 2];
 }
 
 bool WalWriter::wait_beyond(Sequence sequence, std::int64_t ns) const {
@@ -529,6 +549,9 @@ void WalWriter::submit(const FrameBody& body) {
   MutexLock lock(mutex_);
   ++stats_.frames;
   stats_.frame_bytes += newest.frame.size();
+  if (body.last_sequence < body.first_sequence) return;  // a mark
+  ++frames_begun_;
+  begun_ = body.last_sequence;
 }
 
 void WalWriter::submit(const Segment& segment, std::uint64_t at, std::string_view data, std::uint64_t tag) {
@@ -562,16 +585,16 @@ bool WalWriter::collect(bool wait) {
     at->failed |= side_bit(side);
     at->status = std::move(completion.status);
   }
-  bool moved = false;
+  unsigned landed = 0;
   while (!in_flight_.empty() && in_flight_.front().out == 0 && in_flight_.front().failed == 0) {
     const InFlight& oldest = in_flight_.front();
     in_flight_bytes_ -= oldest.frame.size();
     segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum};
     told_ = std::max(told_, oldest.watermark);
-    moved = true;
+    ++landed;
     in_flight_.erase(in_flight_.begin());
   }
-  if (moved) advance(segment_.acknowledged.last_sequence);
+  if (landed != 0) advance(segment_.acknowledged.last_sequence, landed == 1 && in_flight_.empty());
   return !completed_.empty();
 }
 
@@ -605,7 +628,8 @@ Status WalWriter::drain() {
   return {};
 }
 
-void WalWriter::advance(Sequence durable) {
+void WalWriter::advance(Sequence durable, bool newest_alone) {
+  std::uint64_t frame = 0;
   {
     MutexLock lock(mutex_);
     if (durable <= durable_) return;  // a mark
@@ -618,10 +642,13 @@ void WalWriter::advance(Sequence durable) {
     }
     ring_->release(position, durable_);
     durable_seen_.store(durable_, std::memory_order_release);
+    frame = frames_begun_;
   }
   if (on_durable_) on_durable_(durable);
   progress_.notify_all();
   durable_moved_.notify_all();
+  durable_events_[frame % 2].notify_all();
+  if (!newest_alone) durable_events_[(frame + 1) % 2].notify_all();
 }
 
 }  // namespace daruma

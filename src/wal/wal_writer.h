@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "base/event_count.h"
 #include "base/mutex.h"
 #include "base/random.h"
 #include "io/storage.h"
@@ -209,7 +210,8 @@ class WalWriter {
   void fail_over(const Status& cause) EXCLUDES(mutex_);
   Status move_to_new_segment(const Status& cause) EXCLUDES(mutex_);
   Status settle(Status failure) EXCLUDES(mutex_);
-  void advance(Sequence durable) EXCLUDES(mutex_);
+  /// `newest_alone`: by one frame, behind which none is in flight.
+  void advance(Sequence durable, bool newest_alone) EXCLUDES(mutex_);
   Status round(bool wait) EXCLUDES(mutex_);
   Status fill() EXCLUDES(mutex_);
   /// Nothing failed in the segment: what could not be done for want of memory can be asked for again.
@@ -221,6 +223,8 @@ class WalWriter {
   template <typename Work>
   Status lead(const Work& work) REQUIRES(mutex_);
   Status wait_for_leader(unsigned& unanswered) REQUIRES(mutex_);
+  /// Where to wait for `sequence`: of the two, that of the frame which has it or will have it.
+  EventCount& framed_event(Sequence sequence) REQUIRES(mutex_);
   Status append_around_ring(Sequence sequence, std::string_view event) REQUIRES(mutex_);
   Status unavailable() const REQUIRES(mutex_);
 
@@ -258,13 +262,18 @@ class WalWriter {
   Sequence told_ = 0;     ///< highest watermark that the log itself tells, durably
 
   mutable Mutex mutex_;
-  CondVar progress_;
+  CondVar progress_;  ///< for those who wait for a turn, or for room
+  /// For `wait_durable`: a frame wakes those who wait for it, and not those who have come since (by turns, as the
+  /// frames).
+  std::array<EventCount, 2> durable_events_;
   mutable CondVar durable_moved_;  ///< for `wait_beyond`: those who wait for writes of theirs are woken more often
   bool leading_ GUARDED_BY(mutex_) = false;
   bool renewing_ GUARDED_BY(mutex_) = false;     ///< no append may begin
   bool stays_small_ GUARDED_BY(mutex_) = false;  ///< there was no room for a larger ring
   std::shared_ptr<TailRing> ring_ GUARDED_BY(mutex_);
-  std::deque<Pending> pending_ GUARDED_BY(mutex_);  ///< not durable: durable_ + 1 and on
+  std::deque<Pending> pending_ GUARDED_BY(mutex_);     ///< not durable: durable_ + 1 and on
+  std::uint64_t frames_begun_ GUARDED_BY(mutex_) = 0;  ///< with events in them
+  Sequence begun_ GUARDED_BY(mutex_) = 0;              ///< the last event in one of them
   Sequence durable_ GUARDED_BY(mutex_) = 0;
   Sequence appended_ GUARDED_BY(mutex_) = 0;
   Status broken_ GUARDED_BY(mutex_);

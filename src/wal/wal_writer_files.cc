@@ -309,8 +309,11 @@ void WalWriter::fail_over(const Status& cause) {
   const Status why = status.ok() ? Status() : or_out_of_memory([&]() -> Status {
     return {cause.code(), cause.message() + "; then: " + status.to_string(), cause.where()};
   });
-  MutexLock lock(mutex_);
-  broken_ = why;
+  {
+    MutexLock lock(mutex_);
+    broken_ = why;
+  }
+  for (EventCount& event : durable_events_) event.notify_all();
 }
 
 Status WalWriter::move_to_new_segment(const Status& cause) {
@@ -340,7 +343,7 @@ Status WalWriter::move_to_new_segment(const Status& cause) {
   DARUMA_TRY(open_segment(durable + 1, records, 0, left_out));
   segment_.on_trial = failed != 0;
   if (!records.empty()) framed_ = records.back().sequence;
-  advance(framed_);
+  advance(framed_, false);
   return {};
 }
 
