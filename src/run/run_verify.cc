@@ -6,6 +6,7 @@
 // in a checksum's reach or in padding that must be zero. Damage does not end the walk: the next block is where the
 // index says.
 #include <algorithm>
+#include <array>
 
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -77,6 +78,7 @@ class Verify {
              c_.damaged_keys(i));
       }
     }
+    look_at_the_rest();
   }
 
   bool walk_entries(std::string_view raw, const IndexEntry& e) {
@@ -86,17 +88,13 @@ class Verify {
     std::uint32_t entries = 0;
     for (; cursor.valid(); cursor.next(), ++entries) {
       const DataBlockCursor::Entry& entry = cursor.entry();
-      if (out_.entries > 0 && !stands_before(last_key_, last_sequence_, cursor.key(), entry.sequence())) return false;
+      const int before = out_.entries == 0 ? -1 : last_key_.compare(cursor.key());
+      if (before > 0 || (before == 0 && last_sequence_ <= entry.sequence())) return false;
       if (entry.sequence() == 0 || (entry.kind() == EntryKind::kErase && !entry.value.empty())) return false;
       // A block starts with a key of its own or with one whose filter bits were looked at before.
-      if (out_.entries == 0 || cursor.key() != last_key_) {
-        if (!c_.filter.may_contain(key_hash(c_.info.keyspace, cursor.key()))) {
-          note(RunFault::kFilter,
-               run_damage("filter: denies a key that is there", bytes_.path(), c_.footer ? c_.footer->erase_end : 0));
-        }
-      }
+      if (before != 0) look_up(key_hash(c_.info.keyspace, cursor.key()));
       if (out_.entries == 0) seen_.smallest_key.assign(cursor.key());
-      last_key_.assign(cursor.key());
+      if (before != 0) last_key_.assign(cursor.key());
       last_sequence_ = entry.sequence();
       seen_.tombstones += entry.kind() == EntryKind::kErase;
       seen_.raw_bytes += cursor.key().size() + entry.value.size();
@@ -105,6 +103,23 @@ class Verify {
       ++out_.entries;
     }
     return !cursor.bad() && entries == e.entries && last_key_ == e.last_key && last_sequence_ == e.last_sequence;
+  }
+
+  /// Each line of the filter would be waited for, so it is asked for some keys before it is looked at.
+  void look_up(std::uint64_t hash) {
+    c_.filter.prefetch(hash);
+    if (asked_ >= asked_hashes_.size()) look_at(asked_);
+    asked_hashes_[asked_++ % asked_hashes_.size()] = hash;
+  }
+  void look_at(std::uint64_t asked) {
+    if (c_.filter.may_contain(asked_hashes_[asked % asked_hashes_.size()])) return;
+    note(RunFault::kFilter,
+         run_damage("filter: denies a key that is there", bytes_.path(), c_.footer ? c_.footer->erase_end : 0));
+  }
+  void look_at_the_rest() {
+    for (std::uint64_t back = std::min<std::uint64_t>(asked_, asked_hashes_.size()); back > 0; --back) {
+      look_at(asked_ - back);
+    }
   }
 
   /// Blocks of one section verify, fill it, and continue the count.
@@ -195,6 +210,8 @@ class Verify {
   std::string last_key_;
   Sequence last_sequence_ = 0;
   std::uint64_t content_hash_ = 0;
+  std::array<std::uint64_t, 16> asked_hashes_;  ///< of the newest of the `asked_` keys
+  std::uint64_t asked_ = 0;
   bool damaged_ = false;
 };
 
