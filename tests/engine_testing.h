@@ -29,7 +29,7 @@ struct World {
   std::uint64_t seed = 7;
   /// So small that a few checkpoints fill several levels.
   CompactionSettings compaction{.level0_trigger = 2,
-                                .level1_bytes = 16 << 10,
+                                .base_level_bytes = 16 << 10,
                                 .level_factor = 2,
                                 .output_run_bytes = 8 << 10,
                                 .input_bytes_max = 64 << 10};

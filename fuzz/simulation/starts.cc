@@ -30,7 +30,7 @@ Result<Store::Opened> Simulation::open(RecoveryPolicy policy, bool read_only) {
   environment.threads = false;
   environment.start_late = plan_.start_late;
   environment.compaction = {.level0_trigger = 2,
-                            .level1_bytes = 16 << 10,
+                            .base_level_bytes = 16 << 10,
                             .level_factor = 2,
                             .output_run_bytes = 8 << 10,
                             .input_bytes_max = 64 << 10};

@@ -61,6 +61,21 @@ struct Levels {
       if (!contains(set, run) && overlaps(hull, run->info)) set.push_back(run);
     }
   }
+  /// The first level that the bottom is large enough for; those between 0 and it are to be empty.
+  [[nodiscard]] std::uint32_t base_level(const CompactionSettings& settings) const {
+    std::uint32_t level = kBottomLevel;
+    for (std::uint64_t bytes = bytes_of(at[level]); level > 1 && bytes > settings.base_level_bytes; --level)
+      bytes /= std::max<std::uint64_t>(settings.level_factor, 2);
+    return level;
+  }
+  /// Where level 0 goes: nothing is jumped over.
+  [[nodiscard]] std::uint32_t below_level0(const CompactionSettings& settings) const {
+    const std::uint32_t base = base_level(settings);
+    for (std::uint32_t level = 1; level < base; ++level) {
+      if (!at[level].empty()) return level;
+    }
+    return base;
+  }
   [[nodiscard]] bool nothing_below(std::uint32_t level, const RunInfo& hull) const {
     for (std::uint32_t below = level + 1; below <= kBottomLevel; ++below) {
       if (std::any_of(at[below].begin(), at[below].end(),
@@ -89,6 +104,7 @@ bool any_busy(const Runs& set, const std::set<std::uint64_t>& busy) {
 
 std::optional<CompactionPick> from_level0(const Levels& levels, const CompactionSettings& settings,
                                           const std::set<std::uint64_t>& busy) {
+  const std::uint32_t output = levels.below_level0(settings);
   Runs level0 = levels.at[0];
   std::sort(level0.begin(), level0.end(),
             [](const PlacedRun* a, const PlacedRun* b) { return a->info.max_sequence < b->info.max_sequence; });
@@ -101,19 +117,19 @@ std::optional<CompactionPick> from_level0(const Levels& levels, const Compaction
       pick.trivial_move = true;
       return pick;
     }
-    // Newer runs over the same keys come along while they fit: merging them now saves merging level 1 again.
+    // Newer runs over the same keys come along while they fit: merging them now saves merging the level below again.
     for (const PlacedRun* newer : level0) {
       if (contains(set, newer) || !overlaps(hull_of(set), newer->info)) continue;
       Runs wider = set;
       wider.push_back(newer);
       close_over_older(level0, wider);
       Runs whole = wider;
-      levels.drag_in(1, whole);
+      levels.drag_in(output, whole);
       if (bytes_of(whole) > settings.input_bytes_max || any_busy(whole, busy)) break;
       set = std::move(wider);
     }
-    levels.drag_in(1, set);
-    if (!any_busy(set, busy)) return finish(levels, set, 0, 1);
+    levels.drag_in(output, set);
+    if (!any_busy(set, busy)) return finish(levels, set, 0, output);
   }
   return std::nullopt;
 }
@@ -155,13 +171,16 @@ std::map<std::uint32_t, Levels> by_keyspace(const std::vector<PlacedRun>& runs) 
 }
 
 /// How full a level is; a compaction is due at 1 and above.
-double score_of(const Runs& runs, std::uint32_t level, const CompactionSettings& settings) {
-  if (level >= kBottomLevel) return 0;
-  if (level == 0)
-    return static_cast<double>(runs.size()) / static_cast<double>(std::max<std::size_t>(settings.level0_trigger, 1));
-  double target = static_cast<double>(std::max<std::uint64_t>(settings.level1_bytes, 1));
-  for (std::uint32_t i = 1; i < level; ++i) target *= static_cast<double>(settings.level_factor);
-  return static_cast<double>(bytes_of(runs)) / target;
+double score_of(const Levels& levels, std::uint32_t level, const CompactionSettings& settings) {
+  if (level >= kBottomLevel || levels.at[level].empty()) return 0;
+  if (level == 0) {
+    return static_cast<double>(levels.at[0].size()) /
+           static_cast<double>(std::max<std::size_t>(settings.level0_trigger, 1));
+  }
+  if (level < levels.base_level(settings)) return 1;  // of a time when there was more below it
+  auto target = static_cast<double>(bytes_of(levels.at[kBottomLevel]));
+  for (std::uint32_t i = level; i < kBottomLevel; ++i) target /= static_cast<double>(settings.level_factor);
+  return static_cast<double>(bytes_of(levels.at[level])) / std::max(target, 1.0);
 }
 
 }  // namespace
@@ -178,7 +197,7 @@ std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs
   std::vector<Due> due;
   for (const auto& [keyspace, levels] : keyspaces) {
     for (std::uint32_t level = 0; level < kBottomLevel; ++level) {
-      if (const double score = score_of(levels.at[level], level, settings); score >= 1)
+      if (const double score = score_of(levels, level, settings); score >= 1)
         due.push_back({keyspace - last - 1, score, level, &levels});  // it wraps: `last` comes last
     }
   }

@@ -10,7 +10,8 @@
 //   - Bounded: beyond the one run it starts from and what correctness drags in, a pick adds only what fits
 //   `input_bytes_max`.
 // The run with the least overlap below is taken first (RocksDB's kMinOverlappingRatio), which needs no cursor to
-// remember.
+// remember. Levels are filled from the bottom (RocksDB's level_compaction_dynamic_level_bytes): a small keyspace has
+// but one below level 0, so nothing is merged on its way there, and all above the bottom together are a ninth of it.
 #pragma once
 
 #include <optional>
@@ -23,9 +24,9 @@ namespace daruma {
 
 struct CompactionSettings {
   std::size_t level0_trigger = 4;  ///< runs at level 0 that make a compaction due
-  std::uint64_t level1_bytes = std::uint64_t{64}
-                               << 20;  ///< target of level 1; each deeper one `level_factor` times more
-  std::uint64_t level_factor = 10;
+  std::uint64_t base_level_bytes = std::uint64_t{64}
+                                   << 20;  ///< a bottom, or a target, beyond it gets another level above
+  std::uint64_t level_factor = 10;         ///< the target of a level in that of the next
   std::uint64_t output_run_bytes = std::uint64_t{32}
                                    << 20;  ///< where outputs are cut; a quarter of it is worth moving unread
   std::uint64_t input_bytes_max = std::uint64_t{512} << 20;
