@@ -459,6 +459,8 @@ mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test
   [[    if (!whole)]] [[    if (false)]])
+mutant(keyspace_with_a_loss_is_never_rebooted engine/reboot.cc engine_health_test:EngineHealth.AKeyspaceIs*
+  [[  if (!done.is(Code::kDataLoss)) return done;]] [[  if (!done.ok()) return done;]])
 mutant(rebooted_log_forgets_what_is_pending wal/wal_writer.cc engine_health_test
   [[        if (pending_.empty()) break;
       }

@@ -396,6 +396,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status reboot_worker(std::string_view name) EXCLUDES(workers_mutex_);
   Status reboot_log() EXCLUDES(workers_mutex_);
   Status reboot_keyspace(std::string_view name) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status recover_keyspace(std::uint32_t id) EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status reread_keyspace(std::uint32_t id) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   const std::string directory_;
