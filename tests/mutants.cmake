@@ -497,7 +497,7 @@ mutant(target_is_passed recovery/log_replay.cc history_test
   apply(admitted_);]])
 mutant(log_is_taken_over_a_load engine/history.cc history_test
   [[oldest || lacks_load(past_generations_[i + 1], past_generations_[i]) ||]] [[oldest ||]])
-mutant(given_up_events_come_back_in_the_past engine/history.cc history_test
+mutant(given_up_events_come_back_in_the_past engine/history.cc history_test:History.WhatAStart*
   [[if (given_up_for_good(entry) && entry.sequence_lo]] [[if (false && entry.sequence_lo]])
 mutant(history_knows_no_bytes engine/history.cc history_test
   [[next.created_wall_ns > since && history_bytes() <= limits.bytes]] [[next.created_wall_ns > since]])
