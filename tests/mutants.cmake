@@ -29,7 +29,7 @@ mutant(window_ignored wal/wal_writer.cc wal_writer_test
   [[while (false)]])
 mutant(idle_log_tells_nothing wal/wal_writer.cc wal_writer_test
   [[if (told_ >= framed_) return {};]] [[return {};]])
-mutant(writers_do_not_wake_an_idle_log engine/background.cc kvctl_watch_test:*Beside*
+mutant(writers_do_not_wake_an_idle_log engine/background.cc engine_concurrent_test:*AQuietLog*
   [[if (led || durable != pace.durable)]] [[if (led)]])
 mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_test
   [[  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
