@@ -230,8 +230,11 @@ mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
   [[if (second.ok()) return ManifestRead{std::move(other), first.message()};]] [[]])
 mutant(manifest_in_recoveries_not_read snapshot/catalogue.cc engine_losses_test:Losses.TheLossOfAll*
   [[DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
-mutant(past_before_a_load_is_the_newest snapshot/catalogue.cc simulation_test:*OnceDidNot
-  [[|| !lacks_load(*readable, read->manifest)]] [[|| true]])
+mutant(past_before_a_load_is_the_newest snapshot/catalogue.cc engine_losses_test:Losses.ThePast*
+  [[readable && readable->number >= read->manifest.number) return {};]] [[readable) return {};]])
+mutant(load_that_may_be_lost_is_not_told engine/open_log.cc engine_losses_test:Losses.ALoadThat*
+  [[    if (start.may_lack_load) note_loads(start, events);
+]] [[]])
 mutant(run_that_was_refused_stays_lost engine/open_snapshot.cc engine_losses_test:Losses.ARunThat*
   [[start.found_again = start.damage.remove(entry.id);]] [[continue;]])
 mutant(full_disk_is_a_loss engine/scrub.cc engine_scrub_test:EngineScrub.WhereTheDisk*

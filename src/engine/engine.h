@@ -186,6 +186,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static void find_again(Start& start, const RunInfo& info);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  static void note_loads(Start& start, std::span<const WalRecord> events);
+  void lose_loads(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void set_unnamed_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
