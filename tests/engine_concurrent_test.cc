@@ -2,13 +2,17 @@
 // Threads on a real store: every value read must be one that its key had, never older than what this reader saw before.
 #include "daruma/store.h"
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include <gtest/gtest.h>
 #include <temporary_directory.h>
 
 #include "base/random.h"
+#include "io/posix_storage.h"
+#include "wal/wal_reader.h"
 
 namespace daruma {
 namespace {
@@ -125,6 +129,31 @@ TEST_F(EngineConcurrent, ReadersNeverSeeTimeRunBackwards) {
               static_cast<unsigned long long>(store.stats().compactions));
   EXPECT_TRUE(store.stats().background.ok()) << store.stats().background.to_string();
   EXPECT_GT(scans.load(), 0U);
+}
+
+/// Whoever reads the files beside the writer believes no more than a later frame says. Writers lead the log themselves
+/// here, so that its own thread sees nothing to do.
+TEST_F(EngineConcurrent, AQuietLogTellsWhatItsWritersMadeDurable) {
+  Store store = Store::open(directory_.path())->store;
+  const Keyspace k = *store.create_keyspace("k");
+  const std::shared_ptr<Storage> files = make_posix_storage();
+  const auto told = [&] {
+    Sequence durable = 0;
+    const std::vector<DirectoryEntry> entries = *files->list(directory_.path() + "/wal");
+    for (const DirectoryEntry& entry : entries) {
+      if (!entry.name.ends_with(".log")) continue;
+      const std::string path = directory_.path() + "/wal/" + entry.name;
+      durable = std::max(durable, read_segment(*files, path, std::nullopt, [](const FrameView&) {}).max_watermark);
+    }
+    return durable;
+  };
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(store.put(k, "k", std::to_string(i)).ok());
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (told() < store.stats().sequence && std::chrono::steady_clock::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    ASSERT_EQ(told(), store.stats().sequence) << "put " << i;
+  }
 }
 
 }  // namespace

@@ -7,9 +7,13 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <random>
+#include <utility>
 
 #include "parity/parity_format.h"
+#include "snapshot/catalogue.h"
+#include "snapshot/retention.h"
 #include "wal/wal_reader.h"
 
 namespace daruma {
@@ -246,6 +250,96 @@ TEST(Losses, TheLossOfAllManifestsDoesNotMakeALossForgotten) {
   for (const char* key : {"in a run", "only in the ring"}) {
     const Result<std::string> got = store.get(k, key);
     EXPECT_TRUE(got.status().is(Code::kDataLoss)) << key << ": " << got.status().to_string();
+  }
+}
+
+/// Keyspaces "k" and "other" of a store with a past. "loaded" of k comes from a bulk load, which a compaction has
+/// merged with the rest since.
+struct LoadedSince : Hurt {
+  LoadedSince() {
+    options.history = History{std::chrono::hours(1), 1 << 30};
+    Store store = must_open();
+    k = *store.create_keyspace("k");
+    other = *store.create_keyspace("other");
+    put_and_go_on(store, "a");
+    put_and_go_on(store, "b");
+    past = read_catalogue(*disk, "store", std::nullopt)->highest_number;
+    bool given = false;
+    EXPECT_TRUE(store
+                    .bulk_load(k,
+                               [&](std::string_view& key, std::string_view& value) -> Result<bool> {
+                                 key = value = "loaded";
+                                 return !std::exchange(given, true);
+                               })
+                    .ok());
+    EXPECT_TRUE(store.compact(k).ok());
+    put_and_go_on(store, "c");
+    put_and_go_on(store, "d");
+    disk->kill();
+  }
+  void put_and_go_on(Store& store, const char* key) {
+    EXPECT_TRUE(store.put(k, key, "1").ok());
+    EXPECT_TRUE(store.put(other, key, "1").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    clock.advance(std::int64_t{1200} * 1'000'000'000);
+  }
+  /// The manifests of after the load.
+  [[nodiscard]] std::vector<std::string> since() const {
+    std::vector<std::string> all;
+    const Catalogue catalogue = *read_catalogue(*disk, "store", std::nullopt);
+    for (const Generation& generation : catalogue.generations) {
+      if (generation.number > past) all.push_back("store/snapshots/" + generation.name);
+    }
+    EXPECT_GE(all.size(), kGenerationsKept);
+    EXPECT_LT(all.size(), catalogue.generations.size()) << "there is a past";
+    return all;
+  }
+  void hurt(const std::string& path) const {
+    const std::string bytes = *read_whole(*disk, path, 1 << 20);
+    ASSERT_TRUE(disk->overwrite(path, 0, std::string(bytes.size(), 'x')).ok());
+  }
+  void expect_the_rest(const Store& store) const {
+    for (const char* key : {"a", "b", "c", "d"}) EXPECT_EQ(*store.get(other, key), "1");
+  }
+  Keyspace k, other;
+  std::uint64_t past = 0;  // the newest manifest before the load
+};
+
+TEST(Losses, ThePastIsNotTakenForTheNewestWhereRecoveriesHasThat) {
+  for (const bool gone : {false, true}) {
+    LoadedSince world;
+    for (const std::string& path : world.since()) gone ? world.lose(path) : world.hurt(path);
+    for (int start = 0; start < 2; ++start) {
+      const Store store = world.must_open();
+      const Result<std::string> got = store.get(world.k, "loaded");
+      EXPECT_TRUE(got.ok()) << "gone: " << gone << ", " << got.status().to_string();
+      world.expect_the_rest(store);
+      EXPECT_TRUE(store.damage().empty());
+      world.disk->kill();
+    }
+  }
+}
+
+TEST(Losses, ALoadThatOnlyUnusableManifestsMayNameIsTold) {
+  LoadedSince world;
+  for (const std::string& path : world.since()) world.hurt(path);
+  world.hurt("store/recoveries/manifest");
+  for (int start = 0; start < 2; ++start) {
+    RecoveryReport report;
+    Store store = world.must_open(&report);
+    if (start == 0) { EXPECT_FALSE(report.clean()); }
+    const Result<std::string> got = store.get(world.k, "loaded");
+    EXPECT_TRUE(got.status().is(Code::kDataLoss)) << (got.ok() ? *got : got.status().to_string());
+    EXPECT_EQ(*store.get(world.k, "d"), "1") << "newer than the load";
+    world.expect_the_rest(store);
+    ASSERT_EQ(store.damage().size(), 1U);
+    EXPECT_EQ(store.damage().front().cause, "load_lost");
+    if (start == 1) {
+      Hurt::accept_all(store);
+      const Result<std::string> accepted = store.get(world.k, "loaded");
+      EXPECT_TRUE(accepted.status().is(Code::kNotFound)) << (accepted.ok() ? *accepted : accepted.status().to_string());
+    }
+    world.disk->kill();
   }
 }
 

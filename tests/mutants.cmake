@@ -29,7 +29,7 @@ mutant(window_ignored wal/wal_writer.cc wal_writer_test
   [[while (false)]])
 mutant(idle_log_tells_nothing wal/wal_writer.cc wal_writer_test
   [[if (told_ >= framed_) return {};]] [[return {};]])
-mutant(writers_do_not_wake_an_idle_log engine/background.cc kvctl_watch_test:*Beside*
+mutant(writers_do_not_wake_an_idle_log engine/background.cc engine_concurrent_test:*AQuietLog*
   [[if (led || durable != pace.durable)]] [[if (led)]])
 mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_test
   [[  DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
@@ -230,8 +230,11 @@ mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
   [[if (second.ok()) return ManifestRead{std::move(other), first.message()};]] [[]])
 mutant(manifest_in_recoveries_not_read snapshot/catalogue.cc engine_losses_test:Losses.TheLossOfAll*
   [[DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
-mutant(past_before_a_load_is_the_newest snapshot/catalogue.cc simulation_test:*OnceDidNot
-  [[|| !lacks_load(*readable, read->manifest)]] [[|| true]])
+mutant(past_before_a_load_is_the_newest snapshot/catalogue.cc engine_losses_test:Losses.ThePast*
+  [[readable && readable->number >= read->manifest.number) return {};]] [[readable) return {};]])
+mutant(load_that_may_be_lost_is_not_told engine/open_log.cc engine_losses_test:Losses.ALoadThat*
+  [[    if (start.may_lack_load) note_loads(start, events);
+]] [[]])
 mutant(run_that_was_refused_stays_lost engine/open_snapshot.cc engine_losses_test:Losses.ARunThat*
   [[start.found_again = start.damage.remove(entry.id);]] [[continue;]])
 mutant(full_disk_is_a_loss engine/scrub.cc engine_scrub_test:EngineScrub.WhereTheDisk*
@@ -459,6 +462,8 @@ mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test
   [[    if (!whole)]] [[    if (false)]])
+mutant(keyspace_with_a_loss_is_never_rebooted engine/reboot.cc engine_health_test:EngineHealth.AKeyspaceIs*
+  [[  if (!done.is(Code::kDataLoss)) return done;]] [[  if (!done.ok()) return done;]])
 mutant(rebooted_log_forgets_what_is_pending wal/wal_writer.cc engine_health_test
   [[        if (pending_.empty()) break;
       }
@@ -495,7 +500,7 @@ mutant(target_is_passed recovery/log_replay.cc history_test
   apply(admitted_);]])
 mutant(log_is_taken_over_a_load engine/history.cc history_test
   [[oldest || lacks_load(past_generations_[i + 1], past_generations_[i]) ||]] [[oldest ||]])
-mutant(given_up_events_come_back_in_the_past engine/history.cc history_test
+mutant(given_up_events_come_back_in_the_past engine/history.cc history_test:History.WhatAStart*
   [[if (given_up_for_good(entry) && entry.sequence_lo]] [[if (false && entry.sequence_lo]])
 mutant(history_knows_no_bytes engine/history.cc history_test
   [[next.created_wall_ns > since && history_bytes() <= limits.bytes]] [[next.created_wall_ns > since]])

@@ -28,6 +28,16 @@ Room room_of(std::string_view directory, std::string_view name) {
   return Room::kOther;
 }
 
+/// A power cut can leave both names of a rename on one file: what hurts it under the old one hurts it.
+bool named_twice(SimStorage& disk, const std::string& path) {
+  if (!path.ends_with(kTemporarySuffix)) return false;
+  const Result<std::string> named =
+      read_whole(disk, path.substr(0, path.size() - kTemporarySuffix.size()), kFileBytesMax);
+  const Result<std::string> temporary = read_whole(disk, path, kFileBytesMax);
+  return named.ok() && temporary.ok() && *named == *temporary;
+}
+
+/// Each file once.
 std::vector<Place> files_of(SimStorage& disk) {
   std::vector<Place> files;
   for (const char* directory : {"wal", "wal-copy", "runs", "snapshots", "quarantine", "recoveries"}) {
@@ -35,7 +45,8 @@ std::vector<Place> files_of(SimStorage& disk) {
     const Result<std::vector<DirectoryEntry>> entries = disk.list(path);
     if (!entries.ok()) continue;
     for (const DirectoryEntry& entry : *entries) {
-      if (!entry.is_directory) files.push_back({path + "/" + entry.name, room_of(directory, entry.name)});
+      if (entry.is_directory || named_twice(disk, path + "/" + entry.name)) continue;
+      files.push_back({path + "/" + entry.name, room_of(directory, entry.name)});
     }
   }
   return files;

@@ -308,9 +308,10 @@ class DARUMA_API Store {
   [[nodiscard]] Metrics metrics() const;
   /// Reboots one component (microreboot, Candea et al. 2004): stops it, drops what it has in memory, recovers that from
   /// disk, verifies, goes on; the others serve meanwhile. The names are those of `components`, and "keyspace NAME",
-  /// whose writes answer kUnavailable until it is done. Errors: kNotFound (no such component), kReadOnly, kUnavailable
-  /// (Options::reboots_per_hour, or it did not stop in time: nothing was dropped), kDataLoss (the disk does not have
-  /// all that memory has: nothing was dropped), and those of the log.
+  /// whose writes answer kUnavailable until it is done; a checkpoint comes first where the log has lost some of its
+  /// events. Errors, all of which leave it as it was: kNotFound (no such component), kReadOnly, kUnavailable
+  /// (Options::reboots_per_hour, or it did not stop in time), kDataLoss (the disk still does not have all that memory
+  /// has), and those of the log and of the checkpoint.
   Status reboot(std::string_view component);
   /// Of this life, oldest first; `recoveries/` has those before.
   [[nodiscard]] std::vector<Incident> incidents() const;

@@ -186,6 +186,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static void find_again(Start& start, const RunInfo& info);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
+  static void note_loads(Start& start, std::span<const WalRecord> events);
+  void lose_loads(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void set_unnamed_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -396,6 +398,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status reboot_worker(std::string_view name) EXCLUDES(workers_mutex_);
   Status reboot_log() EXCLUDES(workers_mutex_);
   Status reboot_keyspace(std::string_view name) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status recover_keyspace(std::uint32_t id) EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status reread_keyspace(std::uint32_t id) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
 
   const std::string directory_;

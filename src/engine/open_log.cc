@@ -56,10 +56,13 @@ Status Engine::replay(Start& start) {
       options_.on_recovery_progress({"replay", done, total});
     };
   }
-  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input,
-                                          [this](std::span<const WalRecord> events, Attempts* at_hand)
-                                              NO_THREAD_SAFETY_ANALYSIS { apply(events, at_hand); }));
+  const auto take = [&](std::span<const WalRecord> events, Attempts* at_hand) NO_THREAD_SAFETY_ANALYSIS {
+    if (start.may_lack_load) note_loads(start, events);
+    apply(events, at_hand);
+  };
+  DARUMA_TRY_ASSIGN(start.log, replay_log(*storage_, input, take));
   LogReplay& log = start.log;
+  lose_loads(start);
   DARUMA_TRY(at_target(start));
   found_.durable = log.proven;
   found_.segments = log.segments;
@@ -110,6 +113,37 @@ Status Engine::replay(Start& start) {
             "nothing was changed; open with RecoveryPolicy::kServe to serve what is whole"};
   }
   return {};
+}
+
+void Engine::note_loads(Start& start, std::span<const WalRecord> events) {
+  for (const WalRecord& record : events) {
+    (void)walk_event(record.event, [&](const Op& op) {
+      if (op.keyspace == kCatalogKeyspace && op.kind == OpKind::kEraseRange && catalog_id(op.key) == kLoadedKey)
+        start.loads.emplace_back(record.sequence, catalog_id(op.end));
+    });
+  }
+}
+
+/// The log names a load and has none of its records, and nothing that is left tells whether the snapshot has them.
+void Engine::lose_loads(Start& start) {
+  for (const auto& [sequence, id] : start.loads) {
+    if (!current_->find(id)) continue;  // dropped since
+    DamageEntry entry;
+    entry.keyspace = id;
+    entry.sequence_lo = entry.sequence_hi = sequence;
+    entry.cause = "load_lost";
+    entry.file = kRunDirectory;
+    RecoveryFinding finding;
+    finding.case_name = entry.cause;
+    finding.file = entry.file;
+    finding.verdict = "undecided";
+    finding.action = "block_keyspace";
+    finding.first_sequence = finding.last_sequence = sequence;
+    finding.detail = "the records of a bulk load, which manifests that cannot be used may name";
+    start.report.findings.push_back(std::move(finding));
+    ++start.report.lost.stretches;
+    start.log.lost.push_back(std::move(entry));
+  }
 }
 
 /// Copies what could not be used into quarantine.

@@ -65,6 +65,9 @@ Status Engine::choose_snapshot(Start& start) {
       generations_.push_back(*generation.manifest);
     }
   }
+  // Two that hold every load are kept to start from; any older one is of the past.
+  start.may_lack_load =
+      catalogue.newest() && catalogue.unusable_since_newest() >= (target_.bounded() ? 1 : kGenerationsKept);
   if (!generations_.empty()) DARUMA_TRY(use_promoted());
   if (const Manifest* newest = catalogue.newest()) {
     store_id_ = newest->store;

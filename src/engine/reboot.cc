@@ -88,16 +88,25 @@ Status Engine::reboot_log() {
   return reboot_worker("log");
 }
 
+/// What the log has lost, memory has all the same, as far as it was ever applied: once that is in runs, and read back,
+/// the log need not have it. A memtable that is hurt itself fails its flush, and then nothing is dropped.
 Status Engine::reboot_keyspace(std::string_view name) {
   DARUMA_TRY_ASSIGN(const Keyspace of, keyspace(name));
+  Status done = recover_keyspace(of.id());
+  if (!done.is(Code::kDataLoss)) return done;
+  DARUMA_TRY(checkpoint());
+  return recover_keyspace(of.id());
+}
+
+Status Engine::recover_keyspace(std::uint32_t id) {
   MutexLock checkpoint_lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
   {
     MutexLock lock(write_mutex_);
     DARUMA_TRY(place_unplaced());
-    rebooting_ = of.id();
+    rebooting_ = id;
   }
-  Status done = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return reread_keyspace(of.id()); });
+  Status done = or_out_of_memory([&]() REQUIRES(checkpoint_mutex_) { return reread_keyspace(id); });
   MutexLock lock(write_mutex_);
   rebooting_ = kCatalogKeyspace;
   return done;
@@ -119,7 +128,7 @@ Status Engine::reread_keyspace(std::uint32_t id) {
       return {Code::kDataLoss,
               "the log does not have all events since the snapshot",
               {.file = directory_ + "/wal", .sequence = after + 1},
-              "nothing was dropped; make a checkpoint, then try again"};
+              "nothing was dropped; try again"};
   }
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> runs;
   if (!generations_.empty()) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/engine.h"
@@ -28,9 +29,11 @@ struct Engine::Start {
   std::uint64_t log_tries = 0;
   Status tidied;
   Catalogue catalogue;
-  bool no_generation = false;             // no manifest to start from
-  bool lacks_load = false;                // an older one: it does not count
-  std::vector<DirectoryEntry> run_files;  // in runs/
+  bool no_generation = false;                             // no manifest to start from
+  bool lacks_load = false;                                // an older one: it does not count
+  bool may_lack_load = false;                             // the one that was chosen
+  std::vector<std::pair<Sequence, std::uint32_t>> loads;  // then, those that the log behind it names, by keyspace
+  std::vector<DirectoryEntry> run_files;                  // in runs/
   std::vector<PlacedRun> runs;
   DamageMap damage;
   std::vector<DamageEntry> given_up;  // before the target, in snapshots behind the one that was chosen

@@ -7,7 +7,6 @@
 
 #include "base/bytes.h"
 #include "base/status_macros.h"
-#include "snapshot/retention.h"
 
 namespace daruma {
 namespace {
@@ -35,14 +34,13 @@ Result<std::string> read_what_can_be_read(Storage& storage, const std::string& p
   return bytes;
 }
 
-/// The copy of the newest, in place of what snapshots/ has of it. Beside one that can be read it counts where that
-/// lacks a bulk load: it is then one of the past (Options::history), and no log leads from it to the newest.
+/// The copy of the newest, where snapshots/ has it no more: what can be read there may be of the past
+/// (Options::history), from which no log leads over a bulk load.
 Status take_copy(Storage& storage, const std::string& directory, Catalogue& catalogue) {
   Result<ManifestRead> read = read_manifest_copy(storage, directory, catalogue.store);
   if (is_of_the_process(read.status())) return read.status();
   if (!read.ok()) return {};
-  const Manifest* readable = catalogue.newest();
-  if (readable && (readable->number >= read->manifest.number || !lacks_load(*readable, read->manifest))) return {};
+  if (const Manifest* readable = catalogue.newest(); readable && readable->number >= read->manifest.number) return {};
   Generation generation;
   generation.number = read->manifest.number;
   generation.name = manifest_name(generation.number);
@@ -50,7 +48,9 @@ Status take_copy(Storage& storage, const std::string& directory, Catalogue& cata
   generation.manifest = std::move(read->manifest);
   catalogue.store = generation.manifest->store;
   catalogue.highest_number = std::max(catalogue.highest_number, generation.number);
-  catalogue.generations.insert(catalogue.generations.begin(), std::move(generation));
+  const auto at = std::find_if(catalogue.generations.begin(), catalogue.generations.end(),
+                               [&](const Generation& other) { return other.number <= generation.number; });
+  catalogue.generations.insert(at, std::move(generation));
   return {};
 }
 
@@ -145,6 +145,12 @@ const Manifest* Catalogue::newest() const {
   return nullptr;
 }
 
+std::size_t Catalogue::unusable_since_newest() const {
+  const auto newest = std::find_if(generations.begin(), generations.end(),
+                                   [](const Generation& generation) { return generation.manifest.has_value(); });
+  return static_cast<std::size_t>(newest - generations.begin());
+}
+
 Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,
                                         const std::optional<StoreId>& store) {
   const std::string path = directory + "/" + std::string(kManifestCopyDirectory) + "/" + std::string(kManifestCopy);
@@ -208,8 +214,7 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
       g.rejected = Status(Code::kCorruption, "belongs to another store", {.file = folder + "/" + g.name});
     }
   }
-  if (catalogue.generations.empty() || !catalogue.generations.front().manifest)
-    DARUMA_TRY(take_copy(storage, directory, catalogue));
+  DARUMA_TRY(take_copy(storage, directory, catalogue));
   for (Generation& g : catalogue.generations) {
     if (!g.manifest || g.manifest->previous_number == 0) continue;
     for (const Generation& before : catalogue.generations) {

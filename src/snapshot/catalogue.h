@@ -45,9 +45,11 @@ struct Catalogue {
   std::vector<std::string> strangers;   ///< names that are not ours; left alone
   /// The newest valid generation; null when there is none.
   [[nodiscard]] const Manifest* newest() const;
+  /// So many that are newer than that one are there and cannot be used.
+  [[nodiscard]] std::size_t unusable_since_newest() const;
 };
 
-/// Reads `directory`/snapshots, and the copy in recoveries/ where no manifest verifies; changes nothing. A missing
+/// Reads `directory`/snapshots, and the copy in recoveries/ where that is newer; changes nothing. A missing
 /// directory is an empty catalogue; an unreadable file is a rejected generation, not an error. An unreadable sector
 /// costs only the copy it is in. Errors: kIoError when the directory cannot be listed.
 Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store);
