@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include <key_walk.h>
 
 #include "base/random.h"
 #include "daruma/limits.h"
@@ -407,6 +408,7 @@ TEST(Memtable, AgreesWithTheModelOnRandomHistories) {
     ASSERT_NO_FATAL_FAILURE(pair.agree_on_everything());
     for (const auto& [entry, unused] : pair.model.entries)
       ASSERT_NO_FATAL_FAILURE(pair.agree_on(entry.first, random.below(s + 2)));
+    ASSERT_NO_FATAL_FAILURE(expect_moves_by_keys(pair.memtable.cursor(), pair.model.entries, random, 2000));
 
     // A cursor that turns round wherever it likes.
     Memtable::Cursor cursor = pair.memtable.cursor();

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include <key_walk.h>
 #include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
 #include "base/coding.h"
 #include "golden_testing.h"
@@ -119,6 +120,7 @@ TEST(Run, AnswersAsAMapDoes) {
         }
       }
     }
+    ASSERT_NO_FATAL_FAILURE(expect_moves_by_keys(reader->cursor(), model.entries, random, 500));
     EXPECT_TRUE(reader->findings().empty());
   }
 }
@@ -242,6 +244,34 @@ TEST(Run, FindsVersionsThatSpanBlocks) {
   build_run(disk, model, 7, {.block_bytes = 100});
   auto reader = open_run(disk, 7);
   for (Sequence at = 0; at <= 602; ++at) ASSERT_EQ(answer_of(*reader->get("same", at)), model.get("same", at)) << at;
+  Random random(1);
+  expect_moves_by_keys(reader->cursor(), model.entries, random, 2000);
+}
+
+TEST(Run, AShortWalkEntersTheCacheAndALongOneDoesNot) {
+  SimStorage disk;
+  ModelRun model;
+  Random random(1);
+  for (int i = 1000; i < 3000; ++i) {
+    std::string noise(200, '\0');
+    for (char& c : noise) c = static_cast<char>(random.next());
+    model.put("key" + std::to_string(i), 1, noise);
+  }
+  build_run(disk, model, 7);
+  const auto cache = std::make_shared<BlockCache>(4 << 20);
+  auto reader = open_run(disk, 7, cache);
+  auto cursor = reader->cursor();
+  const auto walk = [&](int entries) {
+    for (cursor.seek("key1500"); entries > 0 && cursor.valid(); --entries) cursor.next();
+  };
+  walk(100);
+  const BlockCache::Stats once = cache->stats();
+  EXPECT_GT(once.bytes, 100u * 200);
+  walk(100);
+  EXPECT_EQ(cache->stats().misses, once.misses);
+  walk(2000);
+  EXPECT_GT(cache->stats().bytes, once.bytes);
+  EXPECT_LT(cache->stats().bytes, std::uint64_t{128} << 10);
 }
 
 TEST(Run, BlocksOfSeveralRunsAreReadAtOnceAndOnce) {

@@ -2,10 +2,10 @@
 #include "engine/cursor.h"
 
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "base/assert.h"
+#include "base/coding.h"
 
 namespace daruma {
 namespace {
@@ -15,6 +15,15 @@ Status may_miss(const DamageEntry& lost) {
           "keys in this range may be missing: " + lost.cause,
           {.file = lost.file, .sequence = lost.sequence_hi},
           "accept the loss with `kvctl damage accept`"};
+}
+
+/// To the last key less than `key`.
+void seek_before(EntrySource& source, std::string_view key) {
+  source.seek(key);
+  if (source.valid())
+    source.prev_key();
+  else if (!source.failed())
+    source.seek_last();
 }
 
 }  // namespace
@@ -32,6 +41,7 @@ CursorState::CursorState(std::shared_ptr<const void> pin, Bulkhead::Place place,
       at_(at),
       lower_(std::move(lower)),
       upper_(std::move(upper)) {
+  order_.reserve(sources_.size());
   std::erase_if(erases_, [at](const RangeErase& erase) { return erase.sequence > at; });
   if (!hurt()) return;
   for (const DamageEntry& e : damage_->entries()) {
@@ -44,140 +54,129 @@ void CursorState::seek_first() { seek(lower_); }
 
 void CursorState::seek(std::string_view key) {
   const std::string from(std::max(key, std::string_view(lower_)));
-  direction_ = Direction::kForward;
-  leader_ = kNone;
-  for (auto& source : sources_) source->seek(from);
+  for (const auto& source : sources_) source->aim(from);
+  place_all(Direction::kForward, [&](EntrySource& source) { source.arrive(from); });
   if (hurt()) edge_ = from;
-  settle_forward();
+  settle();
 }
 
 void CursorState::seek_last() {
-  direction_ = Direction::kBackward;
-  leader_ = kNone;
-  edge_.reset();
-  if (!upper_.empty()) edge_ = upper_;
-  for (auto& source : sources_) {
+  place_all(Direction::kBackward, [this](EntrySource& source) {
     if (upper_.empty())
-      source->seek_last();
+      source.seek_last();
     else
-      seek_before(*source, upper_);
-  }
-  settle_backward();
+      seek_before(source, upper_);
+  });
+  edge_.reset();
+  if (hurt() && !upper_.empty()) edge_ = upper_;
+  settle();
 }
 
 void CursorState::next() {
   DARUMA_ASSERT(valid_);
-  if (direction_ == Direction::kBackward) {  // the sources stand before this key: put them at it
-    direction_ = Direction::kForward;
-    leader_ = kNone;
-    for (auto& source : sources_) source->seek(key_);
+  if (hurt()) edge_ = std::string(key_) + '\0';
+  if (direction_ == Direction::kForward) {
+    pass_key();
+  } else {
+    const std::string from = std::string(key_) + '\0';
+    place_all(Direction::kForward, [&](EntrySource& source) { source.seek(from); });
   }
-  pass_key();
-  if (hurt()) edge_ = key_ + '\0';
-  settle_forward();
+  settle();
 }
 
 void CursorState::prev() {
   DARUMA_ASSERT(valid_);
-  if (direction_ == Direction::kForward) {  // the sources stand at this key or behind it: put them before it
-    direction_ = Direction::kBackward;
-    leader_ = kNone;
-    for (auto& source : sources_) seek_before(*source, key_);
-  }
   if (hurt()) edge_ = key_;
-  settle_backward();
+  if (direction_ == Direction::kBackward) {
+    pass_key();
+  } else {
+    const std::string from(key_);
+    place_all(Direction::kBackward, [&](EntrySource& source) { seek_before(source, from); });
+  }
+  settle();
 }
 
-/// To the last entry whose key is less than `key`.
-void CursorState::seek_before(EntrySource& source, std::string_view key) {
-  source.seek(key);
-  if (source.valid()) {
-    source.prev();
-  } else if (!source.failed()) {
-    source.seek_last();
+template <typename Seek>
+void CursorState::place_all(Direction direction, const Seek& seek) {
+  direction_ = direction;
+  failed_ = nullptr;
+  order_.clear();
+  for (const auto& source : sources_) {
+    seek(*source);
+    order_.insert(order_.begin(), {source.get(), false});
+    place(0);
   }
 }
 
-/// Those that may stand at the key being decided.
-std::span<const std::unique_ptr<EntrySource>> CursorState::moving() const {
-  return leader_ == kNone ? std::span(sources_) : std::span(sources_).subspan(leader_, 1);
+/// The source at this place has moved; those behind it are in order.
+void CursorState::place(std::size_t at) {
+  EntrySource* const source = order_[at].source;
+  if (!source->valid()) {
+    if (source->failed()) failed_ = source;
+    order_.erase(order_.begin() + static_cast<std::ptrdiff_t>(at));
+    return;
+  }
+  for (; at + 1 < order_.size(); ++at) {
+    const int c = compare_keys(source->key(), order_[at + 1].source->key());
+    if (c == 0) order_[at + 1].ties = true;
+    if (c == 0 || (c < 0) == (direction_ == Direction::kForward)) break;
+    order_[at] = order_[at + 1];
+  }
+  order_[at] = {source, false};
 }
 
-/// The source that stands at the next key of the walk, null at its end. `ahead(a, b)`: a stands before b in it.
-template <typename Ahead>
-EntrySource* CursorState::foremost(const Ahead& ahead) {
-  if (leader_ != kNone) {
-    EntrySource& leader = *sources_[leader_];
-    if (leader.valid() && (second_ == kNone || ahead(leader.key(), sources_[second_]->key()))) return &leader;
-  }
-  std::size_t first = kNone;
-  second_ = kNone;
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (!sources_[i]->valid()) continue;
-    if (first == kNone || ahead(sources_[i]->key(), sources_[first]->key()))
-      second_ = std::exchange(first, i);
-    else if (second_ == kNone || ahead(sources_[i]->key(), sources_[second_]->key()))
-      second_ = i;
-  }
-  if (first == kNone) return nullptr;
-  const bool alone = second_ == kNone || ahead(sources_[first]->key(), sources_[second_]->key());
-  leader_ = alone ? first : kNone;
-  return sources_[first].get();
-}
-
-/// Forward: puts every source behind the key.
+/// Puts every source behind the key that the first ones stand at, in the direction of the walk.
 void CursorState::pass_key() {
-  for (const auto& source : moving()) {
-    while (source->valid() && source->key() == key_) source->next();
+  std::size_t at = 0;
+  while (at + 1 < order_.size() && order_[at + 1].ties) ++at;
+  for (;; --at) {
+    EntrySource& source = *order_[at].source;
+    if (direction_ == Direction::kForward)
+      source.next_key();
+    else
+      source.prev_key();
+    place(at);
+    if (at == 0) break;
   }
 }
 
-/// From sources that stand at or behind the next key: finds the next key that exists. They are left at the version that
-/// each has of it, which `value_` views, or behind the key.
-void CursorState::settle_forward() {
+/// Finds the next key that exists, from where the sources stand.
+void CursorState::settle() {
   valid_ = false;
-  status_ = Status();
+  if (!status_.ok()) status_ = Status();
   for (;; pass_key()) {
-    if (failed()) return;
-    const EntrySource* const least = foremost(std::less<std::string_view>());
-    if (!least || (!upper_.empty() && least->key() >= upper_)) return end();
-    key_.assign(least->key());
-    newest_ = 0;
-    for (const auto& source : moving()) {
-      while (source->valid() && source->sequence() > at_ && source->key() == key_) source->next();
-      if (source->valid() && source->sequence() > newest_ && source->key() == key_) {
-        newest_ = source->sequence();
-        kind_ = source->kind();
-        value_ = source->value();
-      }
+    if (!failed_ && !order_.empty()) look_at_key();
+    if (failed_) {
+      status_ = failed_->status();
+      return;
     }
-    if (failed() || (hurt() && skips(edge_ ? *edge_ : std::string(), key_)) || decide()) return;
-    if (hurt()) edge_ = key_ + '\0';
+    const bool forward = direction_ == Direction::kForward;
+    if (order_.empty() || (forward ? !upper_.empty() && key_ >= upper_ : key_ < lower_)) return end();
+    if (!hurt()) {
+      if (decide()) return;
+      continue;
+    }
+    if (skips_to_key() || decide()) return;
+    edge_ = key_;
+    if (forward) *edge_ += '\0';
   }
 }
 
-/// The mirror image: from sources that stand at or before the previous key, leaving them before it.
-void CursorState::settle_backward() {
-  valid_ = false;
-  status_ = Status();
-  for (;;) {
-    if (failed()) return;
-    const EntrySource* const greatest = foremost(std::greater<std::string_view>());
-    if (!greatest || greatest->key() < lower_) return end();
-    key_.assign(greatest->key());
-    newest_ = 0;
-    for (const auto& source : moving()) {  // of each the oldest version comes first
-      for (; source->valid() && source->key() == key_; source->prev()) {
-        if (source->sequence() > at_ || source->sequence() < newest_) continue;
-        newest_ = source->sequence();
-        kind_ = source->kind();
-        kept_value_.assign(source->value());
-      }
+/// The newest version that the walk may see of the key that the first sources stand at.
+void CursorState::look_at_key() {
+  newest_ = 0;
+  std::size_t at = 0;
+  do {
+    EntrySource& source = *order_[at].source;
+    if (source.sequence() > at_ && !source.at_or_below(at_)) {
+      if (source.failed()) failed_ = &source;
+    } else if (source.sequence() > newest_) {
+      newest_ = source.sequence();
+      kind_ = source.kind();
+      value_ = source.value();
     }
-    value_ = kept_value_;
-    if (failed() || (hurt() && skips(key_ + '\0', edge_)) || decide()) return;
-    if (hurt()) edge_ = key_;
-  }
+  } while (++at < order_.size() && order_[at].ties);
+  key_ = order_.front().source->key();
 }
 
 /// True when the walk ends at `key_`: it exists, or its answer may be lost.
@@ -196,6 +195,11 @@ bool CursorState::decide() {
   }
   valid_ = newest_ != 0 && kind_ == EntryKind::kPut && newest_ >= erased;
   return valid_;
+}
+
+bool CursorState::skips_to_key() {
+  return direction_ == Direction::kForward ? skips(edge_ ? *edge_ : std::string(), std::string(key_))
+                                           : skips(std::string(key_) + '\0', edge_);
 }
 
 /// True when a key between the one before and this one may be lost with every version that it had: then no source holds
@@ -220,16 +224,6 @@ void CursorState::end() {
   if (!damage_ || damage_->empty()) return;
   const auto upper = upper_.empty() ? std::nullopt : std::optional(upper_);
   if (const DamageEntry* hurt = damage_->touches(keyspace_, lower_, upper)) status_ = may_miss(*hurt);
-}
-
-bool CursorState::failed() {
-  for (const auto& source : moving()) {
-    if (source->failed()) {
-      status_ = source->status();
-      return true;
-    }
-  }
-  return false;
 }
 
 }  // namespace daruma

@@ -43,18 +43,21 @@ class CursorState {
 
  private:
   enum class Direction : std::uint8_t { kForward, kBackward };
-  [[nodiscard]] std::span<const std::unique_ptr<EntrySource>> moving() const;
-  template <typename Ahead>
-  EntrySource* foremost(const Ahead& ahead);
-  static void seek_before(EntrySource& source, std::string_view key);
-  void settle_forward();
-  void settle_backward();
+  struct Standing {
+    EntrySource* source;
+    bool ties;  ///< at the same key as the one before
+  };
+  template <typename Seek>
+  void place_all(Direction direction, const Seek& seek);
+  void place(std::size_t at);
   void pass_key();
+  void settle();
+  void look_at_key();
   bool decide();
   void end();
+  bool skips_to_key();
   bool skips(const std::string& begin, const std::optional<std::string>& end);
   [[nodiscard]] bool hurt() const { return damage_ && !damage_->empty(); }
-  bool failed();
 
   std::shared_ptr<const void> pin_;
   Bulkhead::Place place_;
@@ -66,18 +69,15 @@ class CursorState {
   std::string lower_;
   std::string upper_;
   Direction direction_ = Direction::kForward;
-  /// While one source is ahead of all others, it alone is looked at: of it and of the next one behind, the positions in
-  /// `sources_`. What has not moved has not failed either.
-  std::size_t leader_ = kNone, second_ = kNone;
-  static constexpr std::size_t kNone = ~std::size_t{0};
+  std::vector<Standing> order_;          // the sources that are valid, in the order that the walk meets them
+  const EntrySource* failed_ = nullptr;  // one that is not, and not at its end
   bool valid_ = false;
   Status status_;
-  Status passes_over_;  // of damage that tells no places: the walk cannot stop at what it may have missed
-  // The key being decided, then the one the cursor is on.
+  Status passes_over_;               // of damage that tells no places: the walk cannot stop at what it may have missed
   std::optional<std::string> edge_;  // with damage only: what was passed ends here; nothing: at the keyspace's end
-  std::string key_;
+  // The key being decided, then the one the cursor is on: the sources at the front stand there.
+  std::string_view key_;
   std::string_view value_;
-  std::string kept_value_;  // walking backward, where the sources have moved on
   Sequence newest_ = 0;
   EntryKind kind_ = EntryKind::kErase;
 };

@@ -14,16 +14,32 @@ class Source final : public EntrySource {
     move([this] { cursor_.seek_first(); });
   }
   void seek_last() override {
-    move([this] { cursor_.seek_last(); });
+    move([this] { cursor_.seek_last_key(); });
   }
-  void seek(std::string_view key) override {
-    move([&] { cursor_.seek(key); });
+  void aim(std::string_view key) override {
+    if constexpr (requires { cursor_.aim(key); }) cursor_.aim(key);
+  }
+  void arrive(std::string_view key) override {
+    move([&] {
+      if constexpr (requires { cursor_.arrive(key); })
+        cursor_.arrive(key);
+      else
+        cursor_.seek(key);
+    });
   }
   void next() override {
     move([this] { cursor_.next(); });
   }
-  void prev() override {
-    move([this] { cursor_.prev(); });
+  void next_key() override {
+    move([this] { cursor_.next_key(); });
+  }
+  void prev_key() override {
+    move([this] { cursor_.prev_key(); });
+  }
+  bool at_or_below(Sequence at) override {
+    bool found = false;
+    move([&] { found = cursor_.at_or_below(at); });
+    return found;
   }
   [[nodiscard]] Status status() const override {
     if constexpr (requires { cursor_.status(); }) return cursor_.status();
@@ -49,23 +65,35 @@ class LevelSource final : public EntrySource {
   }
   void seek_last() override {
     enter(level_.runs.size() - 1);
-    if (cursor_) cursor_->seek_last();
+    if (cursor_) cursor_->seek_last_key();
     skip_backward();
   }
-  void seek(std::string_view key) override {
+  void aim(std::string_view key) override {
     const auto it = std::lower_bound(level_.runs.begin(), level_.runs.end(), key,
                                      [](const auto& run, std::string_view k) { return run->info.largest_key < k; });
     enter(static_cast<std::size_t>(it - level_.runs.begin()));
-    if (cursor_) cursor_->seek(key);
+    if (cursor_) cursor_->aim(key);
+  }
+  void arrive(std::string_view key) override {
+    if (cursor_) cursor_->arrive(key);
     skip_forward();
   }
   void next() override {
     cursor_->next();
     skip_forward();
   }
-  void prev() override {
-    cursor_->prev();
+  void next_key() override {
+    cursor_->next_key();
+    skip_forward();
+  }
+  void prev_key() override {
+    cursor_->prev_key();
     skip_backward();
+  }
+  bool at_or_below(Sequence at) override {
+    const bool found = cursor_->at_or_below(at);
+    stand();
+    return found;
   }
   [[nodiscard]] Status status() const override { return cursor_ ? cursor_->status() : Status(); }
 
@@ -90,7 +118,7 @@ class LevelSource final : public EntrySource {
         cursor_.reset();
       } else {
         enter(at_ - 1);
-        cursor_->seek_last();
+        cursor_->seek_last_key();
       }
     }
     stand();

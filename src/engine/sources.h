@@ -17,10 +17,21 @@ namespace daruma {
 /// Entries in (key ascending, sequence descending) order. Views are valid until the next move. Thread: one at a time.
 class EntrySource : public MergeSource {
  public:
+  // To the newest version of a key: the first one, the last one, the first one >= `key`, the next one, the one before.
   virtual void seek_first() = 0;
   virtual void seek_last() = 0;
-  virtual void seek(std::string_view key) = 0;  ///< first entry with a key >= `key`
-  virtual void prev() = 0;
+  void seek(std::string_view key) {
+    aim(key);
+    arrive(key);
+  }
+  /// A seek in two steps, so that several sources wait for memory at once.
+  virtual void aim(std::string_view) {}
+  virtual void arrive(std::string_view key) = 0;
+  virtual void next_key() = 0;
+  virtual void prev_key() = 0;
+  /// To the newest version of its key at or below `at`, from where it stands. False: there is none, and it stays at the
+  /// key; or it has failed.
+  virtual bool at_or_below(Sequence at) = 0;
 };
 
 /// `memtable` and `reader` outlive the source.

@@ -122,7 +122,30 @@ class Memtable::Cursor {
     keys_.seek(key);
     enter_at_newest();
   }
+  /// To the newest version of the last key.
+  void seek_last_key() {
+    keys_.seek_last();
+    enter_at_newest();
+  }
   // On a valid cursor only.
+  /// To the newest version of the next key, of the key before.
+  void next_key() {
+    check();
+    keys_.next();
+    enter_at_newest();
+  }
+  void prev_key() {
+    check();
+    keys_.prev();
+    enter_at_newest();
+  }
+  /// To the newest version of its key at or below `at`, from where it stands; false, and it stays: there is none.
+  bool at_or_below(Sequence at) {
+    check();
+    const MemtableVersion* const version = version_->at_or_below(at);
+    if (version) version_ = version;
+    return version != nullptr;
+  }
   void next() {
     check();
     if (const MemtableVersion* older = version_->older()) {

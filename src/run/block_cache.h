@@ -83,12 +83,18 @@ class BlockSlots {
   [[nodiscard]] BlockRef find(std::size_t block) const;
   /// As `find`, but nobody's share: good for as long as the caller's EpochGuard. Null when it is not here.
   [[nodiscard]] const char* peek(std::size_t block) const;
+  /// Ahead of `peek`: brings a cached block's beginning into the processor's cache.
+  void prefetch(std::size_t block) const {
+    const char* const begin = reinterpret_cast<const char*>(slots_[block].load(std::memory_order_relaxed));
+    for (std::size_t line = 0; begin && line < kPrefetchLines; ++line) __builtin_prefetch(begin + 64 * line);
+  }
   /// A share in what `peek` gave.
   [[nodiscard]] static BlockRef share(const char* peeked);
   /// Keeps it, unless one stands there already or it is larger than a shard may be.
   void insert(std::size_t block, const BlockRef& ref);
 
  private:
+  static constexpr std::size_t kPrefetchLines = 4;
   BlockCache& cache_;
   const std::size_t blocks_;
   const std::unique_ptr<std::atomic<BlockRef::Block*>[]> slots_;

@@ -40,6 +40,11 @@ class LoadedBlock {
     return key.starts_with(prefix()) && compare(i, key.substr(prefix_bytes())) == 0;
   }
 
+  /// Of two neighbours.
+  [[nodiscard]] bool same_key(std::size_t i, std::size_t j) const {
+    return head(i) == head(j) && rest(i).size() == rest(j).size() && (rest(i).size() <= 8 || rest(i) == rest(j));
+  }
+
   [[nodiscard]] std::string_view prefix() const { return {begin_ + kHeaderBytes, prefix_bytes()}; }
   /// The key without the prefix.
   [[nodiscard]] std::string_view rest(std::size_t i) const {

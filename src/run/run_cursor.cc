@@ -32,12 +32,12 @@ void RunReader::Cursor::stop_at_damage(Status status) {
 
 bool RunReader::Cursor::open_block(Arrival arrival) {
   entries_ = LoadedBlock();
-  if (arrival == Arrival::kBySeek) ahead_bytes_ = 0;
+  if (arrival == Arrival::kBySeek) ahead_bytes_ = walked_bytes_ = 0;
   BlockRef cached = contents_->cached ? contents_->cached->find(at_) : BlockRef();
   if (cached) {
     block_ = std::move(cached);
   } else if (arrival == Arrival::kBySeek || !take_ahead()) {
-    Result<BlockRef> ref = reader_->block(*contents_, at_);
+    Result<BlockRef> ref = reader_->read_block(*contents_, at_);
     if (!ref.ok()) {
       stop_at_damage(ref.status());
       return false;
@@ -45,10 +45,18 @@ bool RunReader::Cursor::open_block(Arrival arrival) {
     block_ = std::move(*ref);
   }
   entries_ = LoadedBlock(block_.view().data());
+  if (contents_->cached) fetch_ahead(arrival);
   const std::string_view prefix = entries_.prefix();
   key_.resize(prefix.size() + std::max<std::size_t>(8, entries_.rest_bytes_max()));
   prefix_bytes_ = prefix.copy(key_.data(), prefix.size());
   return true;
+}
+
+void RunReader::Cursor::fetch_ahead(Arrival arrival) const {
+  for (std::size_t n = arrival == Arrival::kBySeek ? 1 : kFetchedAhead; n <= kFetchedAhead; ++n) {
+    const std::size_t block = forward_ ? at_ + n : at_ - n;  // before the first: beyond all
+    if (block < contents_->index.size()) contents_->cached->prefetch(block);
+  }
 }
 
 /// Block `at_` from what was read ahead; false when it is not to be had so, and whoever reads it alone finds out why.
@@ -58,7 +66,12 @@ bool RunReader::Cursor::take_ahead() {
   if (at.offset < ahead_begin_ || at.offset + at.frame_bytes > ahead_end_) read_ahead(at);
   if (at.offset < ahead_begin_ || at.offset + at.frame_bytes > ahead_end_) return false;
   const std::string_view frame(ahead_.data() + (at.offset - ahead_begin_), at.frame_bytes);
-  return reader_->load_frame(at, frame, room_, block_).ok();
+  walked_bytes_ += frame.size();
+  if (walked_bytes_ > kShortWalkBytes) return reader_->load_frame(at, frame, room_, block_).ok();
+  Result<BlockRef> ref = reader_->take_frame(*contents_, at_, frame);
+  if (!ref.ok()) return false;
+  block_ = std::move(*ref);
+  return true;
 }
 
 /// Whole blocks, `at` and those behind it on the way that the cursor goes; one at first, as most walks are short.
@@ -117,13 +130,52 @@ void RunReader::Cursor::seek_last() {
   backward_from_here();
 }
 
-void RunReader::Cursor::seek(std::string_view key) {
+void RunReader::Cursor::aim(std::string_view key, Sequence at) {
   if (!begin()) return;
+  at_ = contents_->index.find(key, at);
+  if (contents_->cached && at_ < contents_->index.size()) contents_->cached->prefetch(at_);
+}
+
+void RunReader::Cursor::arrive(std::string_view key, Sequence at) {
   forward_ = true;
-  at_ = contents_->index.find(key, kMaxSequence);
-  if (at_ >= contents_->index.size() || !open_block(Arrival::kBySeek)) return;
-  stand_at(entries_.find(key, kMaxSequence));
+  if (!contents_ || at_ >= contents_->index.size() || !open_block(Arrival::kBySeek)) return;
+  stand_at(entries_.find(key, at));
   forward_from_here();
+}
+
+/// From a block's last key.
+void RunReader::Cursor::leave_key() {
+  const bool goes_on = key_goes_on();
+  const std::string left(goes_on ? key() : std::string_view());
+  stand_at(entries_.size());
+  forward_from_here();
+  while (goes_on && valid() && key() == left) next();
+}
+
+void RunReader::Cursor::to_newest() {
+  std::size_t i = entry_;
+  while (i > 0 && entries_.same_key(i - 1, i)) --i;
+  if (i == 0 && contents_->index.continues(at_)) {
+    seek(std::string(key()));
+    forward_ = false;
+  } else if (i != entry_) {
+    stand_at(i);
+  }
+}
+
+bool RunReader::Cursor::older(Sequence at) {
+  std::size_t i = entry_ + 1;
+  for (; i < entries_.size() && entries_.same_key(i - 1, i); ++i) {
+    if (entries_.sequence(i) > at) continue;
+    stand_at(i);
+    return true;
+  }
+  if (i < entries_.size() || !key_goes_on()) return false;
+  const std::string wanted(key());
+  seek(wanted, at);
+  if (valid() && key() == wanted) return true;
+  if (status_.ok()) seek(wanted);
+  return false;
 }
 
 void RunReader::Cursor::step_over() {

@@ -20,7 +20,8 @@ constexpr std::uint8_t kContinues = 1;
 
 void RunIndex::append(const IndexEntry& e) {
   keys_.append(e.last_key);
-  places_.push_back({e.offset, e.frame_bytes, e.last_sequence, keys_.size(), e.entries, e.continues, e.gap});
+  places_.push_back({e.offset, e.frame_bytes, e.last_sequence, keys_.size(), e.entries, e.gap});
+  continues_.push_back(e.continues);
 }
 
 void RunIndex::seal() {
@@ -43,7 +44,7 @@ std::string_view RunIndex::last_key(std::size_t i) const {
 
 IndexEntry RunIndex::at(std::size_t i) const {
   const Place& p = places_[i];
-  return {last_key(i), p.last_sequence, p.offset, p.frame_bytes, p.entries, p.continues, p.gap};
+  return {last_key(i), p.last_sequence, p.offset, p.frame_bytes, p.entries, continues_[i], p.gap};
 }
 
 std::size_t RunIndex::find(std::string_view key, Sequence at) const {

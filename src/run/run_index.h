@@ -38,6 +38,7 @@ class RunIndex {
   [[nodiscard]] std::size_t size() const { return places_.size(); }
   [[nodiscard]] IndexEntry at(std::size_t i) const;
   [[nodiscard]] std::string_view last_key(std::size_t i) const;
+  [[nodiscard]] bool continues(std::size_t i) const { return continues_[i]; }
   /// The first block that reaches (key, at): no block before it holds a version of `key` at or below `at`.
   [[nodiscard]] std::size_t find(std::string_view key, Sequence at) const;
 
@@ -48,10 +49,10 @@ class RunIndex {
     Sequence last_sequence;
     std::uint64_t key_end;  // in keys_; the key begins where the one before ends
     std::uint32_t entries;
-    bool continues;
     bool gap;
   };
   std::vector<Place> places_;
+  std::vector<bool> continues_;  // apart: a walk asks of every block
   std::string keys_;
   // What all last keys begin with is compared once; the eight bytes behind it decide nearly every step of the search.
   std::size_t shared_ = 0;

@@ -134,13 +134,6 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
   return out;
 }
 
-Result<BlockRef> RunReader::block(const RunContents& c, std::size_t i) const {
-  if (c.cached) {
-    if (BlockRef cached = c.cached->find(i)) return cached;
-  }
-  return read_block(c, i);
-}
-
 Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i) const {
   const IndexEntry at = c.index.at(i);
   if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));

@@ -105,8 +105,7 @@ class RunReader {
   }
   Result<const RunContents*> load() const EXCLUDES(mutex_);
   Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, Hold hold, BlockFetch* fetch) const;
-  /// Data block `i` as `LoadedBlock`: from the cache, else read and verified.
-  Result<BlockRef> block(const RunContents& c, std::size_t i) const;
+  /// Data block `i` as `LoadedBlock`, read and verified.
   Result<BlockRef> read_block(const RunContents& c, std::size_t i) const;
   /// `frame` as a LoadedBlock into `out`, when it is what the index says. `room`: for what is compressed.
   Status load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const;
@@ -164,9 +163,38 @@ class RunReader::Cursor {
 
   void seek_first();
   void seek_last();
-  /// To the first entry with a key >= `key`.
-  void seek(std::string_view key);
+  /// To the first entry with a key >= `key`, of `key` itself the newest version at or below `at`.
+  void seek(std::string_view key, Sequence at = kMaxSequence) {
+    aim(key, at);
+    arrive(key, at);
+  }
+  /// The same in two steps, so that several cursors wait for memory at once.
+  void aim(std::string_view key, Sequence at = kMaxSequence);
+  void arrive(std::string_view key, Sequence at = kMaxSequence);
+  /// To the newest version of the last key.
+  void seek_last_key() {
+    seek_last();
+    if (valid()) to_newest();
+  }
   // On a valid cursor only.
+  /// To the newest version of the next key, of the key before.
+  void next_key() {
+    DARUMA_ASSERT(valid());
+    forward_ = true;
+    std::size_t i = entry_ + 1;
+    while (i < entries_.size() && entries_.same_key(i - 1, i)) ++i;
+    if (i == entries_.size()) return leave_key();
+    stand_at(i);
+  }
+  void prev_key() {
+    DARUMA_ASSERT(valid());
+    to_newest();
+    if (valid()) prev();
+    if (valid()) to_newest();
+  }
+  /// To the newest version of its key at or below `at`, from where it stands. False: there is none, and it stays at the
+  /// key; or it has met damage.
+  bool at_or_below(Sequence at) { return sequence() <= at || older(at); }
   void next() {
     DARUMA_ASSERT(valid());
     forward_ = true;
@@ -196,6 +224,11 @@ class RunReader::Cursor {
  private:
   /// Blocks read at once when a walk goes on and on; they do not enter the cache, which such a walk would only empty.
   static constexpr std::uint64_t kReadAheadBytes = 256 << 10;
+  /// Of what is not cached: up to there a walk may be one of many short ones, and what it meets enters the cache.
+  static constexpr std::uint64_t kShortWalkBytes = 64 << 10;
+  /// Cached blocks that the processor fetches before the walk comes to them: a small one is done before the next is
+  /// there.
+  static constexpr std::size_t kFetchedAhead = 2;
   enum class Arrival : std::uint8_t { kBySeek, kByWalk };
   bool begin();
   void stop(Status status);
@@ -207,8 +240,16 @@ class RunReader::Cursor {
   }
   bool take_ahead();
   void read_ahead(const IndexEntry& at);
+  void fetch_ahead(Arrival arrival) const;
   void forward_from_here();
   void backward_from_here();
+  void leave_key();
+  void to_newest();
+  bool older(Sequence at);
+  /// The next block begins, or may begin, with an older version of the key that this one ends with.
+  [[nodiscard]] bool key_goes_on() const {
+    return at_ + 1 < contents_->index.size() && contents_->index.continues(at_ + 1);
+  }
 
   const RunReader* reader_;
   const RunContents* contents_ = nullptr;
@@ -224,6 +265,7 @@ class RunReader::Cursor {
   AlignedBuffer ahead_;
   std::uint64_t ahead_begin_ = 0, ahead_end_ = 0;  ///< in the file
   std::uint64_t ahead_bytes_ = 0;                  ///< to read the next time: more each time
+  std::uint64_t walked_bytes_ = 0;                 ///< of blocks read ahead, since the last seek
   Status status_;
   std::optional<DamagedKeys> damaged_;
 };
