@@ -53,7 +53,8 @@ Status Engine::choose_snapshot(Start& start) {
       finding.file = "snapshots/" + generation.name;
       finding.bytes = generation.file_bytes;
       finding.verdict = generation.rejected.ok() ? "healed" : "corrupt";
-      finding.action = generation.rejected.ok() ? "read_other_copy" : "use_older_generation";
+      finding.action = catalogue.newest() && catalogue.newest()->number >= generation.number ? "read_other_copy"
+                                                                                             : "use_older_generation";
       finding.detail = generation.rejected.ok() ? generation.damaged : generation.rejected.to_string();
       start.report.findings.push_back(std::move(finding));
     }
