@@ -140,25 +140,27 @@ void CursorState::pass_key() {
   }
 }
 
+bool CursorState::is_beyond(std::string_view key) const {
+  return direction_ == Direction::kForward ? !upper_.empty() && key >= upper_ : key < lower_;
+}
+
 /// Finds the next key that exists, from where the sources stand.
 void CursorState::settle() {
   valid_ = false;
   if (!status_.ok()) status_ = Status();
   for (;; pass_key()) {
-    if (!failed_ && !order_.empty()) look_at_key();
+    if (!failed_) {
+      if (order_.empty() || is_beyond(order_.front().source->key())) return end();
+      look_at_key();
+    }
     if (failed_) {
       status_ = failed_->status();
       return;
     }
-    const bool forward = direction_ == Direction::kForward;
-    if (order_.empty() || (forward ? !upper_.empty() && key_ >= upper_ : key_ < lower_)) return end();
-    if (!hurt()) {
-      if (decide()) return;
-      continue;
-    }
-    if (skips_to_key() || decide()) return;
+    if ((hurt() && skips_to_key()) || decide()) return;
+    if (!hurt()) continue;
     edge_ = key_;
-    if (forward) *edge_ += '\0';
+    if (direction_ == Direction::kForward) *edge_ += '\0';
   }
 }
 

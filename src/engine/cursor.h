@@ -51,6 +51,7 @@ class CursorState {
   void place_all(Direction direction, const Seek& seek);
   void place(std::size_t at);
   void pass_key();
+  [[nodiscard]] bool is_beyond(std::string_view key) const;
   void settle();
   void look_at_key();
   bool decide();
