@@ -144,6 +144,19 @@ TEST_P(PosixStorageTest, a_short_read_means_the_end_of_the_file_and_nothing_else
   }
 }
 
+TEST_P(PosixStorageTest, hints_change_no_answer) {
+  auto file = create("a");
+  const std::string text(100'000, 'h');
+  ASSERT_TRUE(file->write(0, text).ok());
+  file->expect_reads_anywhere();
+  file->expect_read(50'000, 1 << 20);
+  file->expect_read(~std::uint64_t{0} - 1, 2);
+  EXPECT_EQ(contents("a"), text);
+  std::string got(text.size() + 1, '\0');
+  EXPECT_EQ(*file->read(0, got), text.size());
+  EXPECT_EQ(got.substr(0, text.size()), text);
+}
+
 TEST_P(PosixStorageTest, a_direct_read_stays_with_its_file_when_the_name_moves) {
   AlignedBuffer buffer(kSectorBytes);
   auto file = create("a");

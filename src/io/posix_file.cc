@@ -189,6 +189,12 @@ Result<std::uint64_t> PosixFile::size() {
   return static_cast<std::uint64_t>(st.st_size);
 }
 
+void PosixFile::expect_reads_anywhere() { ::posix_fadvise(fd(), 0, 0, POSIX_FADV_RANDOM); }
+
+void PosixFile::expect_read(std::uint64_t offset, std::uint64_t bytes) {
+  ::posix_fadvise(fd(), static_cast<off_t>(offset), static_cast<off_t>(bytes), POSIX_FADV_WILLNEED);
+}
+
 Status PosixFile::allocate(std::uint64_t bytes) {
   if (bytes == 0) return {};
   if (bytes > kMaxOffset) return posix_status(EFBIG, "allocate", path_, bytes);

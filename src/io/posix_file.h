@@ -73,6 +73,8 @@ class PosixFile final : public File {
   Status write(std::uint64_t offset, std::string_view data) override;
   Status sync() override;
   Result<std::uint64_t> size() override;
+  void expect_reads_anywhere() override;
+  void expect_read(std::uint64_t offset, std::uint64_t bytes) override;
   Status allocate(std::uint64_t bytes) override;
   [[nodiscard]] const std::string& path() const override { return path_; }
 

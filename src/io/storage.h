@@ -38,6 +38,10 @@ class File {
   /// Makes contents and size durable (fdatasync). Errors: kIoError; the unsynced bytes are then unknown for ever.
   virtual Status sync() = 0;
   virtual Result<std::uint64_t> size() = 0;
+  // Hints, which change no answer: reads will be anywhere, so that the platform reads nothing ahead of them; these
+  // bytes are read soon, so that it may begin.
+  virtual void expect_reads_anywhere() {}
+  virtual void expect_read(std::uint64_t /*offset*/, std::uint64_t /*bytes*/) {}
   /// Reserves space so that later writes below `bytes` cannot fail for want of it; the file grows to `bytes`, new
   /// bytes read as zero. Errors: kNoSpace, kIoError.
   virtual Status allocate(std::uint64_t bytes) = 0;

@@ -92,6 +92,11 @@ void RunReader::Cursor::read_ahead(const IndexEntry& at) {
   if (!got.ok() || *got != end - begin) return;
   ahead_begin_ = begin;
   ahead_end_ = end;
+  if (ahead_bytes_ < kReadAheadBytes) return;
+  if (forward_)
+    reader_->file_->expect_read(end, ahead_bytes_);
+  else
+    reader_->file_->expect_read(begin - std::min(begin, ahead_bytes_), ahead_bytes_);
 }
 
 /// From a block cursor that was moved forward: into the next blocks while there is nothing more.

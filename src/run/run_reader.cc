@@ -77,6 +77,7 @@ Result<const RunContents*> RunReader::load() const {
   if (loaded.ok()) {
     findings_ = std::move(findings);
     contents_ = std::move(*loaded);
+    file_->expect_reads_anywhere();  // whoever walks says so
     loaded_.store(contents_.get(), std::memory_order_release);
     return contents_.get();
   }
