@@ -268,6 +268,12 @@ mutant(range_erase_not_asked run/run_reader.cc run_test
   [[const Sequence erased = 0; erased > out.sequence]])
 mutant(block_out_of_order_is_taken run/loaded_block.cc loaded_block_test
   [[return common < b.size() || a_sequence > b_sequence;]] [[return true;]])
+mutant(version_in_the_next_block_not_seen run/run_cursor.cc run_test
+  [[if (i < entries_.size() || !key_goes_on()) return false;]] [[return false;]])
+mutant(long_walk_fills_the_cache run/run_cursor.cc run_test:Run.AShortWalk*
+  [[if (walked_bytes_ > kShortWalkBytes)]] [[if (walked_bytes_ == 0)]])
+mutant(source_at_the_same_key_not_asked engine/cursor.cc engine_model_test
+  [[if (c == 0) order_[at + 1].ties = true;]] [[]])
 mutant(key_known_by_its_number_alone run/loaded_block.cc loaded_block_test
   [[return key.size() < wanted.size() ? -1 : key.size() > wanted.size();]] [[return 0;]])
 mutant(healed_sector_believed_unverified parity/parity_reader.cc parity_test
