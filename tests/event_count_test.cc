@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/event_count.h"
+#include "io/event_count.h"
 
 #include <gtest/gtest.h>
 
@@ -27,8 +27,7 @@ TEST(EventCount, GivesUpWhenTheTimeIsOver) {
 TEST(EventCount, WakesEverybodyWhoWaits) {
   constexpr int kThreads = 8, kRounds = 2000;
   EventCount event, back;
-  std::atomic<int> round{0}, arrived{0};
-  std::atomic<int> late{0};
+  std::atomic<int> round{0}, arrived{0}, late{0};
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&] {

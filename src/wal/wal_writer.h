@@ -29,9 +29,9 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "base/event_count.h"
 #include "base/mutex.h"
 #include "base/random.h"
+#include "io/event_count.h"
 #include "io/storage.h"
 #include "wal/segments.h"
 #include "wal/tail_ring.h"
