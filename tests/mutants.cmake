@@ -19,12 +19,12 @@ mutant(failed_rotation_goes_on_in_the_old_segment wal/wal_writer_files.cc log_co
   [[    segment_.acknowledged = full.acknowledged;
     return status;]] [[    segment_ = std::move(full);
     return status;]])
-mutant(failed_frame_is_not_noticed wal/wal_writer.cc wal_writer_test
+mutant(failed_frame_is_not_noticed wal/wal_writer_frames.cc wal_writer_test
   [[if (flight.failed != 0) return]] [[if (false) return]])
-mutant(watermark_tells_what_is_in_flight wal/wal_writer.cc wal_writer_test
+mutant(watermark_tells_what_is_in_flight wal/wal_writer_frames.cc wal_writer_test
   [[flight.watermark = durable_seen_.load(std::memory_order_acquire);]]
   [[flight.watermark = framed_;]])
-mutant(window_ignored wal/wal_writer.cc wal_writer_test
+mutant(window_ignored wal/wal_writer_frames.cc wal_writer_test
   [[while (!in_flight_.empty() && in_flight_bytes_ + bytes > options_.window_bytes)]]
   [[while (false)]])
 mutant(idle_log_tells_nothing wal/wal_writer.cc wal_writer_test
@@ -41,9 +41,9 @@ mutant(segment_retired_too_early wal/segments.cc wal_writer_test
   [[live_[i + 1].start_sequence <= sequence]] [[live_[i].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
   [[if (spare && !lives &&]] [[if (spare &&]])
-mutant(frame_goes_where_zeros_are_under_way wal/wal_writer.cc wal_writer_test:WalWriter.*Zeros*
+mutant(frame_goes_where_zeros_are_under_way wal/wal_writer_frames.cc wal_writer_test:WalWriter.*Zeros*
   [[while (!in_flight_.empty() && in_flight_.back().is_zeros())]] [[while (false)]])
-mutant(zeros_go_ahead_of_one_frame wal/wal_writer.cc wal_writer_test:WalWriter.*Zeros*
+mutant(zeros_go_ahead_of_one_frame wal/wal_writer_frames.cc wal_writer_test:WalWriter.*Zeros*
   [[std::clamp<std::uint64_t>(segment_.offset, kLeastAheadBytes, sizeof zeros_ahead);]] [[bytes;]])
 
 mutant(ring_is_changed_with_events_in_it wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
@@ -75,7 +75,7 @@ mutant(levels_in_doubt_are_guessed snapshot/catalogue.cc retention_test
 ]] [[]])
 
 # --- the log in two directories
-mutant(copy_that_failed_counts_as_written wal/wal_writer.cc log_copies_test
+mutant(copy_that_failed_counts_as_written wal/wal_writer_frames.cc log_copies_test
   [[    at->failed |= side_bit(side);
 ]] [[    at->failed |= side == 0 ? side_bit(side) : LogSides{0};
 ]])
@@ -495,6 +495,8 @@ mutant(who_has_a_share_waits_for_others engine/bulkhead.cc bulkhead_test:Bulkhea
   [[    out.own_memory = !batch.keyspaces_.empty();]] [[    out.own_memory = false;]])
 mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.WhoFills*
   [[    for (; through != 0;]] [[    for (; false;]])
+mutant(level_that_holds_runs_is_jumped_over snapshot/compaction_picker.cc compaction_picker_test
+  [[if (!at[level].empty()) return level;]] [[if (false) return level;]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
 

@@ -11,7 +11,8 @@
 //   `input_bytes_max`.
 // The run with the least overlap below is taken first (RocksDB's kMinOverlappingRatio), which needs no cursor to
 // remember. Levels are filled from the bottom (RocksDB's level_compaction_dynamic_level_bytes): a small keyspace has
-// but one below level 0, so nothing is merged on its way there, and all above the bottom together are a ninth of it.
+// but one below level 0, so nothing is merged on its way there, and those between 0 and the bottom together aim at a
+// ninth of it.
 #pragma once
 
 #include <optional>
