@@ -2,8 +2,9 @@
 //
 // The whole store on a simulated disk: lives, deaths and damage drawn from a seed, every answer held against a model
 // (simulation/model.h says what is legal). One line of totals at the end; a violation prints the command that replays
-// it, and a shrunk history. SIGINT ends it after the history at hand, with its totals. Exit codes: 0 no violation, 1
-// some, 2 wrong use.
+// it, and a shrunk history. Totals so far come every 50,000 cycles. SIGINT ends it after the history at hand, with its
+// totals. Exit codes: 0 no violation, 1 some, 2 wrong use.
+#include <sys/time.h>
 #include <unistd.h>
 #include <chrono>
 #include <csignal>
@@ -29,11 +30,20 @@ struct Arguments {
   bool shrink = true;
 };
 
-constexpr unsigned kSecondsPerHistory = 120;  // one that takes longer hangs
+// A history that takes longer hangs: in a loop, or in a wait that nothing ends.
+constexpr time_t kProcessorSecondsPerHistory = 120;
+constexpr unsigned kSecondsPerHistory = 3600;
+constexpr std::uint64_t kTotalsEveryCycles = 50'000;  // a run that is cut off has said what it did
 
 char g_replay[256];  // the command, for a signal handler
 
 volatile std::sig_atomic_t g_stop = 0;
+
+void watch_history(bool watched) {
+  const itimerval processor{{}, {watched ? kProcessorSecondsPerHistory : 0, 0}};
+  setitimer(ITIMER_PROF, &processor, nullptr);
+  alarm(watched ? kSecondsPerHistory : 0);
+}
 
 void stop_soon(int) { g_stop = 1; }
 
@@ -118,19 +128,29 @@ void print(const Totals& totals, double seconds) {
       n(totals.exact), n(totals.one_fault), n(totals.told), n(totals.healed), n(totals.given_up), n(totals.beyond),
       n(totals.violations), seconds, processor,
       processor > 0 ? static_cast<double>(totals.cycles) * 60 / processor : 0.0);
+  std::fflush(stdout);
 }
 
 int simulate(const Arguments& arguments) {
   Totals totals;
   const auto began = std::chrono::steady_clock::now();
-  for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGTRAP, SIGALRM, SIGBUS}) std::signal(signal, die_saying_how);
+  for (const int signal : {SIGABRT, SIGSEGV, SIGILL, SIGTRAP, SIGALRM, SIGPROF, SIGBUS})
+    std::signal(signal, die_saying_how);
   for (const int signal : {SIGINT, SIGTERM}) std::signal(signal, stop_soon);
   std::printf("seed %llu, faults %s\n", static_cast<unsigned long long>(arguments.seed), arguments.faults.c_str());
+  const auto print_totals = [&] {
+    print(totals, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  };
+  std::uint64_t next_totals = kTotalsEveryCycles;
   for (std::uint64_t seed = arguments.seed; totals.cycles < arguments.cycles && !g_stop; ++seed) {
+    if (totals.cycles >= next_totals) {
+      print_totals();
+      next_totals += kTotalsEveryCycles;
+    }
     std::snprintf(g_replay, sizeof g_replay, "simulate --seed %llu --cycles 1 --steps %llu --faults %s\n",
                   static_cast<unsigned long long>(seed), static_cast<unsigned long long>(arguments.plan.steps),
                   arguments.faults.c_str());
-    alarm(kSecondsPerHistory);
+    watch_history(true);
     Choices choices(seed);
     const Plan plan = make_plan(choices, arguments.plan);
     Simulation simulation(plan, arguments.settings, totals);
@@ -141,7 +161,7 @@ int simulate(const Arguments& arguments) {
     if (!violation) continue;
     std::printf("VIOLATION of %s: %s\n  %s", violation->promise.c_str(), violation->what.c_str(), g_replay);
     if (arguments.shrink) {
-      alarm(0);
+      watch_history(false);
       const Shrunk shrunk = shrink(plan, *violation, arguments.settings);
       std::printf("shrunk in %zu runs:\n", shrunk.runs);
       for (const std::string& line : shrunk.history) std::printf("  %s\n", line.c_str());
@@ -149,7 +169,7 @@ int simulate(const Arguments& arguments) {
     std::fflush(stdout);
     if (totals.violations >= arguments.violations_max) break;
   }
-  print(totals, std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count());
+  print_totals();
   return totals.violations == 0 ? 0 : 1;
 }
 

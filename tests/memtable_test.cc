@@ -3,6 +3,7 @@
 // The memtable against a std::map of all versions, on keys that are hard for a radix tree.
 #include "memtable/memtable.h"
 
+#include <sys/mman.h>
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -212,6 +213,22 @@ TEST(Arena, GivesItsLargeBlocksToTheNext) {
   const auto again =
       std::count_if(first.begin(), first.end(), [&](const char* piece) { return second.contains(piece); });
   EXPECT_GE(again, 8'000) << "two of five are kept";
+}
+
+TEST(Arena, StocksBlocksThatTheKernelHasCleared) {
+  ArenaBlocks blocks(4 * ArenaBlocks::kBlockBytes);
+  for (int i = 0; i < 5; ++i) blocks.stock();
+  const std::set<char*> stocked = {blocks.take(), blocks.take()};
+  ASSERT_EQ(stocked.size(), 2u);
+  for (char* block : stocked) {
+    std::vector<unsigned char> resident(ArenaBlocks::kBlockBytes / 4096);
+    ASSERT_EQ(::mincore(block, ArenaBlocks::kBlockBytes, resident.data()), 0);
+    EXPECT_TRUE(std::all_of(resident.begin(), resident.end(), [](unsigned char page) { return (page & 1) != 0; }));
+    blocks.give(block);
+  }
+  ArenaBlocks none(0);
+  none.stock();
+  blocks.give(none.take());
 }
 
 TEST(MemtableVersion, AnyOlderOneIsAFewStepsAway) {

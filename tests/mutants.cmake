@@ -37,6 +37,13 @@ mutant(rings_removed_before_the_segment_is_there wal/wal_writer.cc engine_crash_
   [[  DARUMA_TRY(writer->segments_.remove_rings_but(0, tail_name(writer->tail_nonce_)));
   DARUMA_TRY(writer->open_segment(start.start_sequence, start.persist, 0));
 ]])
+mutant(reader_ahead_waits_for_nobody wal/read_ahead.cc read_ahead_test
+  [[while (!abandoned_ && !frames_.empty()]] [[while (!frames_.empty()]])
+mutant(reader_ahead_takes_all_memory wal/read_ahead.cc read_ahead_test
+  [[bytes_ + bytes > kBytesAhead]] [[bytes_ + bytes > (std::size_t{1} << 40)]])
+mutant(reader_ahead_hides_its_failure wal/read_ahead.cc read_ahead_test
+  [[  if (failure) std::rethrow_exception(failure);
+]] [[]])
 mutant(segment_retired_too_early wal/segments.cc wal_writer_test
   [[live_[i + 1].start_sequence <= sequence]] [[live_[i].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test

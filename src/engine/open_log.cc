@@ -50,6 +50,8 @@ Status Engine::replay(Start& start) {
   input.started_before = start.had_log;
   input.attempts_directory = directory_ + "/recoveries";
   input.note_attempts = !options_.read_only && options_.recovery_policy != RecoveryPolicy::kRefuse;
+  input.read_ahead = threads_;
+  input.beside_reading = [this] { arena_blocks_->stock(); };
   input.stop_at_loss = options_.recovery_policy == RecoveryPolicy::kPointInTime;
   if (options_.on_recovery_progress) {
     input.on_progress = [this](std::uint64_t done, std::uint64_t total) {

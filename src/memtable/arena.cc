@@ -34,6 +34,18 @@ char* ArenaBlocks::take() {
   return block;
 }
 
+void ArenaBlocks::stock() {
+  {
+    MutexLock lock(mutex_);
+    if (free_.size() >= std::min(kStock, free_.capacity())) return;
+  }
+  auto* block = static_cast<char*>(::operator new(kBlockBytes, kHugePage, std::nothrow));
+  if (block == nullptr) return;
+  prefer_huge_pages(block, kBlockBytes);
+  prefault(block, kBlockBytes);
+  give(block);
+}
+
 void ArenaBlocks::give(char* block) {
   {
     MutexLock lock(mutex_);

@@ -35,10 +35,15 @@ class ArenaBlocks {
   /// kBlockBytes, not zeroed. std::bad_alloc.
   [[nodiscard]] char* take() EXCLUDES(mutex_);
   void give(char* block) EXCLUDES(mutex_);
+  /// Sees to it that there is one to take, cleared by the kernel already: for a thread beside those that take many.
+  /// None where memory is short.
+  void stock() EXCLUDES(mutex_);
   /// Gives all that it keeps to the system.
   void clear() EXCLUDES(mutex_);
 
  private:
+  static constexpr std::size_t kStock = 2;
+
   Mutex mutex_;
   std::vector<char*> free_ GUARDED_BY(mutex_);  // never grows: `give` must not fail
 };

@@ -7,11 +7,13 @@
 #include "base/status_macros.h"
 #include "event/event.h"
 #include "recovery/log_replayer.h"
+#include "wal/read_ahead.h"
 
 namespace daruma {
 namespace {
 
 constexpr std::uint64_t kProgressBytes = 1 << 20;  // a few milliseconds of replay
+constexpr Sequence kWorthAThread = 256;            // events
 
 Header header_of(Stop stop) {
   switch (stop) {
@@ -114,7 +116,11 @@ Status LogReplayer::read_one(const Found& segment) {
   const std::vector<std::string> files = segment_files(segment.number, segment.sides);
   SegmentFiles paths;
   for (const std::string& file : files) paths.push_back(input_.directory + "/" + file);
-  const SegmentScan scan = read_segment(storage_, paths, out_.store, take, end_of_interest(segment));
+  const Enough enough = end_of_interest(segment);
+  const bool short_one = enough.sequence != 0 && enough.sequence <= out_.last + kWorthAThread;
+  const SegmentScan scan = input_.read_ahead && !short_one
+                               ? read_segment_ahead(storage_, paths, out_.store, take, enough, input_.beside_reading)
+                               : read_segment(storage_, paths, out_.store, take, enough);
   out_.bytes_read += scan.bytes_read;
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);

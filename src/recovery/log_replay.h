@@ -38,19 +38,21 @@ inline constexpr const char* kPointInTimeCause = "point_in_time";
 bool given_up_for_good(const DamageEntry& entry);
 
 struct LogReplayInput {
-  std::string directory;             ///< of the store
-  std::optional<StoreId> store;      ///< when known; segments of others are strangers
-  Sequence snapshot_sequence = 0;    ///< replay begins behind it
-  Sequence snapshot_durable = 0;     ///< highest durable mark in any valid snapshot
-  const DamageMap* known = nullptr;  ///< of the snapshot; may be null
-  RecoveryTarget target{};           ///< nothing behind it is applied, nor looked at
-  bool stop_at_loss = false;         ///< RecoveryPolicy::kPointInTime
-  std::uint64_t next_segment = 0;    ///< above every segment number that the snapshot knows; 0: not known
-  Sequence log_needed_from = 0;      ///< below, no kept generation needs the log; 0: all of it is needed
-  Status copy_refused{};             ///< why wal-copy/ is not looked at
-  bool started_before = false;       ///< something else says that there was a store, so there was a log
-  std::string attempts_directory{};  ///< of the crash-loop breaker's note; empty: it is not asked
-  bool note_attempts = false;        ///< false: a start that changes nothing
+  std::string directory;                   ///< of the store
+  std::optional<StoreId> store;            ///< when known; segments of others are strangers
+  Sequence snapshot_sequence = 0;          ///< replay begins behind it
+  Sequence snapshot_durable = 0;           ///< highest durable mark in any valid snapshot
+  const DamageMap* known = nullptr;        ///< of the snapshot; may be null
+  RecoveryTarget target{};                 ///< nothing behind it is applied, nor looked at
+  bool stop_at_loss = false;               ///< RecoveryPolicy::kPointInTime
+  std::uint64_t next_segment = 0;          ///< above every segment number that the snapshot knows; 0: not known
+  Sequence log_needed_from = 0;            ///< below, no kept generation needs the log; 0: all of it is needed
+  Status copy_refused{};                   ///< why wal-copy/ is not looked at
+  bool started_before = false;             ///< something else says that there was a store, so there was a log
+  std::string attempts_directory{};        ///< of the crash-loop breaker's note; empty: it is not asked
+  bool note_attempts = false;              ///< false: a start that changes nothing
+  bool read_ahead = false;                 ///< a thread of its own reads what is about to be applied
+  std::function<void()> beside_reading{};  ///< called by that thread after each frame; may be empty
   std::function<void(std::uint64_t done, std::uint64_t total)> on_progress;  ///< bytes of the whole log
 };
 
