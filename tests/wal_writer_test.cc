@@ -252,7 +252,7 @@ TEST(WalWriter, ABigEventGoesAroundTheRingAndIsDurableAtOnce) {
   Disk disk;
   auto wal = disk.writer();
   append_to(*wal, 3);
-  for (std::size_t bytes : {std::size_t{65 << 10}, std::size_t{300 << 10}, std::size_t{3 << 20}}) {
+  for (std::size_t bytes : {std::size_t{86 << 10}, std::size_t{300 << 10}, std::size_t{3 << 20}}) {
     const Sequence s = wal->appended_sequence() + 1;
     ASSERT_TRUE(wal->append(s, event_of(s, bytes)).ok());
     EXPECT_EQ(wal->durable_sequence(), s);
