@@ -262,7 +262,7 @@ TEST(WalWriter, ABigEventGoesAroundTheRingAndIsDurableAtOnce) {
   disk.storage->power_cut(0);
   const Log log = read_log(*disk.storage);
   ASSERT_EQ(log.events.size(), 15u);
-  EXPECT_EQ(log.events.at(4), event_of(4, 65 << 10));
+  EXPECT_EQ(log.events.at(4), event_of(4, 86 << 10));
   EXPECT_EQ(log.events.at(12), event_of(12, 3 << 20));
   EXPECT_EQ(log.events.at(15), event_of(15));
 }
