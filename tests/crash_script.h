@@ -88,7 +88,7 @@ inline Step::Change change_of(const Script& script, const std::string& keyspace,
   std::uint64_t bytes = random.below(60);
   switch (theme) {
     case Theme::kRotation: bytes = 20'000 + random.below(40'000); break;
-    case Theme::kAroundRing: bytes = random.one_in(2) ? 88'000 + random.below(20'000) : random.below(9000); break;
+    case Theme::kAroundRing: bytes = random.one_in(2) ? 66'000 + random.below(20'000) : random.below(9000); break;
     case Theme::kFull: bytes = random.one_in(3) ? 50'000 : bytes; break;
     case Theme::kMerging: bytes = 500 + random.below(2500); break;
     default: bytes = random.one_in(10) ? 9000 : bytes; break;

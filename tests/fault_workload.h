@@ -43,7 +43,7 @@ class Workload {
     Batch batch;
     std::map<std::string, std::string> puts;
     for (std::uint64_t n = 1 + random_.below(3); n > 0; --n) {
-      std::string value(random_.one_in(12) ? 90'000 : random_.below(3000), '\0');
+      std::string value(random_.one_in(12) ? 70'000 : random_.below(3000), '\0');
       for (char& c : value) c = static_cast<char>(random_.next());
       puts["key" + std::to_string(random_.below(25))] = std::move(value);
     }

@@ -252,7 +252,7 @@ TEST(WalWriter, ABigEventGoesAroundTheRingAndIsDurableAtOnce) {
   Disk disk;
   auto wal = disk.writer();
   append_to(*wal, 3);
-  for (std::size_t bytes : {std::size_t{86 << 10}, std::size_t{300 << 10}, std::size_t{3 << 20}}) {
+  for (std::size_t bytes : {std::size_t{65 << 10}, std::size_t{300 << 10}, std::size_t{3 << 20}}) {
     const Sequence s = wal->appended_sequence() + 1;
     ASSERT_TRUE(wal->append(s, event_of(s, bytes)).ok());
     EXPECT_EQ(wal->durable_sequence(), s);
@@ -262,7 +262,7 @@ TEST(WalWriter, ABigEventGoesAroundTheRingAndIsDurableAtOnce) {
   disk.storage->power_cut(0);
   const Log log = read_log(*disk.storage);
   ASSERT_EQ(log.events.size(), 15u);
-  EXPECT_EQ(log.events.at(4), event_of(4, 86 << 10));
+  EXPECT_EQ(log.events.at(4), event_of(4, 65 << 10));
   EXPECT_EQ(log.events.at(12), event_of(12, 3 << 20));
   EXPECT_EQ(log.events.at(15), event_of(15));
 }

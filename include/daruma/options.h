@@ -127,9 +127,9 @@ struct Options {
   std::uint64_t segment_bytes = 32 << 20;
 
   /// Size of the tail ring (256 KiB to 1 GiB): how far kProcess writes may run ahead of the device. It stands twice, on
-  /// disk and in memory; a quiet store keeps 256 KiB. An event of more than a third of it is durable before its write
+  /// disk and in memory; a quiet store keeps 256 KiB. An event of more than a quarter of it is durable before its write
   /// returns.
-  std::uint64_t ring_bytes = 4 << 20;
+  std::uint64_t ring_bytes = 5 << 20;
 
   /// Set to 2 to keep the log a second time, in STORE/wal-copy/, written in the same submission: a lost log file, or a
   /// dead device under one of the two directories, then costs nothing. To have it on another device, make wal-copy/ a

@@ -42,7 +42,7 @@ class TailRing {
   [[nodiscard]] std::uint64_t cost(std::uint64_t payload) const;
   [[nodiscard]] bool fits(std::uint64_t payload) const { return head_ + cost(payload) - live_ <= header_.capacity; }
   /// An event above this goes around the ring: it would leave no room for others.
-  [[nodiscard]] static std::uint64_t max_payload(std::uint64_t capacity) { return capacity / 3; }
+  [[nodiscard]] static std::uint64_t max_payload(std::uint64_t capacity) { return capacity / 4; }
   /// Copies one event in; the result stays valid until released. Must fit.
   std::string_view push(const WalRecord& record);
   /// Position behind the last entry.

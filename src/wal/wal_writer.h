@@ -41,7 +41,7 @@ namespace daruma {
 struct WalOptions {
   std::uint64_t segment_bytes = 32 << 20;  ///< larger: fewer rotations; smaller: log space is given back sooner
   std::uint64_t ring_bytes =
-      4 << 20;  ///< burst of `process` writes absorbed without waiting for the device; >= 256 KiB
+      5 << 20;  ///< burst of `process` writes absorbed without waiting for the device; >= 256 KiB
   std::uint64_t window_bytes = 1 << 20;       ///< most bytes in flight, so most that a torn tail can be
   std::uint64_t max_frame_bytes = 256 << 10;  ///< of events in one frame; a bigger event gets its own
   unsigned max_in_flight = 8;
