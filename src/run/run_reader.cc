@@ -166,7 +166,7 @@ Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, Block
   if (frame.size() < at.frame_bytes) return run_damage("the file ends within a data block", path(), at.offset);
   const std::optional<BlockHeader> header = decode_block(frame, place_, at.offset);
   if (!header || header->kind != BlockKind::kData) return run_damage("data block does not verify", path(), at.offset);
-  std::string_view contents = frame.substr(kBlockHeaderBytes);
+  std::string_view contents = frame.substr(kBlockHeaderBytes, header->stored_bytes);
   if (header->lz4) {
     room.remake(header->raw_bytes);
     if (!unpack_block(*header, frame, room.data()))
