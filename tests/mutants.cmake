@@ -273,6 +273,8 @@ mutant(retired_beside_a_reader_that_entered_then base/epoch.cc epoch_concurrent_
 mutant(range_erase_not_asked run/run_reader.cc run_test
   [[const Sequence erased = c.erases.covering(key, at, out.sequence); erased > out.sequence]]
   [[const Sequence erased = 0; erased > out.sequence]])
+mutant(padding_is_taken_for_contents run/run_reader.cc run_test:Run.AnswersAsAMapDoes
+  [[frame.substr(kBlockHeaderBytes, header->stored_bytes)]] [[frame.substr(kBlockHeaderBytes)]])
 mutant(block_out_of_order_is_taken run/loaded_block.cc loaded_block_test
   [[return common < b.size() || a_sequence > b_sequence;]] [[return true;]])
 mutant(version_in_the_next_block_not_seen run/run_cursor.cc run_test

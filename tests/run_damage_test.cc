@@ -282,6 +282,19 @@ TEST_F(RunDamage, TheIndexIsRebuiltFromTheBlocks) {
   EXPECT_EQ(findings[0].status.where().offset, footer_.index_at());
 }
 
+TEST_F(RunDamage, TheIndexIsRebuiltFromPaddedBlocks) {
+  ModelRun model;
+  for (int i = 1000; i < 2000; ++i) model.put("key" + std::to_string(i), 1, std::string(100, static_cast<char>(i)));
+  build(model, {.compress = false});
+  const auto first =
+      decode_block_header(std::string_view(original_).substr(kSectorBytes), {kTestStore, 7}, kSectorBytes);
+  ASSERT_GT(first->padding, 0u);
+  spoil(footer_.index_at(), footer_.index_end);
+  EXPECT_EQ(expect_never_wrong().errors, 0u);
+  overwrite(kSectorBytes + first->frame_bytes() - 1, "x");
+  EXPECT_GT(expect_never_wrong().errors, 0u) << "padding is of the block";
+}
+
 TEST_F(RunDamage, ARebuiltIndexHasGapsWhereBlocksAreLost) {
   // Where the blocks are, from their own headers.
   std::vector<std::uint64_t> blocks;

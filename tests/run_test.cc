@@ -71,7 +71,7 @@ TEST(Run, AnswersAsAMapDoes) {
     Random random(seed);
     SimStorage disk;
     const ModelRun model = random_model(random, random.below(600), random.one_in(2) ? 0 : random.below(20));
-    const RunBuilderOptions options{.block_bytes = 64 + random.below(2000),
+    const RunBuilderOptions options{.block_bytes = random.one_in(3) ? kSectorBytes : 64 + random.below(2000),
                                     .compress = random.one_in(2),
                                     .filter_bits = random.one_in(4) ? 0u : 10u};
     const RunInfo info = build_run(disk, model, 7, options);
@@ -122,6 +122,38 @@ TEST(Run, AnswersAsAMapDoes) {
     }
     ASSERT_NO_FATAL_FAILURE(expect_moves_by_keys(reader->cursor(), model.entries, random, 500));
     EXPECT_TRUE(reader->findings().empty());
+  }
+}
+
+TEST(Run, BlocksEndWhereSectorsDo) {
+  for (const std::size_t random_bytes : {10u, 50u, 100u}) {
+    SCOPED_TRACE(std::to_string(random_bytes) + " bytes of a value do not compress");
+    Random random(7);
+    SimStorage disk;
+    ModelRun model;
+    for (int i = 0; i < 20'000; ++i) {
+      std::string value(100, 'v');
+      for (std::size_t at = 0; at < random_bytes; ++at) value[at] = static_cast<char>(random.below(256));
+      model.put("key" + std::to_string(100'000 + i), 1, std::move(value));
+    }
+    const RunInfo info = build_run(disk, model, 7, {});
+    const std::string file = *read_whole(disk, test_path(7), 64 << 20);
+    std::uint64_t blocks = 0, padding = 0, sectors_for_little = 0, at = kSectorBytes;
+    for (;; ++blocks) {
+      const auto header = decode_block_header(std::string_view(file).substr(at), {kTestStore, 7}, at);
+      ASSERT_TRUE(header);
+      if (header->kind != BlockKind::kData) break;
+      const std::uint64_t end = at + header->frame_bytes();
+      const std::uint64_t least = round_up(header->frame_bytes(), kSectorBytes);
+      sectors_for_little += round_up(end, kSectorBytes) - round_down(at, kSectorBytes) > least;
+      padding += header->padding;
+      at = end;
+    }
+    EXPECT_LT(sectors_for_little * 10, blocks) << "blocks reach into a sector more than they must";
+    EXPECT_LT(padding * 30, at);
+    auto reader = open_run(disk, 7);
+    expect_verifies(*reader, info);
+    expect_walks_both_ways(*reader, model);
   }
 }
 

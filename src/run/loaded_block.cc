@@ -2,6 +2,7 @@
 #include "run/loaded_block.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,7 @@
 namespace daruma {
 namespace {
 
-constexpr std::size_t kPrefetchLines = 8;  // the numbers of a block of usual size
+constexpr std::size_t kPrefetchLines = 11;  // the numbers of a block of usual size
 
 /// A thread keeps the memory for the next block, unless this one was much larger than usual.
 struct Unpacked {
@@ -71,9 +72,9 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   char* head = std::copy_n(first.data(), prefix, begin + kHeaderBytes);
   char* slot = head + 8 * count;
   char* rest = begin + rests;
-  char* value = begin + values;
+  std::size_t value = values;
   const auto put_slot = [&](std::uint64_t tag) {
-    store(slot, Slot{tag, static_cast<std::uint32_t>(rest - begin), static_cast<std::uint32_t>(value - begin)});
+    store(slot, Slot{tag, static_cast<std::uint32_t>(rest - begin), static_cast<std::uint32_t>(value)});
     slot += sizeof(Slot);
   };
   for (std::size_t i = 0; i < count; ++i) {
@@ -82,8 +83,9 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
     head += 8;
     put_slot(entries[i].entry.tag);
     rest = std::copy(key.begin(), key.end(), rest);
-    value = std::copy(entries[i].entry.value.begin(), entries[i].entry.value.end(), value);
+    value += entries[i].entry.value.size();
   }
+  if (value_bytes != 0) std::memcpy(begin + values, entries[0].entry.value.data(), value_bytes);  // they adjoin
   put_slot(0);
   return true;
 }

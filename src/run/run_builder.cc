@@ -36,6 +36,7 @@ Result<std::unique_ptr<RunBuilder>> RunBuilder::create(Storage& storage, const s
 RunBuilder::RunBuilder(Storage& storage, std::string directory, const RunIdentity& identity,
                        const RunBuilderOptions& options, std::unique_ptr<File> file)
     : storage_(storage), directory_(std::move(directory)), options_(options), file_(std::move(file)) {
+  header_.required_features = fills_sectors() ? kRunPaddedBlocks : 0;
   header_.optional_features = kRunOptionalParity;
   header_.place = {identity.store, identity.number};
   header_.keyspace = info_.keyspace = identity.keyspace;
@@ -63,8 +64,11 @@ Status RunBuilder::add(std::string_view key, Sequence sequence, EntryKind kind, 
             "what they come from is damaged in memory; the disk has it right"};
   }
   const bool new_key = first || key != last_key_;
-  if (!block_.empty() && block_.bytes() + key.size() + value.size() > options_.block_bytes) DARUMA_TRY(flush_block());
-  if (block_.empty()) block_continues_ = !new_key;
+  if (!block_.empty() && block_.bytes() + key.size() + value.size() > block_target_) DARUMA_TRY(flush_block());
+  if (block_.empty()) {
+    block_continues_ = !new_key;
+    block_target_ = block_target();
+  }
   if (first) info_.smallest_key.assign(key);
   if (new_key) {
     last_key_.assign(key);
@@ -94,13 +98,31 @@ std::uint64_t RunBuilder::estimated_bytes() const {
   return run_file_bytes(round_up(body, kSectorBytes));
 }
 
+std::size_t RunBuilder::block_target() const {
+  if (!fills_sectors()) return options_.block_bytes;
+  const std::uint64_t least = options_.block_bytes / 8 * 5, most = options_.block_bytes * 2;
+  std::uint64_t raw = 0;
+  // Rather before a sector's end than behind it: the one costs a few bytes of padding, the other a sector more to read
+  // of this block, and of the next.
+  const std::uint64_t part = stored_part_ + 2 * stored_spread_;
+  for (std::uint64_t end = kSectorBytes - offset() % kSectorBytes; raw < least; end += kSectorBytes) {
+    if (end > kBlockHeaderBytes) raw = (end - kBlockHeaderBytes) * kWhole / part;
+  }
+  return raw / ((raw + most - 1) / most);  // what compresses well: several blocks to a sector
+}
+
 Status RunBuilder::flush_block() {
   const IndexEntry at{.last_key = block_.last_key(),
                       .last_sequence = last_sequence_,
                       .offset = offset(),
                       .entries = block_entries_,
                       .continues = block_continues_};
+  const std::uint64_t raw_bytes = block_.bytes();
   DARUMA_TRY(put_block(BlockKind::kData, block_.finish(), options_.compress));
+  const std::uint64_t part = last_block_.stored_bytes * kWhole / raw_bytes;
+  if (last_block_.number == 0) stored_part_ = std::max<std::uint64_t>(part, 1);
+  stored_spread_ = (7 * stored_spread_ + (part > stored_part_ ? part - stored_part_ : stored_part_ - part)) / 8;
+  stored_part_ = std::max<std::uint64_t>((7 * stored_part_ + part) / 8, 1);
   IndexEntry entry = at;
   entry.frame_bytes = last_block_.frame_bytes();
   index_.add(entry);
@@ -110,7 +132,8 @@ Status RunBuilder::flush_block() {
 }
 
 Status RunBuilder::put_block(BlockKind kind, std::string_view raw, bool compress) {
-  last_block_ = append_block(buffer_, header_.place, offset(), kind, blocks_++, raw, compress);
+  last_block_ = append_block(buffer_, header_.place, offset(), kind, blocks_++, raw, compress,
+                             fills_sectors() && kind == BlockKind::kData);
   if (kind == BlockKind::kData || kind == BlockKind::kErases) {
     content_hash_ =
         hash64({reinterpret_cast<const char*>(&last_block_.checksum), sizeof last_block_.checksum}, content_hash_);

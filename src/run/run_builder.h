@@ -36,7 +36,9 @@ struct RunIdentity {
 };
 
 struct RunBuilderOptions {
-  std::size_t block_bytes = 8 << 10;  ///< raw; larger reads more for a get, smaller makes the index larger
+  /// Raw; larger reads more for a get, smaller makes the index larger. From a sector on, a block is made larger or
+  /// smaller than that so that it ends where a sector does: then a get reads no sector for a few bytes of it.
+  std::size_t block_bytes = 8 << 10;
   bool compress = true;
   unsigned filter_bits = 10;  ///< a key; 0: no filter
 };
@@ -72,11 +74,15 @@ class RunBuilder {
   Status flush_block();
   /// Takes the block into the buffer and writes the buffer when it is large enough.
   Status put_block(BlockKind kind, std::string_view raw, bool compress);
+  [[nodiscard]] bool fills_sectors() const { return options_.block_bytes >= kSectorBytes; }
+  /// Raw bytes of the block that begins here.
+  [[nodiscard]] std::size_t block_target() const;
   Status write_out(std::size_t at_least);
   void pad_to_sector();
   Status append_parity();
   [[nodiscard]] std::uint64_t offset() const { return written_ + buffer_.size(); }
 
+  static constexpr std::uint64_t kWhole = 1 << 16;
   Storage& storage_;
   const std::string directory_;
   const RunBuilderOptions options_;
@@ -94,7 +100,10 @@ class RunBuilder {
   DataBlockBuilder block_;
   std::uint32_t block_entries_ = 0;
   bool block_continues_ = false;
-  std::string last_key_;  // of the last entry
+  std::size_t block_target_ = 0;
+  std::uint64_t stored_part_ = kWhole;  ///< of `kWhole`: what compression leaves of a block, of late
+  std::uint64_t stored_spread_ = 0;     ///< how far that is off, mostly
+  std::string last_key_;                // of the last entry
   Sequence last_sequence_ = 0;
   IndexEncoder index_;
   RunFilterBuilder filter_;

@@ -177,7 +177,7 @@ Result<std::string_view> read_block(RunBytes& bytes, const RunPlace& place, std:
   if (!header) return run_damage("block does not verify", bytes.path(), offset);
   if (header->kind != kind) return run_damage("block is of another kind", bytes.path(), offset);
   if (out) *out = *header;
-  if (!header->lz4) return frame.substr(kBlockHeaderBytes);
+  if (!header->lz4) return frame.substr(kBlockHeaderBytes, header->stored_bytes);
   room.resize(header->raw_bytes);
   if (!unpack_block(*header, frame, room.data()))
     return run_damage("block verifies but does not decompress", bytes.path(), offset);

@@ -146,7 +146,7 @@ Result<RunFooter> decode_run_footer(std::string_view sector, std::uint64_t at, c
 }
 
 BlockHeader append_block(std::string& out, const RunPlace& place, std::uint64_t offset, BlockKind kind,
-                         std::uint32_t number, std::string_view raw, bool compress) {
+                         std::uint32_t number, std::string_view raw, bool compress, bool pad) {
   DARUMA_ASSERT(raw.size() <= kMaxBlockRawBytes);
   const std::size_t at = out.size();
   BlockHeader h{.kind = kind,
@@ -164,11 +164,16 @@ BlockHeader append_block(std::string& out, const RunPlace& place, std::uint64_t 
     out.resize(at + kBlockHeaderBytes + (h.lz4 ? h.stored_bytes : 0));
   }
   if (!h.lz4) out.append(raw);
+  const std::uint64_t left = round_up(offset + h.frame_bytes(), kSectorBytes) - (offset + h.frame_bytes());
+  if (pad && left <= h.frame_bytes() / kPaddedPart) {
+    h.padding = static_cast<std::uint32_t>(left);
+    out.resize(out.size() + left, '\0');
+  }
   char* p = out.data() + at;
   store(p + 8, kBlockMagic);
   store(p + 12, static_cast<std::uint8_t>(kind));
   store(p + 13, static_cast<std::uint8_t>(h.lz4 ? kFlagLz4 : 0));
-  store(p + 14, std::uint16_t{0});
+  store(p + 14, static_cast<std::uint16_t>(h.padding));
   store(p + 16, h.stored_bytes);
   store(p + 20, h.raw_bytes);
   store(p + 24, number);
@@ -197,9 +202,10 @@ std::optional<BlockHeader> decode_block_header(std::string_view bytes, const Run
   h.stored_bytes = load<std::uint32_t>(p + 16);
   h.raw_bytes = load<std::uint32_t>(p + 20);
   h.number = load<std::uint32_t>(p + 24);
+  h.padding = load<std::uint16_t>(p + 14);
   const bool sizes = h.lz4 ? h.raw_bytes <= h.stored_bytes * kLz4GrowthMax + kLz4Slack : h.raw_bytes == h.stored_bytes;
-  if (kind < 1 || kind > 4 || flags > kFlagLz4 || load<std::uint16_t>(p + 14) != 0 || h.raw_bytes > kMaxBlockRawBytes ||
-      !sizes) {
+  if (kind < 1 || kind > 4 || flags > kFlagLz4 || h.padding >= kSectorBytes ||
+      (h.padding != 0 && h.kind != BlockKind::kData) || h.raw_bytes > kMaxBlockRawBytes || !sizes) {
     return std::nullopt;
   }
   return h;

@@ -31,13 +31,16 @@ namespace daruma {
 inline constexpr std::string_view kRunMagic = "DRMRUN01";
 inline constexpr std::string_view kRunFooterMagic = "DRMRUNFT";
 inline constexpr std::uint32_t kRunVersion = 1;
-inline constexpr std::uint64_t kRunKnownFeatures = 0;   ///< required features that this code can read
-inline constexpr std::uint64_t kRunOptionalParity = 1;  ///< optional feature: parity follows the body
+inline constexpr std::uint64_t kRunPaddedBlocks = 1;  ///< required feature: zeros may stand at the end of a block
+inline constexpr std::uint64_t kRunKnownFeatures = kRunPaddedBlocks;  ///< required features that this code can read
+inline constexpr std::uint64_t kRunOptionalParity = 1;                ///< optional feature: parity follows the body
 inline constexpr std::size_t kBlockHeaderBytes = 32;
 inline constexpr std::uint32_t kBlockMagic = 0x4c425244;  ///< "DRBL"
 inline constexpr std::size_t kBlockMagicAt = 8;
 /// Bound of decompression: one entry of the greatest size and its framing.
 inline constexpr std::uint64_t kMaxBlockRawBytes = kMaxKeyBytes + kMaxValueBytes + 4096;
+/// Of a whole block with its header and padding.
+inline constexpr std::uint64_t kMaxBlockBytes = kBlockHeaderBytes + kMaxBlockRawBytes + kSectorBytes;
 inline constexpr std::uint64_t kMaxRunNumber =
     (std::uint64_t{1} << 56) - 1;  ///< the byte above tells kinds of file apart
 
@@ -115,13 +118,16 @@ struct BlockHeader {
   bool lz4 = false;
   std::uint32_t stored_bytes = 0;
   std::uint32_t raw_bytes = 0;
-  std::uint32_t number = 0;  ///< counts all blocks of the file from 0
-  [[nodiscard]] std::uint64_t frame_bytes() const { return kBlockHeaderBytes + std::uint64_t{stored_bytes}; }
+  std::uint32_t number = 0;   ///< counts all blocks of the file from 0
+  std::uint32_t padding = 0;  ///< zeros behind the stored bytes, less than a sector
+  [[nodiscard]] std::uint64_t frame_bytes() const { return kBlockHeaderBytes + std::uint64_t{stored_bytes} + padding; }
 };
 
-/// Appends the block as it will stand at `offset`; LZ4 when asked for and when that saves an eighth.
+/// Appends the block as it will stand at `offset`; LZ4 when asked for and when that saves an eighth. With `pad`, zeros
+/// to the end of its last sector where those are one in kPaddedPart of the block at most.
 BlockHeader append_block(std::string& out, const RunPlace& place, std::uint64_t offset, BlockKind kind,
-                         std::uint32_t number, std::string_view raw, bool compress);
+                         std::uint32_t number, std::string_view raw, bool compress, bool pad = false);
+inline constexpr std::uint64_t kPaddedPart = 24;
 /// The header at `offset` when it verifies there and makes sense; its contents may still be damaged.
 std::optional<BlockHeader> decode_block_header(std::string_view bytes, const RunPlace& place, std::uint64_t offset);
 /// The header of a whole block whose contents verify too; `frame` is exactly the block.

@@ -128,8 +128,8 @@ bool decode_index_block(std::string_view contents, RunIndex& index, std::uint64_
     const std::uint64_t entries = in.varint();
     const std::uint8_t flags = in.u8();
     if (!in.ok() || shared > key.size() || shared + suffix.size() > kMaxKeyBytes || e.last_sequence > kMaxSequence ||
-        flags > kContinues || e.frame_bytes <= kBlockHeaderBytes ||
-        e.frame_bytes > kBlockHeaderBytes + kMaxBlockRawBytes || entries == 0 || entries > UINT32_MAX) {
+        flags > kContinues || e.frame_bytes <= kBlockHeaderBytes || e.frame_bytes > kMaxBlockBytes || entries == 0 ||
+        entries > UINT32_MAX) {
       return false;
     }
     key.resize(shared);

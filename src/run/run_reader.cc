@@ -166,7 +166,7 @@ Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, Block
   if (frame.size() < at.frame_bytes) return run_damage("the file ends within a data block", path(), at.offset);
   const std::optional<BlockHeader> header = decode_block(frame, place_, at.offset);
   if (!header || header->kind != BlockKind::kData) return run_damage("data block does not verify", path(), at.offset);
-  std::string_view contents = frame.substr(kBlockHeaderBytes);
+  std::string_view contents = frame.substr(kBlockHeaderBytes, header->stored_bytes);
   if (header->lz4) {
     room.remake(header->raw_bytes);
     if (!unpack_block(*header, frame, room.data()))
@@ -217,23 +217,29 @@ bool BlockFetch::take(const RunReader& reader, const RunContents& contents, std:
 }
 
 void BlockFetch::read() {
-  std::vector<BlockRef> frames;
   std::vector<ReadRequest> requests;
+  std::size_t bytes = 0;
   for (std::size_t i = read_; i < wanted_.size(); ++i) {
     const IndexEntry at = wanted_[i].contents->index.at(wanted_[i].block);
-    frames.push_back(BlockRef::make(at.frame_bytes));
     requests.push_back({.file = wanted_[i].reader->file_.get(),
                         .offset = at.offset,
-                        .out = {frames.back().data(), at.frame_bytes},
+                        .out = {static_cast<char*>(nullptr), at.frame_bytes},
                         .bytes_read = 0,
                         .status = {}});
+    bytes += at.frame_bytes;
+  }
+  BlockRef room = BlockRef::make(bytes);  // one for all: the allocator is slow at blocks of this size
+  char* frame = room.data();
+  for (ReadRequest& request : requests) {
+    request.out = {frame, request.out.size()};
+    frame += request.out.size();
   }
   storage_.read_batch(requests);
-  for (std::size_t n = 0; n < requests.size(); ++n) {
+  for (const ReadRequest& request : requests) {
     Wanted& wanted = wanted_[read_++];
-    if (!requests[n].status.ok()) continue;
+    if (!request.status.ok()) continue;
     Result<BlockRef> loaded =
-        wanted.reader->take_frame(*wanted.contents, wanted.block, frames[n].view().substr(0, requests[n].bytes_read));
+        wanted.reader->take_frame(*wanted.contents, wanted.block, {request.out.data(), request.bytes_read});
     if (loaded.ok()) wanted.loaded = std::move(*loaded);
   }
 }
