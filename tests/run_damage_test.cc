@@ -358,6 +358,40 @@ TEST_F(RunDamage, ADamagedFilterDeniesNothing) {
   EXPECT_LT(looked, 900u) << "one damaged block of the filter costs the whole filter";
 }
 
+// No read could tell, so the look at what was written must, whichever key it is.
+TEST_F(RunDamage, AFilterThatVerifiesAndDeniesAKeyIsFound) {
+  std::set<std::string> keys;
+  for (const auto& [place, value] : model_.entries) keys.insert(place.first);
+  ASSERT_GT(keys.size(), 32U);
+  ASSERT_EQ(footer_.filter_blocks, 1U);
+  const RunPlace place{kTestStore, 7};
+  const BlockHeader header =
+      *decode_block_header(std::string_view(original_).substr(footer_.erase_end), place, footer_.erase_end);
+  std::size_t denials = 0;
+  for (const std::string& denied : keys) {
+    SCOPED_TRACE(denied);
+    RunFilterBuilder others;
+    const std::string& again = denied == *keys.begin() ? *keys.rbegin() : *keys.begin();  // so there are as many
+    for (const std::string& key : keys) others.add(key_hash(info_.keyspace, key == denied ? again : key));
+    const std::string lines = others.build(RunBuilderOptions{}.filter_bits);
+    ASSERT_EQ(lines.size(), footer_.filter_lines * kFilterLineBytes);
+    std::string forged;
+    append_block(forged, place, footer_.erase_end, BlockKind::kFilter, header.number, lines, false);
+    overwrite(footer_.erase_end, forged);
+    RunFilter filter(footer_.filter_lines);
+    std::copy(lines.begin(), lines.end(), filter.bits().begin());
+    const Result<RunReader::Verified> verified = open_run(disk_, 7)->verify();
+    ASSERT_TRUE(verified.ok()) << verified.status().to_string();
+    const auto told = std::count_if(verified->findings.begin(), verified->findings.end(), [&](const RunFinding& f) {
+      return f.fault == RunFault::kFilter && f.status.where().offset == footer_.erase_end &&
+             f.status.message().find("denies a key that is there") != std::string::npos;
+    });
+    EXPECT_EQ(told, filter.may_contain(key_hash(info_.keyspace, denied)) ? 0 : 1) << "a few share the bits of others";
+    denials += static_cast<std::size_t>(told);
+  }
+  EXPECT_GT(denials, keys.size() * 3 / 4);
+}
+
 TEST_F(RunDamage, LostRangeErasesBringNothingBack) {
   spoil(footer_.data_end, footer_.erase_end);
   auto reader = open_run(disk_, 7);
