@@ -269,7 +269,7 @@ TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
     Recoveries twice_again(name_of(script) + ", two logs", count, world.options);
     Recoveries once_again(name_of(script) + ", then one log", count, once);
     for (Image& image : watch.images) {
-      if (scale() == 1 && (&image - watch.images.data()) % kShare != static_cast<std::ptrdiff_t>(number % kShare))
+      if (scale() == 1 && static_cast<std::uint64_t>(&image - watch.images.data()) % kShare != number % kShare)
         continue;
       const Allowed allowed = allowed_at(life, image);
       const int end = static_cast<int>(count.points % 6);
