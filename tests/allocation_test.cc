@@ -418,7 +418,7 @@ TEST_P(Allocation, ThatFailsIsToldAndCostsNothing) {
   }
   // Rings are dearer to make than the rest of a life.
   const std::uint64_t stride =
-      from_environment("DARUMA_ALLOCATION_STRIDE", kSanitized ? (ring ? 933 : 305) : (ring ? 311 : 61));
+      from_environment("DARUMA_ALLOCATION_STRIDE", kSanitized ? (ring ? 622 : 305) : (ring ? 311 : 61));
   std::uint64_t lives = 0;
   for (std::uint64_t n = 1;; n += stride) {
     SCOPED_TRACE("DARUMA_ALLOCATION_ONLY=" + std::to_string(n));
