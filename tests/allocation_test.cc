@@ -15,6 +15,7 @@
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
+#include <sanitized.h>
 #include <temporary_directory.h>
 
 #include "base/out_of_memory.h"
@@ -416,7 +417,8 @@ TEST_P(Allocation, ThatFailsIsToldAndCostsNothing) {
     return;
   }
   // Rings are dearer to make than the rest of a life.
-  const std::uint64_t stride = from_environment("DARUMA_ALLOCATION_STRIDE", ring ? 311 : 61);
+  const std::uint64_t stride =
+      from_environment("DARUMA_ALLOCATION_STRIDE", kSanitized ? (ring ? 622 : 305) : (ring ? 311 : 61));
   std::uint64_t lives = 0;
   for (std::uint64_t n = 1;; n += stride) {
     SCOPED_TRACE("DARUMA_ALLOCATION_ONLY=" + std::to_string(n));

@@ -16,6 +16,7 @@
 
 #include <crash_script.h>
 #include <gtest/gtest.h>
+#include <sanitized.h>
 
 #include "sanitized.h"
 
@@ -216,7 +217,7 @@ Allowed allowed_at(const Allowed& life, const Image& image) {
 
 TEST(EngineCrash, EveryPointOfEveryScript) {
   Count count;
-  for (std::uint64_t number = 1; number <= (kSanitized ? 3 : 8) * scale(); ++number) {
+  for (std::uint64_t number = 1; number <= (kSanitized ? 2 : 8) * scale(); ++number) {
     const Script script{number};
     World world;
     world.disk = std::make_shared<SimStorage>(SimStorageOptions{.seed = number, .sector_bytes = script.sector_bytes()});
@@ -252,6 +253,7 @@ void wipe(SimStorage& disk, const std::string& directory) {
 
 // The log stands twice, and with the crash one of the two directories is lost, with its ring.
 TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
+  constexpr std::uint64_t kShare = kSanitized ? 12 : 4;
   Count count;
   for (std::uint64_t number = 1; number <= 8 * scale(); ++number) {
     const Script script{number};
@@ -267,7 +269,8 @@ TEST(EngineCrash, EveryPointWithTwoLogsOneOfWhichIsLost) {
     Recoveries twice_again(name_of(script) + ", two logs", count, world.options);
     Recoveries once_again(name_of(script) + ", then one log", count, once);
     for (Image& image : watch.images) {
-      if (scale() == 1 && (&image - watch.images.data()) % 4 != static_cast<std::ptrdiff_t>(number % 4)) continue;
+      if (scale() == 1 && static_cast<std::uint64_t>(&image - watch.images.data()) % kShare != number % kShare)
+        continue;
       const Allowed allowed = allowed_at(life, image);
       const int end = static_cast<int>(count.points % 6);
       const bool power = end % 3 != 0;

@@ -13,6 +13,7 @@
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
+#include <sanitized.h>
 
 #include "parity/parity_format.h"
 #include "recovery/quarantine.h"
@@ -315,7 +316,7 @@ TEST_P(EngineGenerations, KilledAtEveryOperationOfTheRebuild) {
         settle(store);
         world.disk->on_crash_point({});
       }
-      for (std::size_t i = 0; i < images.size(); i += kSanitized ? 5 : 1) {  // not a multiple of 2, 3 or 4
+      for (std::size_t i = 0; i < images.size(); i += kSanitized ? 11 : 1) {  // not a multiple of 2, 3 or 4
         for (const bool forgotten : {false, true}) {
           // Of a file that is not there, only a manifest can tell.
           if (forgotten && way == Way::kGone) continue;

@@ -9,6 +9,7 @@
 
 #include <fault_workload.h>
 #include <gtest/gtest.h>
+#include <sanitized.h>
 
 #include "engine/engine.h"
 #include "sanitized.h"
@@ -29,7 +30,7 @@ class FaultPoints : public testing::TestWithParam<FaultKind> {
   /// Runs `life` with the fault at one point after the other; it says whether the fault was met.
   template <typename Life>
   static void at_every_point(std::uint64_t seed, const Life& life) {
-    const unsigned stride = std::max(1U, from_environment("DARUMA_FAULT_STRIDE", kSanitized ? 37 : 17));
+    const unsigned stride = std::max(1U, from_environment("DARUMA_FAULT_STRIDE", kSanitized ? 61 : 17));
     const unsigned first = from_environment("DARUMA_FAULT_FIRST", 0) % stride;
     unsigned points = 0;
     for (const unsigned times : {1U, 0U}) {

@@ -12,6 +12,7 @@
 
 #include <fault_workload.h>
 #include <gtest/gtest.h>
+#include <sanitized.h>
 
 namespace daruma {
 namespace {
@@ -28,6 +29,7 @@ std::string name_of(const Fault& fault) {
          std::to_string(fault.skip) + ", times " + std::to_string(fault.times);
 }
 
+/// Under a sanitizer every third of them.
 std::vector<Fault> every_fault(unsigned skip) {
   std::vector<Fault> faults;
   for (const FaultKind kind :
@@ -39,6 +41,10 @@ std::vector<Fault> every_fault(unsigned skip) {
         faults.push_back({.kind = kind, .path_contains = where, .skip = skip, .times = times});
       }
     }
+  }
+  if (kSanitized) {
+    std::size_t number = 0;
+    std::erase_if(faults, [&](const Fault&) { return number++ % 3 != 0; });
   }
   return faults;
 }
@@ -70,8 +76,8 @@ TEST(Faults, TheStoreComesBackWhenTheFaultEnds) {
   }
   std::printf("faults fired %llu, writes refused %llu\n", static_cast<unsigned long long>(fired),
               static_cast<unsigned long long>(refused));
-  EXPECT_GT(fired, 100U);
-  EXPECT_GT(refused, 100U);
+  EXPECT_GT(fired, kSanitized ? 30U : 100U);
+  EXPECT_GT(refused, kSanitized ? 30U : 100U);
 }
 
 TEST(Faults, NothingAcknowledgedIsLostWhenThePowerGoesWithTheDevice) {

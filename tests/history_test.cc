@@ -10,6 +10,7 @@
 #include <engine_testing.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sanitized.h>
 #include <temporary_directory.h>
 
 #include "base/random.h"
@@ -135,7 +136,7 @@ TEST(History, EveryPointThatIsKeptIsAsItWas) {
   const Timeline timeline = *timeline_of(*past.world.disk, "store");
   EXPECT_EQ(timeline.earliest, 0U);
   const auto before = contents(*past.world.disk, "store");
-  const int points = kSanitized ? 100 : 1000;
+  const int points = kSanitized ? 40 : 1000;
   for (int i = 0; i < points; ++i) {
     const Sequence at = past.random.below(last + 1);
     auto state = past.states.upper_bound(at);

@@ -130,6 +130,30 @@ TEST_F(KvctlPostmortem, ALossIsToldWithItsBytesAndTheRowThatDecidedIt) {
   EXPECT_THAT(page, HasSubstr("kvctl damage ls"));
 }
 
+TEST_F(KvctlPostmortem, ALoadThatIsLostIsToldAsOne) {
+  build();
+  ASSERT_EQ(kvctl({"recover"}).exit, 0);
+  const std::string report = path("a") + "/recoveries/0000000000000002.json";
+  Json json = Json::parse(read(report));
+  json["findings"] = Json::array({{{"case", "load_lost"},
+                                   {"file", "runs"},
+                                   {"offset", 0},
+                                   {"bytes", 0},
+                                   {"verdict", "undecided"},
+                                   {"proof", ""},
+                                   {"action", "block_keyspace"},
+                                   {"first_sequence", 7},
+                                   {"last_sequence", 7}}});
+  std::ofstream(report) << json.dump();
+  const std::string page = page_of({"postmortem", "2", "--html"});
+  expect_sound(page);
+  EXPECT_THAT(page, HasSubstr("The log tells that a bulk load was finished"));
+  EXPECT_THAT(page, HasSubstr("Each key of its keyspace answers with an error"));
+  EXPECT_THAT(page, HasSubstr("<dt>where</dt><dd>runs</dd>"));
+  EXPECT_THAT(page, Not(HasSubstr("from byte 0"))) << "it stands in no file";
+  EXPECT_THAT(page, Not(HasSubstr("in no file any more")));
+}
+
 TEST_F(KvctlPostmortem, WhatTheStoreHoldsIsNeverMarkup) {
   const std::string store = std::string("<b>") + "&'\"";
   build(store);

@@ -17,6 +17,7 @@
 
 #include <gtest/gtest.h>
 #include <key_walk.h>
+#include <sanitized.h>
 
 #include "base/random.h"
 #include "daruma/limits.h"
@@ -383,7 +384,7 @@ TEST(Memtable, FindsTheHighestOfThousandsOfRangeErases) {
 }
 
 TEST(Memtable, AgreesWithTheModelOnRandomHistories) {
-  for (std::uint64_t round = 0; round < 60; ++round) {
+  for (std::uint64_t round = 0; round < (kSanitized ? 15 : 60); ++round) {
     const std::uint64_t seed = seed_of_this_run() + round;
     SCOPED_TRACE("seed " + std::to_string(seed));
     Random random(seed);

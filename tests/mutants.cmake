@@ -262,6 +262,15 @@ mutant(tombstone_dropped_above_the_bottom snapshot/merge.cc engine_model_test
   [[source.kind() == EntryKind::kErase]])
 
 # --- runs
+mutant(the_last_keys_are_not_looked_up_in_the_filter run/run_verify.cc run_damage_test:*AFilterThatVerifies*
+  [[    look_at_the_rest();
+  }]] [[  }]])
+mutant(reads_anywhere_are_not_told_to_the_storage run/run_reader.cc run_test:*TellsTheStorage*
+  [[    file_->expect_reads_anywhere();  // whoever walks says so
+]] [[]])
+mutant(a_walk_back_tells_of_what_it_has_read run/run_cursor.cc run_test:*TellsTheStorage*
+  [[reader_->file_->expect_read(begin - std::min(begin, ahead_bytes_), ahead_bytes_);]]
+  [[reader_->file_->expect_read(end, ahead_bytes_);]])
 mutant(lost_erase_block_ignored run/run_reader.cc run_damage_test
   [[if (!c.erases_lost.ok() && out.sequence < std::min(at, c.info.max_sequence)) return c.erases_lost;]] [[]])
 mutant(block_in_use_is_made_anew run/block_cache.cc block_cache_test

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kNote = "attempts";
 constexpr std::uint32_t kMagic = 0x41524144;  // "DARA"
-constexpr std::uint32_t kVersion = 1;
+constexpr std::uint32_t kNoteVersion = 1;
 constexpr std::uint64_t kNotePlace = 0xffff'ffff'0000'0002ULL;
 // One sector. From 0: magic u32, version u32, attempt u32, count u32, boot u64, count x {sequence u64, deaths u32},
 // checksum u64. At kLiveAt: the sequence at hand u64 (0: none), and the same scrambled u64: both are stored while
@@ -52,7 +52,7 @@ void Attempts::load() {
   const std::uint32_t magic = d.u32(), version = d.u32(), attempt = d.u32(), count = d.u32();
   const std::uint64_t boot = d.u64();
   std::vector<Culprit> culprits;
-  bool good = magic == kMagic && version == kVersion && count <= kMaxCulprits;
+  bool good = magic == kMagic && version == kNoteVersion && count <= kMaxCulprits;
   for (std::uint32_t i = 0; good && i < count; ++i) {
     const Sequence sequence = d.u64();
     const std::uint32_t deaths = d.u32();
@@ -98,7 +98,7 @@ std::uint32_t Attempts::deaths_slow(Sequence sequence) const {
 std::string Attempts::encode() const {
   std::string note;
   put_u32(note, kMagic);
-  put_u32(note, kVersion);
+  put_u32(note, kNoteVersion);
   put_u32(note, attempt_);
   put_u32(note, static_cast<std::uint32_t>(culprits_.size()));
   put_u64(note, boot_);

@@ -11,7 +11,7 @@
 namespace daruma {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kDamageMapVersion = 1;
 enum Flags : std::uint8_t { kHasKeyspace = 1, kHasEnd = 2, kAccepted = 4 };
 
 bool same_damage(const DamageEntry& a, const DamageEntry& b) {
@@ -113,7 +113,7 @@ void DamageMap::forget_accepted(Sequence sequence) {
 }
 
 void DamageMap::encode(std::string& out) const {
-  put_u8(out, kVersion);
+  put_u8(out, kDamageMapVersion);
   put_varint(out, next_id_);
   put_varint(out, entries_.size());
   for (const DamageEntry& e : entries_) {
@@ -136,8 +136,8 @@ void DamageMap::encode(std::string& out) const {
 Result<DamageMap> DamageMap::decode(std::string_view in) {
   const auto corrupt = [](std::string what) { return Status(Code::kCorruption, "damage map: " + std::move(what)); };
   Decoder d(in);
-  if (const std::uint8_t version = d.u8(); version != kVersion) {
-    if (d.ok() && version > kVersion)
+  if (const std::uint8_t version = d.u8(); version != kDamageMapVersion) {
+    if (d.ok() && version > kDamageMapVersion)
       return Status(Code::kUnsupported, "damage map of version " + std::to_string(version));
     return corrupt("no version");
   }

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::string_view kLedger = "ledger";
 constexpr std::uint32_t kMagic = 0x51524144;  // "DARQ"
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kLedgerVersion = 1;
 // The ledger's place in checksums; file numbers of logs and runs count up from 1 and never get here.
 constexpr std::uint64_t kLedgerPlace = 0xffff'ffff'0000'0001ULL;
 // magic u32, body bytes u32, checksum of the body u64. The seed holds the offset, the body its own length.
@@ -25,7 +25,7 @@ static_assert(kHeaderBytes + 4 * (Quarantine::kMaxNameBytes + 2) + 128 <= kMaxEn
 
 std::string encode_body(const QuarantineEntry& e) {
   std::string out;
-  put_u8(out, kVersion);
+  put_u8(out, kLedgerVersion);
   put_bytes(out, e.id);
   put_bytes(out, e.case_name);
   put_bytes(out, e.file);
@@ -49,7 +49,7 @@ bool valid_id(std::string_view id) {
 
 bool decode_body(std::string_view in, QuarantineEntry& e) {
   Decoder d(in);
-  if (d.u8() != kVersion) return false;
+  if (d.u8() != kLedgerVersion) return false;
   e.id = d.bytes();
   e.case_name = d.bytes();
   e.file = d.bytes();

@@ -28,10 +28,14 @@ inline std::uint64_t entry_tag(Sequence sequence, EntryKind kind) {
   return sequence << 8 | static_cast<std::uint8_t>(kind);
 }
 
-/// Order of versions: by key, then newest first. True when (a, a_sequence) stands before (b, b_sequence).
+/// Order of versions: by key, then newest first. True when one stands before the other; `keys` is what the comparison
+/// of their keys gave.
+inline bool stands_before(int keys, Sequence sequence, Sequence other) {
+  return keys != 0 ? keys < 0 : sequence > other;
+}
+/// True when (a, a_sequence) stands before (b, b_sequence).
 inline bool stands_before(std::string_view a, Sequence a_sequence, std::string_view b, Sequence b_sequence) {
-  const int c = a.compare(b);
-  return c != 0 ? c < 0 : a_sequence > b_sequence;
+  return stands_before(a.compare(b), a_sequence, b_sequence);
 }
 
 class DataBlockBuilder {

@@ -14,8 +14,7 @@ RunBytes::RunBytes(File& file, std::uint64_t file_bytes, const ParityPlace& plac
       file_bytes_(file_bytes),
       place_(place),
       from_(from),
-      layout_(file_bytes % kSectorBytes == 0 ? parity_layout_of_file(file_bytes / kSectorBytes) : std::nullopt),
-      ahead_(from == From::kCache ? 0 : kReadAhead) {
+      layout_(file_bytes % kSectorBytes == 0 ? parity_layout_of_file(file_bytes / kSectorBytes) : std::nullopt) {
   if (from == From::kParity && layout_) parity_.emplace(parity_reader());
 }
 
@@ -76,7 +75,8 @@ Status RunBytes::fill_healed(std::uint64_t begin, std::span<char> out) {
 }
 
 bool RunBytes::read_sector(std::uint64_t sector, std::span<char> out) {
-  if (ahead_.size() == 0) ahead_ = AlignedBuffer(kReadAhead);  // a reader of the cache that checks parity after all
+  if (ahead_.size() == 0)
+    ahead_ = AlignedBuffer(std::clamp(round_up(file_bytes_, kSectorBytes), std::uint64_t{kSectorBytes}, kReadAhead));
   if (sector < ahead_begin_ || sector >= ahead_end_) {
     const auto load = [&](std::uint64_t sectors) {
       const std::span<char> into = ahead_.span().first(sectors * kSectorBytes);
@@ -85,7 +85,7 @@ bool RunBytes::read_sector(std::uint64_t sector, std::span<char> out) {
       ahead_end_ = sector + (got.ok() ? *got / kSectorBytes : 0);
     };
     const bool in_order = sector == last_sector_ + 1;
-    if (in_order) load(kReadAhead / kSectorBytes);
+    if (in_order) load(ahead_.size() / kSectorBytes);
     if (!in_order || ahead_end_ == ahead_begin_) load(1);
   }
   last_sector_ = sector;

@@ -10,6 +10,7 @@
 
 #include "base/coding.h"
 #include "base/status_macros.h"
+#include "run/data_block.h"
 #include "run/run_reader.h"
 
 namespace daruma {
@@ -89,7 +90,7 @@ class Verify {
     for (; cursor.valid(); cursor.next(), ++entries) {
       const DataBlockCursor::Entry& entry = cursor.entry();
       const int before = out_.entries == 0 ? -1 : last_key_.compare(cursor.key());
-      if (before > 0 || (before == 0 && last_sequence_ <= entry.sequence())) return false;
+      if (!stands_before(before, last_sequence_, entry.sequence())) return false;
       if (entry.sequence() == 0 || (entry.kind() == EntryKind::kErase && !entry.value.empty())) return false;
       // A block starts with a key of its own or with one whose filter bits were looked at before.
       if (before != 0) look_up(key_hash(c_.info.keyspace, cursor.key()));

@@ -108,7 +108,9 @@ std::string events_of(const RecoveryFinding& f) {
 }
 
 std::string finding_card(const StoreFiles& files, const RecoveryFinding& f) {
-  std::string facts = fact("where", fmt::format("{}, {} from byte {}", f.file, bytes_text(f.bytes), f.offset));
+  const bool bytes = f.bytes != 0 || f.offset != 0;  // else it is told of no place in a file
+  std::string facts = fact(
+      "where", bytes ? fmt::format("{}, {} from byte {}", f.file, bytes_text(f.bytes), f.offset) : std::string(f.file));
   facts += fact("events", events_of(f)) + fact("proof", f.proof == "none" ? "" : f.proof) + fact("decision", f.action);
   facts += fact("bytes kept", f.quarantine_id);
   facts += fact("damage map", f.damage_id != 0 ? fmt::format("entry {}", f.damage_id) : "");
@@ -116,7 +118,7 @@ std::string finding_card(const StoreFiles& files, const RecoveryFinding& f) {
   return element(
       "article", "class=\"card\"",
       element("h3", "", badge(f.verdict.empty() ? "told" : f.verdict, colour_of(f.verdict)) + html(f.case_name)) +
-          text_in("p", reason_of(f)) + element("dl", "", facts) + verdict_row(f) + dump_of(files, f));
+          text_in("p", reason_of(f)) + element("dl", "", facts) + verdict_row(f) + (bytes ? dump_of(files, f) : ""));
 }
 
 // --- one start -------------------------------------------------------------------------------------------------------
@@ -245,7 +247,13 @@ std::string findings_section(const StoreFiles& files, const RecoveryReport& r) {
 
 std::string reason_of(const RecoveryFinding& f) {
   std::string why;
-  if (f.verdict == "torn") {
+  if (f.case_name == "load_lost") {
+    why =
+        "The log tells that a bulk load was finished, and its records are in runs alone; which runs, only manifests "
+        "tell "
+        "that cannot be used. The one that was taken may name them all the same. Nothing decides it, so the load is "
+        "treated as lost: an error is better than a wrong answer.";
+  } else if (f.verdict == "torn") {
     why =
         "It was never acknowledged: nothing proves that this write had come to its end, so leaving it out breaks no "
         "promise.";
@@ -280,6 +288,7 @@ std::string reason_of(const RecoveryFinding& f) {
       {"step_over", "It costs the present nothing, so the start went on behind it."},
       {"stale_ignore", "It was ignored."},
       {"block_key_range", "The keys between its first and its last answer with an error; everything else is served."},
+      {"block_keyspace", "Each key of its keyspace answers with an error, unless something newer is known of it."},
       {"read_other_copy", "The other copy was read."},
       {"use_older_generation", "The snapshot before it was used, with a longer replay."},
       {"set_aside", "It was set aside."},
