@@ -18,8 +18,6 @@
 #include <gtest/gtest.h>
 #include <sanitized.h>
 
-#include "sanitized.h"
-
 namespace daruma {
 namespace {
 

@@ -18,7 +18,6 @@
 #include "parity/parity_format.h"
 #include "recovery/quarantine.h"
 #include "run/run_reader.h"
-#include "sanitized.h"
 #include "snapshot/catalogue.h"
 
 namespace daruma {

@@ -12,7 +12,6 @@
 #include <sanitized.h>
 
 #include "engine/engine.h"
-#include "sanitized.h"
 
 namespace daruma {
 namespace {

@@ -16,7 +16,6 @@
 #include "base/random.h"
 #include "engine/timeline.h"
 #include "io/posix_storage.h"
-#include "sanitized.h"
 #include "snapshot/catalogue.h"
 
 namespace daruma {
