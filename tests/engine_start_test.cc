@@ -5,6 +5,7 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -31,6 +32,29 @@ TEST(EngineStart, OneThatFindsNothingWrongPublishesNoGeneration) {
     const Store store = world.must_open();
     EXPECT_EQ(contents(*world.disk, "store/snapshots"), snapshots);
   }
+}
+
+// A manifest tells of log files and runs by their names: those must be what a power cut leaves.
+TEST(EngineStart, WhatIsBuiltOnNamesComesAfterTheyAreDurable) {
+  World world;
+  std::vector<std::string> done;
+  world.disk->on_operation([&](std::uint64_t, std::string_view what) { done.emplace_back(what); });
+  ASSERT_TRUE(world.must_open().create_keyspace("k").ok());
+  world.disk->kill();
+  const std::vector<DirectoryEntry> snapshots = *world.disk->list("store/snapshots");
+  for (const DirectoryEntry& entry : snapshots) {  // so that the next start publishes one
+    ASSERT_TRUE(world.disk->truncate("store/snapshots/" + entry.name, 0).ok());
+  }
+  done.clear();
+  world.must_open();
+  const auto when = [&](std::string_view what) {
+    return std::find_if(done.begin(), done.end(), [&](const std::string& one) { return one.starts_with(what); }) -
+           done.begin();
+  };
+  const auto published = when("rename store/snapshots/");
+  ASSERT_LT(published, std::ssize(done));
+  for (const char* directory : {"store/wal", "store/runs", "store/snapshots"})
+    EXPECT_LT(when(std::string("sync_directory ") + directory), published) << directory;
 }
 
 // Each start begins a segment, and nothing is checkpointed: what the earlier ones have no use of is not read again.

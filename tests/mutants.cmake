@@ -353,11 +353,11 @@ mutant(keyspace_that_came_back_is_dropped_with_its_writes engine/rebuild.cc simu
   [[else if (holds)]] [[else if (false)]])
 mutant(range_erase_answers_for_a_lost_put engine/rebuild.cc simulation_test:*OnceDidNot
   [[entry.sequence_hi = hi_of_run(info.max_sequence);]] [[entry.sequence_hi = info.max_sequence;]])
-mutant(unreadable_behind_hurt_frames_is_a_tail wal/wal_reader.cc simulation_test:*OnceDidNot
+mutant(unreadable_behind_hurt_frames_is_a_tail wal/wal_reader.cc wal_reader_test:*CannotBeReadBehindHurtFrames*
   [[ && scan_.stop != Stop::kReadError]] [[]])
 mutant(log_that_cannot_be_begun_is_not_tried_again engine/open.cc limits_test:Limits.*
   [[start.report_told && !is_of_the_process(written)]] [[false]])
-mutant(names_of_the_log_unsynced engine/open.cc simulation_test:*OnceDidNot
+mutant(names_of_the_log_unsynced engine/open.cc engine_start_test:*ComesAfterTheyAreDurable
   [[Status synced = sync_log(0);]] [[Status synced;]])
 mutant(start_that_cannot_write_takes_writes engine/write.cc engine_start_test:LateStart.*
   [[  if (no_writes_.ok()) return {};

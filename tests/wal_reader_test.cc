@@ -220,6 +220,23 @@ TEST(WalReader, StopsAtBadPayloadsAndSaysWhetherTheFootprintIsLeft) {
   EXPECT_FALSE(both.scan.poisoned[0].footprint);
 }
 
+// It may be one more that was acknowledged, so the hurt frames before it are no torn tail.
+TEST(WalReader, SaysOfWhatCannotBeReadBehindHurtFramesThatItCannotBeRead) {
+  SegmentBytes segment(64 << 10);
+  segment.events(1, 2);
+  const std::uint64_t at = segment.events(3, 4);
+  const std::uint64_t behind = segment.events(5, 6);
+  const std::uint32_t footprint_bytes = load<std::uint32_t>(segment.bytes.data() + at + 12);
+  flip_with_mirror(segment.bytes, at + kFrameHeaderBytes + footprint_bytes + 3);
+  SimStorage disk;
+  put_file(disk, kSegmentPath, segment.bytes);
+  disk.inject({.kind = FaultKind::kReadError, .path_contains = ".log", .offset = behind, .bytes = 2 * kSectorBytes});
+  const Reading read = read_segment_at(disk);
+  EXPECT_EQ(read.scan.poisoned.size(), 1u);
+  EXPECT_EQ(read.scan.stop, Stop::kReadError);
+  EXPECT_EQ(read.scan.stop_offset, behind);
+}
+
 TEST(WalReader, StopsAtAFrameThatGoesBackAndNamesAGap) {
   SegmentBytes back(32 << 10);
   back.events(1, 3);
