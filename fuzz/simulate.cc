@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The whole store on a simulated disk: lives, deaths and damage drawn from a seed, every answer held against a model
-// (simulation/model.h says what is legal). One line of totals at the end; a violation prints the command that replays
-// it, and a shrunk history. Totals so far come every 50,000 cycles. SIGINT ends it after the history at hand, with its
+// (simulation/model.h says what is legal). A line of totals every 50,000 cycles and at the end; a violation prints the
+// command that replays it, and a shrunk history. SIGINT ends it after the history at hand, with its
 // totals. Exit codes: 0 no violation, 1 some, 2 wrong use.
 #include <sys/time.h>
 #include <unistd.h>

@@ -3,6 +3,7 @@
 #include "io/sim_storage.h"
 
 #include <gtest/gtest.h>
+#include <passing_storage.h>
 
 #include <algorithm>
 #include <set>
@@ -289,50 +290,26 @@ TEST(SimNames, ARenameMayOutliveTheContentsItWasMeantToPublish) {
   EXPECT_TRUE(empty && whole && absent);
 }
 
-/// Passes calls on but lies about one kind of sync: what publish must not do.
-class Lazy final : public Storage {
+/// Lies about one kind of sync: what publish must not do.
+class Lazy final : public PassingStorage {
  public:
   Lazy(Storage& base, bool file_sync, bool directory_sync)
-      : base_(base), file_sync_(file_sync), directory_sync_(directory_sync) {}
+      : PassingStorage(base), file_sync_(file_sync), directory_sync_(directory_sync) {}
   Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    Result<std::unique_ptr<File>> file = base_.open(path, mode);
-    if (!file.ok()) return file.status();
-    return std::unique_ptr<File>(std::make_unique<LazyFile>(std::move(file).value(), file_sync_));
+    Result<std::unique_ptr<File>> file = PassingStorage::open(path, mode);
+    if (!file.ok() || file_sync_) return file;
+    return std::unique_ptr<File>(std::make_unique<LazyFile>(std::move(file).value()));
   }
-  Status rename(const std::string& from, const std::string& to) override { return base_.rename(from, to); }
-  Status remove(const std::string& path) override { return base_.remove(path); }
-  Result<std::vector<DirectoryEntry>> list(const std::string& directory) override { return base_.list(directory); }
-  Status make_directory(const std::string& path) override { return base_.make_directory(path); }
   Status sync_directory(const std::string& path) override {
-    return directory_sync_ ? base_.sync_directory(path) : Status();
+    return directory_sync_ ? PassingStorage::sync_directory(path) : Status();
   }
-  Result<std::unique_ptr<Mapping>> map(const std::string& path) override { return base_.map(path); }
-  Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override { return base_.lock(path); }
-  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override {
-    return base_.lock_shared(path);
-  }
-  std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override { return base_.make_frame_queue(depth); }
-  std::string boot_id() override { return base_.boot_id(); }
-  Result<std::uint64_t> free_bytes(const std::string& path) override { return base_.free_bytes(path); }
-  std::string describe() override { return base_.describe(); }
 
  private:
-  struct LazyFile final : File {
-    LazyFile(std::unique_ptr<File> file, bool syncs) : base(std::move(file)), file_sync(syncs) {}
-    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override { return base->read(offset, out); }
-    Result<std::size_t> read_direct(std::uint64_t offset, std::span<char> out) override {
-      return base->read_direct(offset, out);
-    }
-    Status write(std::uint64_t offset, std::string_view data) override { return base->write(offset, data); }
-    Status sync() override { return file_sync ? base->sync() : Status(); }
-    Result<std::uint64_t> size() override { return base->size(); }
-    Status allocate(std::uint64_t bytes) override { return base->allocate(bytes); }
-    const std::string& path() const override { return base->path(); }
-    std::unique_ptr<File> base;
-    bool file_sync;
+  struct LazyFile final : PassingFile {
+    using PassingFile::PassingFile;
+    Status sync() override { return {}; }
   };
-  Storage& base_;
-  bool file_sync_, directory_sync_;
+  const bool file_sync_, directory_sync_;
 };
 
 /// Publishes twice, crashing at every point x 50 seeds x {clean, half done} and at the end: how often was a file torn

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <key_walk.h>
+#include <passing_storage.h>
 #include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
 #include "base/coding.h"
 #include "base/status_macros.h"
@@ -281,15 +282,21 @@ TEST(Run, FindsVersionsThatSpanBlocks) {
   expect_moves_by_keys(reader->cursor(), model.entries, random, 2000);
 }
 
-TEST(Run, AShortWalkEntersTheCacheAndALongOneDoesNot) {
-  SimStorage disk;
+/// So many keys from "key1000" on, with values of 200 bytes that do not compress.
+ModelRun noise_in(int keys) {
   ModelRun model;
   Random random(1);
-  for (int i = 1000; i < 3000; ++i) {
+  for (int i = 1000; i < 1000 + keys; ++i) {
     std::string noise(200, '\0');
     for (char& c : noise) c = static_cast<char>(random.next());
     model.put("key" + std::to_string(i), 1, noise);
   }
+  return model;
+}
+
+TEST(Run, AShortWalkEntersTheCacheAndALongOneDoesNot) {
+  SimStorage disk;
+  const ModelRun model = noise_in(2000);
   build_run(disk, model, 7);
   const auto cache = std::make_shared<BlockCache>(4 << 20);
   auto reader = open_run(disk, 7, cache);
@@ -308,74 +315,42 @@ TEST(Run, AShortWalkEntersTheCacheAndALongOneDoesNot) {
 }
 
 /// Notes the hints that runs give, and reads as the simulated disk does.
-class NotesHints final : public File {
+class NotesHints final : public PassingStorage {
  public:
+  using PassingStorage::PassingStorage;
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, PassingStorage::open(path, mode));
+    return std::unique_ptr<File>(std::make_unique<NotingFile>(std::move(file), notes));
+  }
+
   struct Notes {
     unsigned anywhere = 0;
     std::vector<std::pair<std::uint64_t, std::uint64_t>> soon;  // offset, bytes
     std::uint64_t unexpected = 0;                               // reads of many blocks that no hint announced
+  } notes;
+
+ private:
+  class NotingFile final : public PassingFile {
+   public:
+    NotingFile(std::unique_ptr<File> file, Notes& notes) : PassingFile(std::move(file)), notes_(notes) {}
+    Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
+      const auto told = [&](const auto& soon) { return offset >= soon.first && offset < soon.first + soon.second; };
+      notes_.unexpected += std::none_of(notes_.soon.begin(), notes_.soon.end(), told);
+      return PassingFile::read(offset, out);
+    }
+    void expect_reads_anywhere() override { ++notes_.anywhere; }
+    void expect_read(std::uint64_t offset, std::uint64_t bytes) override { notes_.soon.emplace_back(offset, bytes); }
+
+   private:
+    Notes& notes_;
   };
-  NotesHints(std::unique_ptr<File> file, Notes& notes) : file_(std::move(file)), notes_(notes) {}
-  Result<std::size_t> read(std::uint64_t offset, std::span<char> out) override {
-    const auto told = [&](const auto& soon) { return offset >= soon.first && offset < soon.first + soon.second; };
-    notes_.unexpected += std::none_of(notes_.soon.begin(), notes_.soon.end(), told);
-    return file_->read(offset, out);
-  }
-  Result<std::size_t> read_direct(std::uint64_t offset, std::span<char> out) override {
-    return file_->read_direct(offset, out);
-  }
-  Status write(std::uint64_t offset, std::string_view data) override { return file_->write(offset, data); }
-  Status sync() override { return file_->sync(); }
-  Result<std::uint64_t> size() override { return file_->size(); }
-  void expect_reads_anywhere() override { ++notes_.anywhere; }
-  void expect_read(std::uint64_t offset, std::uint64_t bytes) override { notes_.soon.emplace_back(offset, bytes); }
-  Status allocate(std::uint64_t bytes) override { return file_->allocate(bytes); }
-  [[nodiscard]] const std::string& path() const override { return file_->path(); }
-
- private:
-  std::unique_ptr<File> file_;
-  Notes& notes_;
-};
-
-class NotesHintsOfFiles final : public Storage {
- public:
-  explicit NotesHintsOfFiles(Storage& disk) : disk_(disk) {}
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, disk_.open(path, mode));
-    return std::unique_ptr<File>(std::make_unique<NotesHints>(std::move(file), notes));
-  }
-  Status rename(const std::string& from, const std::string& to) override { return disk_.rename(from, to); }
-  Status remove(const std::string& path) override { return disk_.remove(path); }
-  Result<std::vector<DirectoryEntry>> list(const std::string& path) override { return disk_.list(path); }
-  Status make_directory(const std::string& path) override { return disk_.make_directory(path); }
-  Status sync_directory(const std::string& path) override { return disk_.sync_directory(path); }
-  Result<std::unique_ptr<Mapping>> map(const std::string& path) override { return disk_.map(path); }
-  Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override { return disk_.lock(path); }
-  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override {
-    return disk_.lock_shared(path);
-  }
-  std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override { return disk_.make_frame_queue(depth); }
-  std::string boot_id() override { return disk_.boot_id(); }
-  Result<std::uint64_t> free_bytes(const std::string& path) override { return disk_.free_bytes(path); }
-  std::string describe() override { return disk_.describe(); }
-
-  NotesHints::Notes notes;
-
- private:
-  Storage& disk_;
 };
 
 TEST(Run, TellsTheStorageWhichReadsToExpect) {
   SimStorage disk;
-  ModelRun model;
-  Random random(1);
-  for (int i = 1000; i < 9000; ++i) {
-    std::string noise(200, '\0');
-    for (char& c : noise) c = static_cast<char>(random.next());
-    model.put("key" + std::to_string(i), 1, noise);
-  }
+  const ModelRun model = noise_in(8000);
   build_run(disk, model, 7);
-  NotesHintsOfFiles storage(disk);
+  NotesHints storage(disk);
   const auto reader = open_run(storage, 7);
   ASSERT_TRUE(reader->get("key1500", 5).ok());
   ASSERT_TRUE(reader->get("key2500", 5).ok());

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include <gtest/gtest.h>
+#include <passing_storage.h>
 #include <sanitized.h>
 
 #include "base/random.h"
@@ -89,29 +90,13 @@ TEST(Simulation, TheSameSeedGivesTheSameHistory) {
 }
 
 /// Says that names are durable and does nothing.
-class ForgetsNames final : public Storage {
+class ForgetsNames final : public PassingStorage {
  public:
-  explicit ForgetsNames(std::shared_ptr<SimStorage> disk) : disk_(std::move(disk)) {}
-  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
-    return disk_->open(path, mode);
-  }
-  Status rename(const std::string& from, const std::string& to) override { return disk_->rename(from, to); }
-  Status remove(const std::string& path) override { return disk_->remove(path); }
-  Result<std::vector<DirectoryEntry>> list(const std::string& path) override { return disk_->list(path); }
-  Status make_directory(const std::string& path) override { return disk_->make_directory(path); }
+  explicit ForgetsNames(std::shared_ptr<SimStorage> disk) : PassingStorage(*disk), disk_(std::move(disk)) {}
   Status sync_directory(const std::string&) override { return {}; }
-  Result<std::unique_ptr<Mapping>> map(const std::string& path) override { return disk_->map(path); }
-  Result<std::unique_ptr<DirectoryLock>> lock(const std::string& path) override { return disk_->lock(path); }
-  Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) override {
-    return disk_->lock_shared(path);
-  }
-  std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override { return disk_->make_frame_queue(depth); }
-  std::string boot_id() override { return disk_->boot_id(); }
-  Result<std::uint64_t> free_bytes(const std::string& path) override { return disk_->free_bytes(path); }
-  std::string describe() override { return disk_->describe(); }
 
  private:
-  std::shared_ptr<SimStorage> disk_;
+  const std::shared_ptr<SimStorage> disk_;
 };
 
 TEST(Simulation, FindsAStoreWhoseNamesAreNotDurableAndShrinksTheHistory) {

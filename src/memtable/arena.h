@@ -35,8 +35,8 @@ class ArenaBlocks {
   /// kBlockBytes, not zeroed. std::bad_alloc.
   [[nodiscard]] char* take() EXCLUDES(mutex_);
   void give(char* block) EXCLUDES(mutex_);
-  /// Sees to it that there is one to take, cleared by the kernel already: for a thread beside those that take many.
-  /// None where memory is short.
+  /// Adds a block that the kernel has cleared already, unless kStock are there: for a thread beside those that take
+  /// many. None where memory is short.
   void stock() EXCLUDES(mutex_);
   /// Gives all that it keeps to the system.
   void clear() EXCLUDES(mutex_);
