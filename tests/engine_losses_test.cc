@@ -49,6 +49,31 @@ struct Hurt : World {
     disk->kill();
     return k;
   }
+  /// The files of one keyspace's runs.
+  [[nodiscard]] std::vector<std::string> runs_of(std::uint32_t keyspace) const {
+    std::vector<std::string> all;
+    const Catalogue catalogue = *read_catalogue(*disk, "store", std::nullopt);
+    for (const PlacedRun& placed : catalogue.newest()->runs) {
+      if (placed.info.keyspace == keyspace) all.push_back("store/runs/" + run_name(placed.info.number));
+    }
+    EXPECT_FALSE(all.empty());
+    return all;
+  }
+  /// So that neither an older generation nor the log has another copy of what is in runs.
+  void go_on(Store& store) const {
+    const Keyspace other = *store.create_keyspace("go on");
+    for (const char* tick : {"1", "2", "3"}) {
+      EXPECT_TRUE(store.checkpoint().ok());
+      EXPECT_TRUE(store.put(other, "tick", tick).ok());
+    }
+  }
+  void hurt(const std::string& path) const {
+    const std::string bytes = *read_whole(*disk, path, 1 << 20);
+    ASSERT_TRUE(disk->overwrite(path, 0, std::string(bytes.size(), 'x')).ok());
+  }
+  static void do_the_background_work(const Store& store) {
+    for (int round = 0; round < 20; ++round) EXPECT_TRUE(Engine::of(store).step().ok());
+  }
   static void accept_all(Store& store) {
     for (const DamageInfo& damage : store.damage()) EXPECT_TRUE(store.accept_damage(damage.id).ok());
   }
@@ -130,6 +155,154 @@ TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
     EXPECT_EQ(*store.get(*k, "key"), "value");
     Hurt::accept_all(store);
     if (start == 2) { EXPECT_TRUE(store.checkpoint().ok()); }
+    world.disk->kill();
+  }
+}
+
+TEST(Losses, ALivingStoreStillKnowsTheNamesThatItsCatalogueLost) {
+  Hurt world;
+  world.compaction.level0_trigger = 100;  // the older runs have the older names
+  world.options.cache_bytes = 0;          // which would have them still
+  std::map<std::string, std::uint32_t> names;
+  {
+    Store store = world.must_open();
+    for (const char* name : {"kept", "old", "dropped"}) EXPECT_TRUE(store.create_keyspace(name).ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.rename_keyspace(*store.keyspace("old"), "renamed").ok());
+    EXPECT_TRUE(store.drop_keyspace(*store.keyspace("dropped")).ok());
+    world.go_on(store);
+    for (const KeyspaceInfo& info : store.keyspaces()) names[info.name] = info.keyspace.id();
+    EXPECT_EQ(names.size(), 3U);
+    const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
+    EXPECT_GE(runs.size(), 2U);
+    for (const std::string& run : runs) world.hurt(run);
+    EXPECT_TRUE(store.scrub().ok());
+    EXPECT_TRUE(store.damage().empty()) << "nothing is lost that is known";
+  }
+  world.disk->kill();
+  RecoveryReport report;
+  Store store = world.must_open(&report);
+  EXPECT_TRUE(report.clean());
+  std::map<std::string, std::uint32_t> found;
+  for (const KeyspaceInfo& info : store.keyspaces()) found[info.name] = info.keyspace.id();
+  EXPECT_EQ(found, names);
+  EXPECT_GT(store.create_keyspace("new")->id(), 4U) << "no id is given again";
+}
+
+/// A start could not read one run of the catalogue, so what the store knows may not be all: the loss of another is
+/// told, but takes no name that is known.
+TEST(Losses, WhereTheCatalogueWasInDoubtItsNextLossIsToldAndTakesNoName) {
+  Hurt world;
+  world.compaction.level0_trigger = 100;
+  world.options.cache_bytes = 0;
+  {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.create_keyspace("first").ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.create_keyspace("second").ok());
+    world.go_on(store);
+  }
+  world.disk->kill();
+  const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
+  ASSERT_GE(runs.size(), 2U);
+  world.hurt(*std::max_element(runs.begin(), runs.end()));
+  Store store = world.must_open();
+  EXPECT_TRUE(store.keyspace("first").ok());
+  const std::size_t told = store.damage().size();
+  EXPECT_GT(told, 0U);
+  world.hurt(*std::min_element(runs.begin(), runs.end()));
+  EXPECT_TRUE(store.scrub().ok());
+  Hurt::do_the_background_work(store);
+  EXPECT_GT(store.damage().size(), told);
+  Hurt::accept_all(store);
+  for (int start = 0; start < 2; ++start) {
+    EXPECT_TRUE(store.keyspace("first").ok()) << "start " << start;
+    world.disk->kill();
+    store = world.must_open();
+  }
+}
+
+/// The run that tells of the drop could not be read at first.
+TEST(Losses, AKeyspaceThatCameBackKeepsWhatWasWrittenSince) {
+  Hurt world;
+  world.compaction.level0_trigger = 100;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.drop_keyspace(k).ok());
+    world.go_on(store);
+  }
+  world.disk->kill();
+  const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = *std::max_element(runs.begin(), runs.end())});
+  Store store = world.must_open();
+  EXPECT_TRUE(store.put(k, "key", "value").ok());
+  world.disk->clear_faults();
+  Hurt::do_the_background_work(store);
+  EXPECT_TRUE(store.damage().empty());
+  for (int start = 0; start < 2; ++start) {
+    const Result<std::string> got = store.get(k, "key");
+    ASSERT_TRUE(got.ok()) << "start " << start << ": " << got.status().to_string();
+    EXPECT_EQ(*got, "value");
+    world.disk->kill();
+    store = world.must_open();
+  }
+}
+
+/// Keys of one event stand with a range erase of the same event, over which they win; some are lost.
+TEST(Losses, ARangeEraseDoesNotDenyTheLostPutsOfItsOwnEvent) {
+  Hurt world;
+  Keyspace k;
+  Store store = world.must_open();
+  k = *store.create_keyspace("k");
+  Batch batch;
+  batch.erase_range(k, "key", "kez");
+  Random random(1);
+  for (int i = 0; i < 100; ++i) {
+    std::string value(1000, '\0');
+    for (char& c : value) c = static_cast<char>(random.next());
+    batch.put(k, "key" + std::to_string(100 + i), value);
+  }
+  EXPECT_TRUE(store.write(batch).ok());
+  world.go_on(store);
+  const std::vector<std::string> runs = world.runs_of(k.id());
+  ASSERT_EQ(runs.size(), 1U);
+  const ParityLayout layout = *parity_layout_of_file(read_whole(*world.disk, runs[0], 1 << 20)->size() / kSectorBytes);
+  for (const std::uint64_t sector : {std::uint64_t{5}, layout.parity_at(5 % layout.stripes)})
+    ASSERT_TRUE(world.disk->overwrite(runs[0], sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
+  EXPECT_TRUE(store.scrub().ok());
+  EXPECT_NE(world.runs_of(k.id()), runs) << "written anew with what is left";
+  std::size_t lost = 0;
+  for (int i = 0; i < 100; ++i) {
+    const Status got = store.get(k, "key" + std::to_string(100 + i)).status();
+    EXPECT_FALSE(got.is(Code::kNotFound)) << i;
+    lost += got.is(Code::kDataLoss);
+  }
+  EXPECT_GT(lost, 0U);
+  EXPECT_LT(lost, 20U);
+}
+
+TEST(Losses, AKeyspaceThatLostItsNameAndAllThatItHeldIsStillThere) {
+  Hurt world;
+  Keyspace k;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.put(k, "key", "value").ok());
+    world.go_on(store);
+  }
+  world.disk->kill();
+  for (const std::uint32_t keyspace : {kCatalogKeyspace, k.id()}) {
+    for (const std::string& run : world.runs_of(keyspace)) world.lose(run);
+  }
+  for (int start = 0; start < 3; ++start) {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.keyspace("keyspace-1").ok()) << "start " << start;
+    Hurt::do_the_background_work(store);
+    EXPECT_TRUE(store.get(k, "key").status().is(start == 2 ? Code::kNotFound : Code::kDataLoss)) << "start " << start;
+    if (start == 1) Hurt::accept_all(store);
     world.disk->kill();
   }
 }
@@ -293,10 +466,6 @@ struct LoadedSince : Hurt {
     EXPECT_GE(all.size(), kGenerationsKept);
     EXPECT_LT(all.size(), catalogue.generations.size()) << "there is a past";
     return all;
-  }
-  void hurt(const std::string& path) const {
-    const std::string bytes = *read_whole(*disk, path, 1 << 20);
-    ASSERT_TRUE(disk->overwrite(path, 0, std::string(bytes.size(), 'x')).ok());
   }
   void expect_the_rest(const Store& store) const {
     for (const char* key : {"a", "b", "c", "d"}) EXPECT_EQ(*store.get(other, key), "1");

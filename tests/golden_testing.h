@@ -12,7 +12,7 @@
 namespace daruma {
 
 inline std::string golden_path(const std::string& name) {
-  return std::string(DARUMA_SOURCE_DIR) + "/tests/golden/" + name;
+  return DARUMA_SOURCE_DIR "/tests/golden/" + name;
 }
 
 inline std::string golden(const std::string& name) {

@@ -332,6 +332,20 @@ TEST_F(KvctlData, process_durability_survives_the_end_of_the_process) {
   EXPECT_EQ(kvctl({"get", "k"}).out, "v\n");
 }
 
+TEST_F(KvctlData, a_second_log_is_written_too) {
+  Options options = kvctl_test::small();
+  options.wal_copies = 2;
+  { ASSERT_TRUE(Store::open(path("a"), options)->store.create_keyspace("default").ok()); }
+  for (const char* directory : {"/wal", "/wal-copy"}) {  // each alone has it all
+    ASSERT_EQ(kvctl({"put", directory, "value"}).exit, 0);
+    const std::string copy = path("without" + std::string(directory));
+    fs::create_directories(fs::path(copy).parent_path());
+    fs::copy(path("a"), copy, fs::copy_options::recursive);
+    fs::remove_all(copy + directory);
+    EXPECT_EQ(run({"-d", copy, "get", directory}).out, "value\n");
+  }
+}
+
 TEST_F(KvctlData, a_reader_that_goes_away_or_a_closed_stdout_is_noticed) {
   fill();
   const auto before = state();

@@ -347,11 +347,17 @@ mutant(given_up_before_it_is_healed engine/damage.cc engine_losses_test:Losses.W
   [[if (file.starts_with(kRunDirectory)) {]] [[if (false) {]])
 mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses_test:Losses.OnlyWhatIsLeft*
   [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
-mutant(names_not_taken_again_when_a_loss_is_accepted engine/damage.cc simulation_test:*OnceDidNot
-  [[take_names_again();  // as the next start would]] [[]])
-mutant(keyspace_that_came_back_is_dropped_with_its_writes engine/rebuild.cc simulation_test:*OnceDidNot
-  [[else if (holds)]] [[else if (false)]])
-mutant(range_erase_answers_for_a_lost_put engine/rebuild.cc simulation_test:*OnceDidNot
+mutant(keyspace_that_lost_all_is_no_more engine/open_snapshot.cc engine_losses_test:Losses.AKeyspaceThatLostItsName*
+  [[start.catalogue.newest() || !is_marker(placed.info)]] [[!is_marker(placed.info)]])
+mutant(lost_names_are_not_taken_from_memory engine/rebuild.cc engine_losses_test:Losses.ALivingStoreStillKnows*
+  [[if (info.keyspace == kCatalogKeyspace) take_from_memory(job);]] [[]])
+mutant(what_is_known_of_a_doubtful_catalogue_is_all engine/rebuild.cc engine_losses_test:*TheCatalogueWasInDoubt*
+  [[if (current_->damage && current_->damage->touches(kCatalogKeyspace, "", std::nullopt)) return;]] [[]])
+mutant(names_of_a_doubtful_catalogue_are_not_kept snapshot/run_rebuild.cc engine_losses_test:*TheCatalogueWasInDoubt*
+  [[if (input.known)]] [[if (false)]])
+mutant(keyspace_that_came_back_is_dropped_with_its_writes engine/catalog.cc engine_losses_test:Losses.AKeyspaceThatCameBack*
+  [[if (version.value || !holds)]] [[if (true)]])
+mutant(range_erase_answers_for_a_lost_put engine/rebuild.cc engine_losses_test:Losses.ARangeEraseDoesNotDeny*
   [[entry.sequence_hi = hi_of_run(info.max_sequence);]] [[entry.sequence_hi = info.max_sequence;]])
 mutant(unreadable_behind_hurt_frames_is_a_tail wal/wal_reader.cc wal_reader_test:*CannotBeReadBehindHurtFrames*
   [[ && scan_.stop != Stop::kReadError]] [[]])

@@ -218,7 +218,8 @@ void Engine::set_unnamed_aside(Start& start) {
 void Engine::skip_lost_ids(const DamageMap& lost) {
   constexpr std::uint32_t kIdsOfOneLoss = 1 << 16;  // more than a lost stretch of log can have created
   const std::string key = catalog_key(kNextIdKey);
-  const Sequence known = newest_in_catalog(key);
+  const auto newest = catalog_.find(key);
+  const Sequence known = newest == catalog_.end() ? 0 : newest->second.sequence;
   std::uint32_t next = next_keyspace_;
   for (DamageEntry entry : lost.entries()) {
     DamageMap alone;

@@ -179,17 +179,17 @@ Status Engine::open_runs(Start& start) {
   catalog->id = kCatalogKeyspace;
   state->keyspaces.push_back(std::move(catalog));
   place_runs(*state, {kCatalogKeyspace});
-  std::map<std::string, std::pair<Sequence, std::optional<std::string>>> names;
+  std::map<std::string, CatalogVersion> names;
   std::set<std::uint64_t> hurt;
   state->find(kCatalogKeyspace)->runs.for_each([&](std::uint32_t, const LiveRun& run) {
     RunReader::Cursor cursor = run.reader->cursor();
     cursor.seek_first();
     for (;;) {
       for (; cursor.valid(); cursor.next()) {
-        auto& newest = names[std::string(cursor.key())];
-        if (cursor.sequence() < newest.first) continue;
-        newest.first = cursor.sequence();
-        newest.second = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
+        CatalogVersion& newest = names[std::string(cursor.key())];
+        if (cursor.sequence() < newest.sequence) continue;
+        newest.sequence = cursor.sequence();
+        newest.value = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
       }
       if (cursor.status().ok()) break;
       if (hurt.insert(run.info.number).second) lose_run(start, run.info, kCatalogueRunHurt, cursor.status());
@@ -204,8 +204,8 @@ Status Engine::open_runs(Start& start) {
   }
   publish_state(std::move(state));
   for (const PlacedRun& placed : start.runs) next_keyspace_ = std::max(next_keyspace_, placed.info.keyspace + 1);
-  for (const auto& [key, value] : names) {
-    if (value.second && key.size() == 4) apply_catalog(key, std::string_view(*value.second));
+  for (const auto& [key, newest] : names) {
+    if (key.size() == 4) apply_catalog(key, newest);
   }
   // What runs hold is served under a made-up name rather than denied, also when the loss of the name was given up. Only
   // runs that no manifest names may be of a keyspace that was dropped.

@@ -26,6 +26,7 @@ struct Engine::Rebuild {
   bool refused = false;  // by the device, which may come back
   std::vector<std::shared_ptr<LiveRun>> sources;
   std::unique_ptr<Memtable> log;
+  std::unique_ptr<Memtable> names;  // of the catalogue: lost, but still in memory
   std::vector<std::uint64_t> supersedes;
   Outputs outputs;
   HealInfo info;
@@ -37,11 +38,6 @@ constexpr std::uint64_t kEvidenceBytes = 16 << 20;  // most bytes of one quarant
 constexpr const char* kCause = "run_blocks_lost";
 
 bool of_file(const DamageEntry& entry, const std::string& file) { return entry.file == file; }
-
-bool has_runs(const Manifest& generation, std::uint32_t keyspace) {
-  return std::any_of(generation.runs.begin(), generation.runs.end(),
-                     [&](const PlacedRun& run) { return run.info.keyspace == keyspace; });
-}
 
 bool within(const KeyRange& range, const DamageEntry& entry) {
   return entry.keys == DamageEntry::Keys::kAll ||
@@ -146,9 +142,32 @@ Status Engine::find_sources(Rebuild& job) {
     job.found = std::move(found);
     job.sources = std::move(sources);
     job.log = std::move(log);
-    if (without(job.loss.keys, job.found).empty()) break;
+    if (without(job.loss.keys, job.found).empty()) return {};
   }
+  if (info.keyspace == kCatalogKeyspace) take_from_memory(job);
   return {};
+}
+
+/// Of the catalogue, what this process has seen; which is all, when nothing of it was in doubt.
+void Engine::take_from_memory(Rebuild& job) {
+  const RunInfo& info = job.placed.info;
+  MutexLock lock(write_mutex_);
+  job.names = std::make_unique<Memtable>();
+  for (const auto& [key, version] : catalog_) {
+    const std::string_view name = key;
+    const auto& lost = job.loss.keys;
+    if (version.sequence < info.min_sequence || version.sequence > info.max_sequence ||
+        std::none_of(lost.begin(), lost.end(), [&](const KeyRange& range) { return range.holds(name); }))
+      continue;
+    if (version.value)
+      job.names->put(version.sequence, key, *version.value);
+    else
+      job.names->erase(version.sequence, key);
+  }
+  if (current_->damage && current_->damage->touches(kCatalogKeyspace, "", std::nullopt)) return;
+  job.found = job.loss.keys;
+  job.sources.clear();
+  job.log.reset();
 }
 
 /// False also where the damage map says that some of these events were not applied when the run was made.
@@ -222,6 +241,7 @@ Status Engine::write_replacement(Rebuild& job) {
   input.erases_lost = job.loss.erases;
   for (const auto& source : job.sources) input.sources.push_back(source->reader.get());
   input.log = job.log.get();
+  input.known = job.names.get();
   input.keys = job.found;
   input.stopping = [this] { return stopping(); };
   DARUMA_TRY(write_rebuilt(input, *builder));
@@ -283,46 +303,11 @@ void Engine::install_replacement(const RunInfo& old, const std::shared_ptr<LiveR
     state->damage = damage;
     place_runs(*state, {old.keyspace});
     publish_state(std::move(state));
-    if (old.keyspace == kCatalogKeyspace) take_names_again();
+    if (old.keyspace == kCatalogKeyspace && !is_marker(run->info)) take_names(*run->reader);
   }
   lost_runs_.erase(old.number);
   hurt_runs_.clear();  // those that could not be merged with it
   if (damage->empty() && no_writes_.ok()) read_only_.store(false, std::memory_order_relaxed);
-}
-
-/// Names that a start had to make up, because the catalogue was hurt, give way to the real ones as far as they are
-/// known and not in doubt.
-void Engine::take_names_again() {
-  struct Version {
-    Sequence sequence = 0;
-    std::optional<std::string> name;
-  };
-  std::map<std::string, Version> names;
-  const auto take = [&](auto cursor) {
-    for (cursor.seek_first(); cursor.valid(); cursor.next()) {
-      Version& newest = names[std::string(cursor.key())];
-      if (cursor.sequence() < newest.sequence) continue;
-      newest.sequence = cursor.sequence();
-      newest.name = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
-    }
-  };
-  const KeyspaceState* catalog = current_->find(kCatalogKeyspace);
-  catalog->runs.for_each([&](std::uint32_t, const LiveRun& run) { take(run.reader->cursor()); });
-  for (const auto& memtable : catalog->frozen) take(memtable->cursor());
-  if (catalog->active) take(catalog->active->cursor());
-  const std::shared_ptr<const DamageMap> damage = current_->damage;
-  for (const auto& [key, newest] : names) {
-    if (key.size() != 4 || (damage && damage->blocks(kCatalogKeyspace, key, newest.sequence))) continue;
-    const std::uint32_t id = catalog_id(key);
-    const KeyspaceState* there = current_->find(id);
-    const bool holds = there && (there->active || !there->frozen.empty() || has_runs(generations_.front(), id));
-    if (newest.name)
-      apply_catalog(key, std::string_view(*newest.name));
-    else if (holds)
-      add_nameless_keyspace(id);  // dropped, but it came back to life, and may have been written to since
-    else
-      apply_catalog(key, std::nullopt);
-  }
 }
 
 }  // namespace daruma

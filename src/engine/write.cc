@@ -190,7 +190,7 @@ void Engine::apply(std::span<const WalRecord> events, Attempts* at_hand) {
 
 void Engine::apply_op(Sequence sequence, const Op& op) {
   if (op.keyspace == kCatalogKeyspace)
-    apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
+    apply_catalog(op.key, {sequence, op.kind == OpKind::kPut ? std::optional<std::string>(op.value) : std::nullopt});
   const KeyspaceState* at = current_->find(op.keyspace);
   if (!at) add_nameless_keyspace(op.keyspace);  // a lost event created it; no event follows a drop
   Memtable& memtable = at && at->active ? *at->active : memtable_for(op.keyspace);
@@ -241,120 +241,10 @@ Memtable& Engine::memtable_for(std::uint32_t keyspace) {
   return memtable;
 }
 
-/// Recovery only: what is known of the keyspace is its id.
-void Engine::add_nameless_keyspace(std::uint32_t id) {
-  next_keyspace_ = std::max(next_keyspace_, id + 1);
-  apply_catalog(catalog_key(id), "keyspace-" + std::to_string(id));
-}
-
-void Engine::apply_catalog(std::string_view key, std::optional<std::string_view> name) {
-  DARUMA_ASSERT(key.size() == 4);
-  const std::uint32_t id = catalog_id(key);
-  if (id == kNextIdKey) {
-    if (name && name->size() == 4) next_keyspace_ = std::max(next_keyspace_, catalog_id(*name));
-    return;
-  }
-  std::uint64_t released = 0;
-  auto state = std::make_shared<State>(*current_);
-  auto it = std::lower_bound(state->keyspaces.begin(), state->keyspaces.end(), id,
-                             [](const auto& k, std::uint32_t want) { return k->id < want; });
-  const bool known = it != state->keyspaces.end() && (*it)->id == id;
-  if (!name) {
-    if (!known) return;
-    released = (*it)->active ? (*it)->active->bytes() : 0;
-    for (const auto& memtable : (*it)->frozen) released += memtable->bytes();
-    state->keyspaces.erase(it);
-  } else {
-    auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
-    changed->id = id;
-    changed->name.assign(*name);
-    if (!known) changed->bulkhead->set(options_.keyspace_limits);
-    if (known) {
-      *it = std::move(changed);
-    } else {
-      state->keyspaces.insert(it, std::move(changed));
-    }
-  }
-  publish_state(std::move(state));
-  memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
-}
-
 Status Engine::sync(Sequence through) {
   DARUMA_TRY(started());
   if (!wal_) return {};
   return wal_->wait_durable(std::min(through, visible_.load(std::memory_order_acquire)));
-}
-
-namespace {
-
-Status check_name(std::string_view name) {
-  if (name.empty() || name.size() > kMaxKeyspaceNameBytes) {
-    return {Code::kInvalidArgument, "a keyspace name has 1 to " + std::to_string(kMaxKeyspaceNameBytes) + " bytes"};
-  }
-  return {};
-}
-
-const KeyspaceState* named(const State& state, std::string_view name) {
-  for (const auto& k : state.keyspaces) {
-    if (k->id != kCatalogKeyspace && k->name == name) return k.get();
-  }
-  return nullptr;
-}
-
-}  // namespace
-
-Result<Keyspace> Engine::create_keyspace(std::string_view name) {
-  DARUMA_TRY(check_name(name));
-  DARUMA_TRY(check_batch({}));
-  Sequence sequence = 0;
-  std::uint32_t id = 0;
-  {
-    MutexLock lock(write_mutex_);
-    DARUMA_TRY(place_unplaced());
-    if (named(*current_, name)) return Status(Code::kExists, "keyspace '" + std::string(name) + "' exists");
-    id = next_keyspace_;
-    if (id >= kNextIdKey - 1) return Status(Code::kInvalidArgument, "this store has used every keyspace id");
-    EventBuilder event;
-    event.put(kCatalogKeyspace, catalog_key(id), name);
-    event.put(kCatalogKeyspace, catalog_key(kNextIdKey), catalog_key(id + 1));
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
-  }
-  DARUMA_TRY(wal_->wait_durable(sequence));
-  return Keyspace(id);
-}
-
-Status Engine::rename_keyspace(Keyspace keyspace, std::string_view name) {
-  DARUMA_TRY(check_name(name));
-  DARUMA_TRY(check_batch({}));
-  Sequence sequence = 0;
-  {
-    MutexLock lock(write_mutex_);
-    DARUMA_TRY(place_unplaced());
-    const KeyspaceState* at = keyspace.id() == kCatalogKeyspace ? nullptr : current_->find(keyspace.id());
-    if (!at) return {Code::kNotFound, "the keyspace does not exist"};
-    if (const KeyspaceState* other = named(*current_, name); other && other != at) {
-      return {Code::kExists, "keyspace '" + std::string(name) + "' exists"};
-    }
-    EventBuilder event;
-    event.put(kCatalogKeyspace, catalog_key(keyspace.id()), name);
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
-  }
-  return wal_->wait_durable(sequence);
-}
-
-Status Engine::drop_keyspace(Keyspace keyspace) {
-  DARUMA_TRY(check_batch({}));
-  Sequence sequence = 0;
-  {
-    MutexLock lock(write_mutex_);
-    DARUMA_TRY(place_unplaced());
-    if (keyspace.id() == kCatalogKeyspace || !current_->find(keyspace.id()))
-      return {Code::kNotFound, "the keyspace does not exist"};
-    EventBuilder event;
-    event.erase(kCatalogKeyspace, catalog_key(keyspace.id()));
-    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
-  }
-  return wal_->wait_durable(sequence);
 }
 
 }  // namespace daruma

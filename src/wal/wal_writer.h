@@ -127,10 +127,6 @@ class WalWriter {
   /// Waits until something behind `sequence` is durable, at most `ns`; false: nothing is. Drives nothing.
   bool wait_beyond(Sequence sequence, std::int64_t ns) const EXCLUDES(mutex_);
 
-  /// Called by whichever thread drives the log, with rising values, before those waiting for them wake. It may not call
-  /// back into the writer except for the atomic readers. Set it before the first append.
-  void on_durable(std::function<void(Sequence)> callback) { on_durable_ = std::move(callback); }
-
   /// Asked by whichever thread drives the log when there is no room for the next segment, not even a small one; true:
   /// there is more now. It may not call back into the writer. Set it before the first append.
   void on_no_space(std::function<bool()> yield) { yield_space_ = std::move(yield); }
@@ -236,7 +232,6 @@ class WalWriter {
   const std::uint64_t boot_;
   static constexpr unsigned kStallSlices = 10;  ///< of FrameQueue::kSliceNs, without a word from the device
   Clock& clock_;
-  std::function<void(Sequence)> on_durable_;
   std::function<bool()> yield_space_;
   Segments segments_;  ///< has its own lock
 

@@ -228,7 +228,6 @@ void WalWriter::advance(Sequence durable, bool newest_alone) {
     durable_seen_.store(durable_, std::memory_order_release);
     frame = frames_begun_;
   }
-  if (on_durable_) on_durable_(durable);
   progress_.notify_all();
   durable_moved_.notify_all();
   durable_events_[frame % 2].notify_all();

@@ -11,10 +11,12 @@
 #include <cmath>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <map>
 #include <thread>
 
 #include "base/clock.h"
+#include "wal/wal_format.h"
 
 namespace daruma::kvctl {
 
@@ -61,8 +63,19 @@ Status Context::check_directory() {
   return {};
 }
 
+namespace {
+
+/// A store with a second log keeps it through a command that knows nothing of its options.
+bool has_second_log(const std::string& directory) {
+  std::error_code none;
+  return !std::filesystem::is_empty(std::filesystem::path(directory) / kLogDirectories[1], none) && !none;
+}
+
+}  // namespace
+
 Result<Store::Opened> Context::open(Options options) {
   if (!options.create_if_missing || directory.empty()) DARUMA_TRY(check_directory());
+  if (has_second_log(directory)) options.wal_copies = 2;
   if (recovery_budget) options.recovery_budget = *recovery_budget;
   auto bar = std::make_shared<Progress>(*this, "recovering");
   if (!options.on_recovery_progress) {

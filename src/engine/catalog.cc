@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The catalogue: names of keyspaces, which are events of a keyspace of their own.
+//
+// What must stay true: `catalog_` has the newest version of each entry that this process has seen. What a run of the
+// catalogue loses while the store lives is therefore no loss; no name changes because a file was hurt.
+#include "base/assert.h"
+#include "base/status_macros.h"
+#include "engine/engine.h"
+
+namespace daruma {
+namespace {
+
+Status check_name(std::string_view name) {
+  if (name.empty() || name.size() > kMaxKeyspaceNameBytes) {
+    return {Code::kInvalidArgument, "a keyspace name has 1 to " + std::to_string(kMaxKeyspaceNameBytes) + " bytes"};
+  }
+  return {};
+}
+
+const KeyspaceState* named(const State& state, std::string_view name) {
+  for (const auto& k : state.keyspaces) {
+    if (k->id != kCatalogKeyspace && k->name == name) return k.get();
+  }
+  return nullptr;
+}
+
+}  // namespace
+Result<Keyspace> Engine::create_keyspace(std::string_view name) {
+  DARUMA_TRY(check_name(name));
+  DARUMA_TRY(check_batch({}));
+  Sequence sequence = 0;
+  std::uint32_t id = 0;
+  {
+    MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
+    if (named(*current_, name)) return Status(Code::kExists, "keyspace '" + std::string(name) + "' exists");
+    id = next_keyspace_;
+    if (id >= kNextIdKey - 1) return Status(Code::kInvalidArgument, "this store has used every keyspace id");
+    EventBuilder event;
+    event.put(kCatalogKeyspace, catalog_key(id), name);
+    event.put(kCatalogKeyspace, catalog_key(kNextIdKey), catalog_key(id + 1));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  DARUMA_TRY(wal_->wait_durable(sequence));
+  return Keyspace(id);
+}
+
+Status Engine::rename_keyspace(Keyspace keyspace, std::string_view name) {
+  DARUMA_TRY(check_name(name));
+  DARUMA_TRY(check_batch({}));
+  Sequence sequence = 0;
+  {
+    MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
+    const KeyspaceState* at = keyspace.id() == kCatalogKeyspace ? nullptr : current_->find(keyspace.id());
+    if (!at) return {Code::kNotFound, "the keyspace does not exist"};
+    if (const KeyspaceState* other = named(*current_, name); other && other != at) {
+      return {Code::kExists, "keyspace '" + std::string(name) + "' exists"};
+    }
+    EventBuilder event;
+    event.put(kCatalogKeyspace, catalog_key(keyspace.id()), name);
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  return wal_->wait_durable(sequence);
+}
+
+Status Engine::drop_keyspace(Keyspace keyspace) {
+  DARUMA_TRY(check_batch({}));
+  Sequence sequence = 0;
+  {
+    MutexLock lock(write_mutex_);
+    DARUMA_TRY(place_unplaced());
+    if (keyspace.id() == kCatalogKeyspace || !current_->find(keyspace.id()))
+      return {Code::kNotFound, "the keyspace does not exist"};
+    EventBuilder event;
+    event.erase(kCatalogKeyspace, catalog_key(keyspace.id()));
+    DARUMA_TRY_ASSIGN(sequence, commit(event.bytes()));
+  }
+  return wal_->wait_durable(sequence);
+}
+
+void Engine::apply_catalog(std::string_view key, CatalogVersion version) {
+  DARUMA_ASSERT(key.size() == 4);
+  const std::uint32_t id = catalog_id(key);
+  if (id != kNextIdKey)
+    name_keyspace(id, version.value);
+  else if (version.value && version.value->size() == 4)
+    next_keyspace_ = std::max(next_keyspace_, catalog_id(*version.value));
+  catalog_[std::string(key)] = std::move(version);
+}
+
+/// No name: it is dropped.
+void Engine::name_keyspace(std::uint32_t id, const std::optional<std::string>& name) {
+  std::uint64_t released = 0;
+  auto state = std::make_shared<State>(*current_);
+  auto it = std::lower_bound(state->keyspaces.begin(), state->keyspaces.end(), id,
+                             [](const auto& k, std::uint32_t want) { return k->id < want; });
+  const bool known = it != state->keyspaces.end() && (*it)->id == id;
+  if (!name) {
+    if (!known) return;
+    released = (*it)->active ? (*it)->active->bytes() : 0;
+    for (const auto& memtable : (*it)->frozen) released += memtable->bytes();
+    state->keyspaces.erase(it);
+  } else {
+    auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
+    changed->id = id;
+    changed->name = *name;
+    if (!known) changed->bulkhead->set(options_.keyspace_limits);
+    if (known) {
+      *it = std::move(changed);
+    } else {
+      state->keyspaces.insert(it, std::move(changed));
+    }
+  }
+  publish_state(std::move(state));
+  memtable_bytes_.fetch_sub(released, std::memory_order_relaxed);
+}
+
+/// What is known of the keyspace is its id.
+void Engine::add_nameless_keyspace(std::uint32_t id) {
+  next_keyspace_ = std::max(next_keyspace_, id + 1);
+  name_keyspace(id, "keyspace-" + std::to_string(id));
+}
+
+/// Of a run that a start could not read: names that it had to make up, or took from older runs, give way.
+void Engine::take_names(const RunReader& run) {
+  RunReader::Cursor cursor = run.cursor();
+  for (cursor.seek_first(); cursor.valid(); cursor.next()) {
+    const std::string key(cursor.key());
+    const auto known = catalog_.find(key);
+    if (key.size() != 4 || (known != catalog_.end() && known->second.sequence >= cursor.sequence())) continue;
+    CatalogVersion version{cursor.sequence(), std::nullopt};
+    if (cursor.kind() == EntryKind::kPut) version.value = cursor.value();
+    const std::uint32_t id = catalog_id(key);
+    const KeyspaceState* there = current_->find(id);
+    const auto& runs = generations_.front().runs;
+    const bool holds = there && (there->active || !there->frozen.empty() ||
+                                 std::any_of(runs.begin(), runs.end(),
+                                             [&](const PlacedRun& placed) { return placed.info.keyspace == id; }));
+    if (version.value || !holds) {
+      apply_catalog(key, std::move(version));
+    } else {
+      add_nameless_keyspace(id);  // dropped, but it came back to life, and may have been written to since
+      catalog_[key] = std::move(version);
+    }
+  }
+}
+
+}  // namespace daruma
