@@ -71,6 +71,26 @@ struct Hurt : World {
     const std::string bytes = *read_whole(*disk, path, 1 << 20);
     ASSERT_TRUE(disk->overwrite(path, 0, std::string(bytes.size(), 'x')).ok());
   }
+  /// Sectors that could not be read can be again.
+  void give_back(const std::string& path, std::uint64_t offset, const std::string& bytes) const {
+    Result<std::unique_ptr<File>> file = disk->open(path, OpenMode::kReadWrite);
+    ASSERT_TRUE(file.ok() && (*file)->write(offset, bytes).ok() && (*file)->sync().ok());
+  }
+  void lose_manifests() const {
+    const auto manifests = contents(*disk, "store/snapshots");
+    for (const auto& [path, bytes] : manifests) lose(path);
+    lose("store/recoveries/manifest");
+  }
+  /// No manifest has the names any more: not the next either, since a run that nothing describes may hold others.
+  void forget_names() {
+    lose_manifests();
+    ASSERT_TRUE(publish(*disk, "store/runs", "0000000000000099.run", std::string(4096, 'x')).ok());
+    {
+      Store store = must_open();
+      accept_all(store);
+    }
+    disk->kill();
+  }
   static void do_the_background_work(const Store& store) {
     for (int round = 0; round < 20; ++round) EXPECT_TRUE(Engine::of(store).step().ok());
   }
@@ -147,6 +167,7 @@ TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
     }
   }
   world.disk->kill();
+  world.forget_names();
   world.lose("store/runs/0000000000000001.run");  // the catalogue's
   for (int start = 0; start < 4; ++start) {
     Store store = world.must_open();
@@ -159,66 +180,51 @@ TEST(Losses, AKeyspaceWhoseNameWasGivenUpIsServedUnderAMadeUpOne) {
   }
 }
 
-TEST(Losses, ALivingStoreStillKnowsTheNamesThatItsCatalogueLost) {
-  Hurt world;
-  world.compaction.level0_trigger = 100;  // the older runs have the older names
-  world.options.cache_bytes = 0;          // which would have them still
-  std::map<std::string, std::uint32_t> names;
-  {
-    Store store = world.must_open();
-    for (const char* name : {"kept", "old", "dropped"}) EXPECT_TRUE(store.create_keyspace(name).ok());
-    EXPECT_TRUE(store.checkpoint().ok());
-    EXPECT_TRUE(store.rename_keyspace(*store.keyspace("old"), "renamed").ok());
-    EXPECT_TRUE(store.drop_keyspace(*store.keyspace("dropped")).ok());
-    world.go_on(store);
-    for (const KeyspaceInfo& info : store.keyspaces()) names[info.name] = info.keyspace.id();
-    EXPECT_EQ(names.size(), 3U);
-    const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
-    EXPECT_GE(runs.size(), 2U);
-    for (const std::string& run : runs) world.hurt(run);
-    EXPECT_TRUE(store.scrub().ok());
-    EXPECT_TRUE(store.damage().empty()) << "nothing is lost that is known";
-  }
-  world.disk->kill();
-  RecoveryReport report;
-  Store store = world.must_open(&report);
-  EXPECT_TRUE(report.clean());
-  std::map<std::string, std::uint32_t> found;
-  for (const KeyspaceInfo& info : store.keyspaces()) found[info.name] = info.keyspace.id();
-  EXPECT_EQ(found, names);
-  EXPECT_GT(store.create_keyspace("new")->id(), 4U) << "no id is given again";
-}
-
-/// A start could not read one run of the catalogue, so what the store knows may not be all: the loss of another is
-/// told, but takes no name that is known.
-TEST(Losses, WhereTheCatalogueWasInDoubtItsNextLossIsToldAndTakesNoName) {
-  Hurt world;
-  world.compaction.level0_trigger = 100;
-  world.options.cache_bytes = 0;
-  {
-    Store store = world.must_open();
-    EXPECT_TRUE(store.create_keyspace("first").ok());
-    EXPECT_TRUE(store.checkpoint().ok());
-    EXPECT_TRUE(store.create_keyspace("second").ok());
-    world.go_on(store);
-  }
-  world.disk->kill();
-  const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
-  ASSERT_GE(runs.size(), 2U);
-  world.hurt(*std::max_element(runs.begin(), runs.end()));
-  Store store = world.must_open();
-  EXPECT_TRUE(store.keyspace("first").ok());
-  const std::size_t told = store.damage().size();
-  EXPECT_GT(told, 0U);
-  world.hurt(*std::min_element(runs.begin(), runs.end()));
-  EXPECT_TRUE(store.scrub().ok());
-  Hurt::do_the_background_work(store);
-  EXPECT_GT(store.damage().size(), told);
-  Hurt::accept_all(store);
-  for (int start = 0; start < 2; ++start) {
-    EXPECT_TRUE(store.keyspace("first").ok()) << "start " << start;
+/// The manifest has its names, and the run is written anew from there.
+TEST(Losses, ACatalogueThatIsLostCostsNothing) {
+  for (const bool while_it_lives : {true, false}) {
+    SCOPED_TRACE(while_it_lives);
+    Hurt world;
+    world.compaction.level0_trigger = 100;  // the older runs have the older names
+    world.options.cache_bytes = 0;          // which would have them still
+    std::map<std::string, std::uint32_t> names;
+    const auto expect_them = [&](const Store& store) {
+      std::map<std::string, std::uint32_t> found;
+      for (const KeyspaceInfo& info : store.keyspaces()) found[info.name] = info.keyspace.id();
+      EXPECT_EQ(found, names);
+      EXPECT_TRUE(store.damage().empty());
+    };
+    {
+      Store store = world.must_open();
+      for (const char* name : {"kept", "old", "dropped"}) EXPECT_TRUE(store.create_keyspace(name).ok());
+      EXPECT_TRUE(store.checkpoint().ok());
+      EXPECT_TRUE(store.rename_keyspace(*store.keyspace("old"), "renamed").ok());
+      EXPECT_TRUE(store.drop_keyspace(*store.keyspace("dropped")).ok());
+      world.go_on(store);
+      for (const KeyspaceInfo& info : store.keyspaces()) names[info.name] = info.keyspace.id();
+      EXPECT_EQ(names.size(), 3U);
+      EXPECT_TRUE(store.create_keyspace("newest").ok());  // has no part in the runs, nor in the manifest
+      const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
+      EXPECT_GE(runs.size(), 2U);
+      for (const std::string& run : runs) while_it_lives ? world.hurt(run) : world.lose(run);
+      if (while_it_lives) { EXPECT_TRUE(store.scrub().ok()); }
+      names["newest"] = store.keyspace("newest")->id();
+    }
     world.disk->kill();
-    store = world.must_open();
+    {
+      RecoveryReport report;
+      Store store = world.must_open(&report);
+      EXPECT_EQ(report.lost.stretches, 0U);
+      EXPECT_EQ(report.findings.empty(), while_it_lives) << "it is told";
+      expect_them(store);
+      Hurt::do_the_background_work(store);
+      EXPECT_TRUE(store.checkpoint().ok());
+    }
+    world.disk->kill();
+    world.lose_manifests();  // the runs alone have them too
+    Store store = world.must_open();
+    expect_them(store);
+    EXPECT_GT(store.create_keyspace("another")->id(), names["newest"]) << "no id is given again";
   }
 }
 
@@ -235,19 +241,38 @@ TEST(Losses, AKeyspaceThatCameBackKeepsWhatWasWrittenSince) {
     world.go_on(store);
   }
   world.disk->kill();
+  world.forget_names();
   const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
   world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = *std::max_element(runs.begin(), runs.end())});
   Store store = world.must_open();
   EXPECT_TRUE(store.put(k, "key", "value").ok());
   world.disk->clear_faults();
   Hurt::do_the_background_work(store);
-  EXPECT_TRUE(store.damage().empty());
+  EXPECT_FALSE(store.keyspace("k").ok());
   for (int start = 0; start < 2; ++start) {
     const Result<std::string> got = store.get(k, "key");
     ASSERT_TRUE(got.ok()) << "start " << start << ": " << got.status().to_string();
     EXPECT_EQ(*got, "value");
     world.disk->kill();
     store = world.must_open();
+  }
+}
+
+TEST(Losses, WhereARunThatNothingDescribesIsAllThatIsLeftTheStoreIsServed) {
+  Hurt world;
+  { const Store store = world.must_open(); }
+  world.disk->kill();
+  const auto all = contents(*world.disk, "store");
+  for (const auto& [path, bytes] : all) world.lose(path);
+  ASSERT_TRUE(publish(*world.disk, "store/runs", "0000000000000001.run", std::string(4096, 'x')).ok());
+  for (int start = 0; start < 3; ++start) {
+    Store store = world.must_open();
+    const std::string name = "k" + std::to_string(start);
+    EXPECT_TRUE(store.create_keyspace(name).ok());
+    EXPECT_TRUE(store.put(*store.keyspace(name), "key", "value").ok());
+    if (start == 1) { EXPECT_TRUE(store.checkpoint().ok()); }
+    for (int i = 0; i <= start; ++i) EXPECT_EQ(*store.get(*store.keyspace("k" + std::to_string(i)), "key"), "value");
+    world.disk->kill();
   }
 }
 
@@ -294,6 +319,7 @@ TEST(Losses, AKeyspaceThatLostItsNameAndAllThatItHeldIsStillThere) {
     world.go_on(store);
   }
   world.disk->kill();
+  world.forget_names();
   for (const std::uint32_t keyspace : {kCatalogKeyspace, k.id()}) {
     for (const std::string& run : world.runs_of(keyspace)) world.lose(run);
   }
@@ -531,6 +557,100 @@ TEST(Losses, ARunThatTheDeviceRefusedOnceIsNoLossAnyMore) {
     EXPECT_TRUE(store.compact(k).ok());  // hands on the damage map of the newest manifest
     world.disk->kill();
   }
+}
+
+/// Frames in the middle of the log, all of whose sectors the device refuses to one start, and one of them to the next.
+TEST(Losses, WhatTheDeviceRefusedOfTheLogOnceIsNoLossAnyMore) {
+  for (const bool checkpointed : {false, true}) {
+    SCOPED_TRACE(checkpointed);
+    Hurt world;
+    Keyspace k;
+    {
+      Store store = world.must_open();
+      k = *store.create_keyspace("k");
+      for (const char* key : {"a", "b", "c", "d"}) EXPECT_TRUE(store.put(k, key, "1").ok());
+    }
+    const std::string segment = world.newest("wal");
+    world.disk->kill();
+    { EXPECT_TRUE(world.must_open().put(k, "later", "1").ok()); }
+    world.disk->power_cut(100);
+    std::map<Sequence, FrameHeader> frames;
+    read_segment(*world.disk, segment, std::nullopt,
+                 [&](const FrameView& frame) { frames.emplace(frame.header.first_sequence, frame.header); });
+    const std::string whole = *read_whole(*world.disk, segment, 1 << 20);
+    const auto lose = [&](const FrameHeader& frame) {
+      for (std::uint64_t at = 0; at < frame.frame_bytes; at += kSectorBytes)
+        ASSERT_TRUE(world.disk->lose_sector(segment, frame.offset + at).ok());
+    };
+    const auto give_back = [&](const FrameHeader& frame) {
+      world.give_back(segment, frame.offset, whole.substr(frame.offset, frame.frame_bytes));
+    };
+    const auto expect_doubt = [&](const Store& store) {
+      for (const char* key : {"b", "c", "never"}) EXPECT_TRUE(store.get(k, key).status().is(Code::kDataLoss)) << key;
+    };
+    lose(frames.at(3));
+    lose(frames.at(4));
+    {
+      Store store = world.must_open();
+      expect_doubt(store);
+      if (checkpointed) { EXPECT_TRUE(store.checkpoint().ok()); }  // of a state without them
+    }
+    world.disk->kill();
+    give_back(frames.at(3));
+    { expect_doubt(world.must_open()); }
+    world.disk->kill();
+    give_back(frames.at(4));
+    for (int start = 0; start < 2; ++start) {
+      SCOPED_TRACE(start);
+      RecoveryReport report;
+      const Store store = world.must_open(&report);
+      if (checkpointed) {
+        expect_doubt(store);
+      } else {
+        EXPECT_EQ(report.losses_found_again, start == 0 ? 1U : 0U);
+        EXPECT_TRUE(store.damage().empty());
+        EXPECT_TRUE(store.get(k, "never").status().is(Code::kNotFound));
+        for (const char* key : {"a", "b", "c", "d", "later"}) {
+          const Result<std::string> got = store.get(k, key);
+          EXPECT_TRUE(got.ok() && *got == "1") << key << ": " << got.status().to_string();
+        }
+      }
+      world.disk->kill();
+    }
+  }
+}
+
+/// The newest segment is refused to one start: nothing tells how much it held, and its last numbers were given anew.
+TEST(Losses, ANewestSegmentThatComesBackTakesNoLossBack) {
+  Hurt world;
+  Keyspace k;
+  std::string segment;
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    EXPECT_TRUE(store.checkpoint().ok());
+    for (const char* key : {"a", "b", "c", "d"}) EXPECT_TRUE(store.put(k, key, "1").ok());
+    segment = world.newest("wal");
+  }
+  world.disk->power_cut(100);
+  world.lose(world.newest("wal", "tail"));
+  const std::string headers = read_whole(*world.disk, segment, 1 << 20)->substr(0, kSegmentFramesAt);
+  for (std::uint64_t at = 0; at < kSegmentFramesAt; at += kSectorBytes)
+    ASSERT_TRUE(world.disk->lose_sector(segment, at).ok());
+  {
+    Store store = world.must_open();
+    EXPECT_TRUE(store.get(k, "b").status().is(Code::kDataLoss));
+    EXPECT_TRUE(store.put(k, "e", "2").ok());
+    EXPECT_TRUE(store.put(k, "f", "2").ok());
+  }
+  world.disk->kill();
+  world.give_back(segment, 0, headers);
+  const Store store = world.must_open();
+  for (const char* key : {"a", "b", "c", "d"}) {
+    const Result<std::string> got = store.get(k, key);
+    EXPECT_TRUE(got.ok() ? *got == "1" : got.status().is(Code::kDataLoss)) << key << ": " << got.status().to_string();
+  }
+  for (const char* key : {"e", "f"}) EXPECT_EQ(*store.get(k, key), "2");
 }
 
 TEST(Losses, AnOlderCopyOfTheRingHidesNoWholeFrame) {

@@ -101,8 +101,9 @@ TEST_P(FaultPointsOfAStart, ConcludeNothingFromIt) {
       model["in_ring"] = "1";
     }
     world.disk->kill();
-    // A file that cannot be opened again and again is lost for that start, and told so.
-    const bool may_lose = GetParam() == FaultKind::kOpenError && fault.times == 0;
+    // What cannot be opened or read again and again is lost for that start, and told so.
+    const bool may_lose =
+        fault.times == 0 && (GetParam() == FaultKind::kOpenError || GetParam() == FaultKind::kReadError);
     const auto expect_all = [&](const Store& store) {
       const Result<Keyspace> k = store.keyspace("k");
       if (!k.ok() && may_lose) {
@@ -162,9 +163,10 @@ std::string name_of(const testing::TestParamInfo<FaultKind>& kind) {
   return kNames[static_cast<int>(kind.param)];
 }
 
-const auto kEveryFault = testing::Values(FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kSyncErrorOld,
-                                         FaultKind::kSyncErrorLate, FaultKind::kNoSpace, FaultKind::kNoSpaceAtAll,
-                                         FaultKind::kShortWrite, FaultKind::kOpenError, FaultKind::kNoDescriptors);
+const auto kEveryFault =
+    testing::Values(FaultKind::kReadError, FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kSyncErrorOld,
+                    FaultKind::kSyncErrorLate, FaultKind::kNoSpace, FaultKind::kNoSpaceAtAll, FaultKind::kShortWrite,
+                    FaultKind::kOpenError, FaultKind::kNoDescriptors);
 INSTANTIATE_TEST_SUITE_P(, FaultPoints, kEveryFault, name_of);
 INSTANTIATE_TEST_SUITE_P(Stalled, FaultPoints, testing::Values(FaultKind::kStall), name_of);
 INSTANTIATE_TEST_SUITE_P(, FaultPointsOfAStart, kEveryFault, name_of);  // a start has no frames in flight to stall

@@ -33,9 +33,9 @@ std::string name_of(const Fault& fault) {
 std::vector<Fault> every_fault(unsigned skip) {
   std::vector<Fault> faults;
   for (const FaultKind kind :
-       {FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kSyncErrorOld, FaultKind::kSyncErrorLate,
-        FaultKind::kNoSpace, FaultKind::kNoSpaceAtAll, FaultKind::kShortWrite, FaultKind::kOpenError,
-        FaultKind::kNoDescriptors, FaultKind::kStall}) {
+       {FaultKind::kReadError, FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kSyncErrorOld,
+        FaultKind::kSyncErrorLate, FaultKind::kNoSpace, FaultKind::kNoSpaceAtAll, FaultKind::kShortWrite,
+        FaultKind::kOpenError, FaultKind::kNoDescriptors, FaultKind::kStall}) {
     for (const char* where : {"wal", "runs", "snapshots", ""}) {
       for (const unsigned times : {0U, 2U}) {
         faults.push_back({.kind = kind, .path_contains = where, .skip = skip, .times = times});

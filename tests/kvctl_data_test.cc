@@ -128,6 +128,8 @@ TEST_F(KvctlData, json_is_one_document_whatever_happens) {
                                                        {"keyspace"},
                                                        {"checkpoint"},
                                                        {"compact"},
+                                                       {"trim"},
+                                                       {"trim", "--yes"},
                                                        {"version"},
                                                        {"-k", "nowhere", "scan"},
                                                        {"no-such-command"},
@@ -302,7 +304,8 @@ TEST_F(KvctlData, looks_without_touching) {
                                                       {"-n", "keyspace", "create", "new"},
                                                       {"-n", "keyspace", "rename", "default", "new"},
                                                       {"-n", "checkpoint"},
-                                                      {"-n", "compact"}};
+                                                      {"-n", "compact"},
+                                                      {"-n", "trim"}};
   for (const auto& reader : readers) {
     const Ran ran = kvctl(reader);
     EXPECT_LE(ran.exit, 1) << testing::PrintToString(reader) << ran.err;
@@ -325,6 +328,20 @@ TEST_F(KvctlData, keyspaces_are_made_renamed_and_dropped) {
   ASSERT_EQ(kvctl({"keyspace", "drop", "people", "--yes"}).exit, 0);
   EXPECT_EQ(kvctl({"keyspace", "ls"}).out, "");
   EXPECT_EQ(kvctl({"-k", "people", "get", "7"}).exit, 2);
+}
+
+TEST_F(KvctlData, trim_gives_back_what_the_newest_snapshot_does_not_need) {
+  std::mt19937_64 random(1);
+  for (int time = 0; time < 4; ++time) {
+    std::string value(300'000, '\0');
+    for (char& byte : value) byte = static_cast<char>(random());  // does not compress
+    ASSERT_EQ(kvctl({"put", "--create", "k", "-"}, value).exit, 0);
+    ASSERT_EQ(kvctl({"checkpoint"}).exit, 0);
+  }
+  EXPECT_EQ(kvctl({"trim", "--no-input"}).exit, 9);
+  const Json told = kvctl({"--json", "trim", "--yes"}).json();
+  EXPECT_LT(told["bytes"].get<std::uint64_t>() + 300'000, told["bytes_before"].get<std::uint64_t>());
+  EXPECT_EQ(kvctl({"get", "k"}).out.size(), 300'001U);
 }
 
 TEST_F(KvctlData, process_durability_survives_the_end_of_the_process) {

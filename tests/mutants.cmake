@@ -349,14 +349,27 @@ mutant(what_is_left_after_healing_is_not_given_up engine/damage.cc engine_losses
   [[if (entry.file == file && !entry.accepted) given_up.push_back(entry);]] [[(void)entry;]])
 mutant(keyspace_that_lost_all_is_no_more engine/open_snapshot.cc engine_losses_test:Losses.AKeyspaceThatLostItsName*
   [[start.catalogue.newest() || !is_marker(placed.info)]] [[!is_marker(placed.info)]])
-mutant(lost_names_are_not_taken_from_memory engine/rebuild.cc engine_losses_test:Losses.ALivingStoreStillKnows*
-  [[if (info.keyspace == kCatalogKeyspace) take_from_memory(job);]] [[]])
-mutant(what_is_known_of_a_doubtful_catalogue_is_all engine/rebuild.cc engine_losses_test:*TheCatalogueWasInDoubt*
-  [[if (current_->damage && current_->damage->touches(kCatalogKeyspace, "", std::nullopt)) return;]] [[]])
-mutant(names_of_a_doubtful_catalogue_are_not_kept snapshot/run_rebuild.cc engine_losses_test:*TheCatalogueWasInDoubt*
-  [[if (input.known)]] [[if (false)]])
+mutant(loss_of_the_log_is_not_found_again recovery/log_replay.cc engine_losses_test:*RefusedOfTheLogOnce*
+  [[out_.found_again.push_back(entry.id);]] [[(void)0;]])
+mutant(loss_of_the_log_is_found_again_in_part recovery/log_replay.cc engine_losses_test:*RefusedOfTheLogOnce*
+  [[entry.sequence_hi <= stretch.last]] [[entry.sequence_lo <= stretch.last]])
+mutant(numbers_that_were_filled_count_as_found recovery/log_replay.cc engine_losses_test:*ANewestSegmentThatComesBack*
+  [[if (record.event == EventBuilder().bytes()) return;]] [[]])
+mutant(names_only_from_the_catalogues_runs engine/open_snapshot.cc engine_losses_test:Losses.ACatalogueThatIsLost*
+  [[newest ? newest->catalog : std::nullopt]] [[std::nullopt]])
+mutant(manifest_keeps_the_names_of_the_start engine/checkpoint.cc engine_losses_test:Losses.ACatalogueThatIsLost*
+  [[next.catalog = catalog_at(*frozen.state->find(kCatalogKeyspace), next.runs);]] [[]])
+mutant(lost_catalogue_is_written_anew_without_names engine/rebuild.cc engine_losses_test:Losses.ACatalogueThatIsLost*
+  [[for (const auto& [key, version] : *snapshot_catalog_)]] [[for (const auto& [key, version] : Catalog())]])
+mutant(catalogue_of_the_newest_snapshot_goes_with_an_older_one engine/open_log.cc engine_losses_test
+  [[publish_with_damage(older.sequence, older.runs, older.catalog)]]
+  [[publish_with_damage(older.sequence, older.runs, snapshot_catalog_)]])
+mutant(doubtful_catalogue_is_taken_for_whole engine/open_snapshot.cc engine_losses_test
+  [[told || (hurt.empty() && !start.damage.touches(kCatalogKeyspace, "", std::nullopt))]] [[true]])
 mutant(keyspace_that_came_back_is_dropped_with_its_writes engine/catalog.cc engine_losses_test:Losses.AKeyspaceThatCameBack*
-  [[if (version.value || !holds)]] [[if (true)]])
+  [[if (!newest.value && holds)]] [[if (false)]])
+mutant(event_0_skips_lost_ids engine/open_log.cc engine_losses_test:*NothingDescribesIsAllThatIsLeft*
+  [[std::max<Sequence>(last_, 1)]] [[last_]])
 mutant(range_erase_answers_for_a_lost_put engine/rebuild.cc engine_losses_test:Losses.ARangeEraseDoesNotDeny*
   [[entry.sequence_hi = hi_of_run(info.max_sequence);]] [[entry.sequence_hi = info.max_sequence;]])
 mutant(unreadable_behind_hurt_frames_is_a_tail wal/wal_reader.cc wal_reader_test:*CannotBeReadBehindHurtFrames*

@@ -46,6 +46,7 @@ Manifest sample(std::uint64_t number = 12) {
   m.runs = {{run(7, "a", "m", 1, 90), 1}, {run(8, "n", "z", 2, 80), 1}, {run(9, "c", "d", 91, 500), 0}};
   m.damage = std::string("\0damage", 7);
   m.options = "recovery_budget=2s\n";
+  m.catalog = Catalog{{"key", {7, "name"}}, {"dropped", {500, std::nullopt}}, {"empty", {0, ""}}};
   return m;
 }
 
@@ -58,6 +59,10 @@ TEST(Manifest, ComesBackAsItWasWritten) {
   EXPECT_EQ(read->manifest, m);
   EXPECT_EQ(read->damaged, "");
   EXPECT_TRUE(decode_manifest(file, 12, std::nullopt).ok());
+  Manifest older = m;
+  older.catalog.reset();
+  EXPECT_EQ(decode_manifest(encode_manifest(older), 12, kStore)->manifest, older);
+  EXPECT_NE(manifest_hash(older), manifest_hash(m));
 }
 
 TEST(Manifest, NamesAreNumbersAndNothingElse) {
@@ -158,6 +163,9 @@ TEST(Manifest, ThatContradictsItselfIsRefused) {
   m = sample();
   m.runs[2].info.number = 7;
   EXPECT_TRUE(check_manifest(m).is(Code::kCorruption));
+  m = sample();
+  m.catalog->at("key").sequence = 501;
+  EXPECT_TRUE(check_manifest(m).is(Code::kCorruption));
 }
 
 TEST(Manifest, NoiseNeverDecodes) {
@@ -187,9 +195,14 @@ TEST(Manifest, GoldenBytes) {
   m.damage = "d";
   m.options = "o";
   expect_golden("manifest_v1.snap", encode_manifest(m));
-  Result<ManifestRead> read = decode_manifest(golden("manifest_v1.snap"), 1, kStore);
-  ASSERT_TRUE(read.ok()) << read.status().to_string();
-  EXPECT_EQ(read->manifest, m);
+  m.catalog = Catalog{{std::string("\0\0\0\1", 4), {1, "name"}}, {std::string("\0\0\0\2", 4), {5, std::nullopt}}};
+  expect_golden("manifest_v1_catalog.snap", encode_manifest(m));
+  for (const char* name : {"manifest_v1_catalog.snap", "manifest_v1.snap"}) {
+    Result<ManifestRead> read = decode_manifest(golden(name), 1, kStore);
+    ASSERT_TRUE(read.ok()) << read.status().to_string();
+    EXPECT_EQ(read->manifest, m);
+    m.catalog.reset();
+  }
 }
 
 class CatalogueOnDisk : public testing::Test {

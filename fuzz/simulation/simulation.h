@@ -170,6 +170,7 @@ class Simulation {
   std::vector<HeldView> views_;
   bool serves_only_ = false;  // a start that could not write
   bool refused_ = false;      // the start met errors in place of what is there
+  Changes unseen_;            // a load in doubt that the newest start does not show: its keys may come back with it
   Contents served_;           // by one that could not write
   Sequence served_last_ = 0;
   bool ever_troubled_ = false;        // an error was injected: the log may stand in one directory only

@@ -145,7 +145,12 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
     note("  ", finding.case_name, " ", finding.file, " ", finding.verdict, " ", finding.action, " ", finding.detail);
   for (const DamageInfo& damage : store_->damage())
     note("  damage ", damage.cause, " ", damage.file, " of ", damage.keys, damage.accepted ? ", accepted" : "");
-  if (const Changes* load = model_.load_in_doubt()) model_.load_came(shows(*store_, *load));
+  unseen_.clear();
+  if (const Changes* load = model_.load_in_doubt()) {
+    const bool came = shows(*store_, *load);
+    model_.load_came(came);
+    if (!came) unseen_ = *load;
+  }
   Contents found;
   std::optional<Sequence> as_the_line_says = report.last_sequence;
   if (!hurt()) {
@@ -326,7 +331,10 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), where);
         note("  ", where, ": ", got.status().to_string());
-        if (legal.size() != 1) in.unknown.insert(key);
+        const bool unseen = std::any_of(unseen_.begin(), unseen_.end(), [&](const Change& put) {
+          return put.keyspace == info.keyspace.id() && put.key == key;
+        });
+        if (legal.size() != 1 || unseen) in.unknown.insert(key);
         continue;
       }
       const Value* value = got.ok() ? writings_.genuine(info.keyspace.id(), key, *got) : nullptr;

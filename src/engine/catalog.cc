@@ -2,8 +2,8 @@
 //
 // The catalogue: names of keyspaces, which are events of a keyspace of their own.
 //
-// What must stay true: `catalog_` has the newest version of each entry that this process has seen. What a run of the
-// catalogue loses while the store lives is therefore no loss; no name changes because a file was hurt.
+// What must stay true: every manifest repeats the catalogue as of its snapshot, unless a start could not read all of
+// it. So a run of the catalogue that is lost costs nothing: names come from the manifest, and the run is written anew.
 #include "base/assert.h"
 #include "base/status_macros.h"
 #include "engine/engine.h"
@@ -80,18 +80,17 @@ Status Engine::drop_keyspace(Keyspace keyspace) {
   return wal_->wait_durable(sequence);
 }
 
-void Engine::apply_catalog(std::string_view key, CatalogVersion version) {
+void Engine::apply_catalog(std::string_view key, std::optional<std::string_view> value) {
   DARUMA_ASSERT(key.size() == 4);
   const std::uint32_t id = catalog_id(key);
   if (id != kNextIdKey)
-    name_keyspace(id, version.value);
-  else if (version.value && version.value->size() == 4)
-    next_keyspace_ = std::max(next_keyspace_, catalog_id(*version.value));
-  catalog_[std::string(key)] = std::move(version);
+    name_keyspace(id, value);
+  else if (value && value->size() == 4)
+    next_keyspace_ = std::max(next_keyspace_, catalog_id(*value));
 }
 
 /// No name: it is dropped.
-void Engine::name_keyspace(std::uint32_t id, const std::optional<std::string>& name) {
+void Engine::name_keyspace(std::uint32_t id, std::optional<std::string_view> name) {
   std::uint64_t released = 0;
   auto state = std::make_shared<State>(*current_);
   auto it = std::lower_bound(state->keyspaces.begin(), state->keyspaces.end(), id,
@@ -103,9 +102,10 @@ void Engine::name_keyspace(std::uint32_t id, const std::optional<std::string>& n
     for (const auto& memtable : (*it)->frozen) released += memtable->bytes();
     state->keyspaces.erase(it);
   } else {
+    next_keyspace_ = std::max(next_keyspace_, id + 1);
     auto changed = known ? std::make_shared<KeyspaceState>(**it) : std::make_shared<KeyspaceState>();
     changed->id = id;
-    changed->name = *name;
+    changed->name.assign(*name);
     if (!known) changed->bulkhead->set(options_.keyspace_limits);
     if (known) {
       *it = std::move(changed);
@@ -118,32 +118,48 @@ void Engine::name_keyspace(std::uint32_t id, const std::optional<std::string>& n
 }
 
 /// What is known of the keyspace is its id.
-void Engine::add_nameless_keyspace(std::uint32_t id) {
-  next_keyspace_ = std::max(next_keyspace_, id + 1);
-  name_keyspace(id, "keyspace-" + std::to_string(id));
+void Engine::add_nameless_keyspace(std::uint32_t id) { name_keyspace(id, "keyspace-" + std::to_string(id)); }
+
+/// As of a snapshot of `runs`, of which the newest come from `frozen`. Nothing where the start could not read all of
+/// it. What is erased is kept while an older run may say otherwise.
+std::optional<Catalog> Engine::catalog_at(const KeyspaceState& frozen, const std::vector<PlacedRun>& runs) const {
+  std::optional<Catalog> catalog = snapshot_catalog_;
+  if (!catalog) return catalog;
+  for (const auto& memtable : frozen.frozen) {
+    Memtable::Cursor cursor = memtable->cursor();
+    for (cursor.seek_first(); cursor.valid(); cursor.next()) add_newest(*catalog, cursor);
+  }
+  const auto of_catalog = [](const PlacedRun& run) { return run.info.keyspace == kCatalogKeyspace; };
+  if (std::count_if(runs.begin(), runs.end(), of_catalog) <= 1)
+    std::erase_if(*catalog, [](const auto& entry) { return !entry.second.value; });
+  return catalog;
 }
 
-/// Of a run that a start could not read: names that it had to make up, or took from older runs, give way.
-void Engine::take_names(const RunReader& run) {
-  RunReader::Cursor cursor = run.cursor();
-  for (cursor.seek_first(); cursor.valid(); cursor.next()) {
-    const std::string key(cursor.key());
-    const auto known = catalog_.find(key);
-    if (key.size() != 4 || (known != catalog_.end() && known->second.sequence >= cursor.sequence())) continue;
-    CatalogVersion version{cursor.sequence(), std::nullopt};
-    if (cursor.kind() == EntryKind::kPut) version.value = cursor.value();
+/// Names that a start had to make up, because no manifest had them and the catalogue was hurt, give way to the real
+/// ones as far as they are known and not in doubt.
+void Engine::take_names_again() {
+  if (snapshot_catalog_) return;
+  Catalog names;
+  const auto take = [&](auto cursor) {
+    for (cursor.seek_first(); cursor.valid(); cursor.next()) add_newest(names, cursor);
+  };
+  const KeyspaceState* catalog = current_->find(kCatalogKeyspace);
+  catalog->runs.for_each([&](std::uint32_t, const LiveRun& run) { take(run.reader->cursor()); });
+  for (const auto& memtable : catalog->frozen) take(memtable->cursor());
+  if (catalog->active) take(catalog->active->cursor());
+  const std::shared_ptr<const DamageMap> damage = current_->damage;
+  const auto& runs = generations_.front().runs;
+  for (const auto& [key, newest] : names) {
+    if (key.size() != 4 || (damage && damage->blocks(kCatalogKeyspace, key, newest.sequence))) continue;
     const std::uint32_t id = catalog_id(key);
     const KeyspaceState* there = current_->find(id);
-    const auto& runs = generations_.front().runs;
-    const bool holds = there && (there->active || !there->frozen.empty() ||
-                                 std::any_of(runs.begin(), runs.end(),
-                                             [&](const PlacedRun& placed) { return placed.info.keyspace == id; }));
-    if (version.value || !holds) {
-      apply_catalog(key, std::move(version));
-    } else {
+    const bool holds =
+        there && (there->active || !there->frozen.empty() ||
+                  std::any_of(runs.begin(), runs.end(), [&](const PlacedRun& run) { return run.info.keyspace == id; }));
+    if (!newest.value && holds)
       add_nameless_keyspace(id);  // dropped, but it came back to life, and may have been written to since
-      catalog_[key] = std::move(version);
-    }
+    else
+      apply_catalog(key, newest.value);
   }
 }
 

@@ -81,6 +81,7 @@ Status Engine::checkpoint_locked(CheckpointInfo& info) {
     next.sequence = frozen.sequence;
     std::erase_if(next.runs, [&](const PlacedRun& run) { return !frozen.state->find(run.info.keyspace); });  // dropped
     for (const auto& run : outputs->runs) next.runs.push_back({run->info, 0});
+    next.catalog = catalog_at(*frozen.state->find(kCatalogKeyspace), next.runs);
     DamageMap damage = frozen.state->damage ? *frozen.state->damage : DamageMap();
     // What the generations that are kept beside the next one could bring back must stay known, and what the log still
     // holds: the stream tells it as lost.
@@ -131,6 +132,7 @@ void Engine::install_checkpoint(const Frozen& frozen, const Outputs& outputs) {
     replay_bytes_.fetch_sub(frozen.replay_bytes, std::memory_order_relaxed);
   }
   std::erase_if(live_, [&](const auto& entry) { return !frozen.state->find(entry.second->info.keyspace); });
+  snapshot_catalog_ = generations_.front().catalog;
   snapshot_sequence_.store(frozen.sequence, std::memory_order_relaxed);
   checkpoints_.fetch_add(1, std::memory_order_relaxed);
 }

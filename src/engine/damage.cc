@@ -102,6 +102,7 @@ Status Engine::accept_damage(std::uint64_t id) {
                                   auto state = std::make_shared<State>(*current_);
                                   state->damage = shared;
                                   publish_state(std::move(state));
+                                  take_names_again();  // as the next start would
                                 }));
   DARUMA_TRY(finish_install());
   if (damage.empty()) read_only_.store(false, std::memory_order_relaxed);

@@ -183,6 +183,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   static void lose_keyspace(Start& start, const RunInfo& info, const std::string& why);
   Status open_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void lose_run(Start& start, const RunInfo& info, const char* case_name, const Status& why);
+  static void tell_of_names(Start& start, const RunInfo& info, const Status& why);
   static void find_again(Start& start, const RunInfo& info);
   Status replay(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   static void note_loads(Start& start, std::span<const WalRecord> events);
@@ -191,6 +192,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void set_unnamed_aside(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status set_damage(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   void skip_lost_ids(const DamageMap& lost) REQUIRES(write_mutex_);
+  Sequence newest_in_catalog(std::string_view key) const REQUIRES(write_mutex_);
   Status start_log(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status tidy_cut_off(const Start& start) NO_THREAD_SAFETY_ANALYSIS;
@@ -214,14 +216,12 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void publish_state(std::shared_ptr<State> state) REQUIRES(write_mutex_);
 
   // catalog.cc
-  struct CatalogVersion {
-    Sequence sequence = 0;
-    std::optional<std::string> value{};  // nothing: erased
-  };
-  void apply_catalog(std::string_view key, CatalogVersion version) REQUIRES(write_mutex_);
-  void name_keyspace(std::uint32_t id, const std::optional<std::string>& name) REQUIRES(write_mutex_);
+  void apply_catalog(std::string_view key, std::optional<std::string_view> value) REQUIRES(write_mutex_);
+  void name_keyspace(std::uint32_t id, std::optional<std::string_view> name) REQUIRES(write_mutex_);
   void add_nameless_keyspace(std::uint32_t id) REQUIRES(write_mutex_);
-  void take_names(const RunReader& run) REQUIRES(checkpoint_mutex_, write_mutex_);
+  void take_names_again() REQUIRES(checkpoint_mutex_, write_mutex_);
+  [[nodiscard]] std::optional<Catalog> catalog_at(const KeyspaceState& frozen, const std::vector<PlacedRun>& runs) const
+      REQUIRES(checkpoint_mutex_);
 
   // bulkhead.cc
   Status admit(const Batch& batch, Admission& out) EXCLUDES(checkpoint_mutex_, write_mutex_);
@@ -308,7 +308,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct Rebuild;
   Result<bool> rebuild_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status rebuild(Rebuild& job) REQUIRES(compaction_mutex_, checkpoint_mutex_) EXCLUDES(write_mutex_);
-  void take_from_memory(Rebuild& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  void take_names_from_snapshot(Rebuild& job) REQUIRES(checkpoint_mutex_);
   Status find_sources(Rebuild& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   Result<bool> read_log(const LogPart& part, Memtable& out) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   Status keep_evidence(const Rebuild& job) REQUIRES(checkpoint_mutex_);
@@ -455,7 +455,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Sequence last_ GUARDED_BY(write_mutex_) = 0;
   std::atomic<bool> has_unplaced_{false};
   std::string unplaced_ GUARDED_BY(write_mutex_);  // event `last_`: in the log, not yet all in memtables
-  std::map<std::string, CatalogVersion> catalog_ GUARDED_BY(write_mutex_);  // by key
   std::uint32_t next_keyspace_ GUARDED_BY(write_mutex_) = 1;
   std::uint32_t rebooting_ GUARDED_BY(write_mutex_) = kCatalogKeyspace;  // takes no writes; the catalogue: none is
 
@@ -483,6 +482,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   History past_limits_;                                              // set by recovery only
   std::vector<Manifest> past_generations_
       GUARDED_BY(checkpoint_mutex_);  // older, kept for Options::history alone; newest first
+  std::optional<Catalog> snapshot_catalog_ GUARDED_BY(checkpoint_mutex_);  // as the newest manifest has it, or should
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt

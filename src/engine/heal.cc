@@ -68,6 +68,10 @@ Status Engine::heal(const RunInfo& hurt) {
   if (live == live_.end()) return {};
   DARUMA_TRY_ASSIGN(live->second, open_run(hurt));
   put_into_use({hurt.keyspace});
+  if (hurt.keyspace == kCatalogKeyspace) {
+    MutexLock names(write_mutex_);
+    take_names_again();
+  }
   return {};
 }
 

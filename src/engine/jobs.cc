@@ -56,6 +56,7 @@ Manifest Engine::next_generation() {
     if (!segments.empty()) next.next_segment = std::max(next.next_segment, segments.back().number + 1);
   }
   next.created_wall_ns = clock_.wall_ns();
+  next.catalog = snapshot_catalog_;
   next.options = options_text(options_) + history_text(past_limits_) + costs_text(budget_.costs()) + promoted_;
   return next;
 }

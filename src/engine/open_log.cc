@@ -218,8 +218,7 @@ void Engine::set_unnamed_aside(Start& start) {
 void Engine::skip_lost_ids(const DamageMap& lost) {
   constexpr std::uint32_t kIdsOfOneLoss = 1 << 16;  // more than a lost stretch of log can have created
   const std::string key = catalog_key(kNextIdKey);
-  const auto newest = catalog_.find(key);
-  const Sequence known = newest == catalog_.end() ? 0 : newest->second.sequence;
+  const Sequence known = newest_in_catalog(key);
   std::uint32_t next = next_keyspace_;
   for (DamageEntry entry : lost.entries()) {
     DamageMap alone;
@@ -227,13 +226,18 @@ void Engine::skip_lost_ids(const DamageMap& lost) {
     alone.add(std::move(entry));
     if (alone.blocks(kCatalogKeyspace, key, known) && next < kNextIdKey - kIdsOfOneLoss) next += kIdsOfOneLoss;
   }
-  if (next != next_keyspace_) apply_op(last_, {OpKind::kPut, kCatalogKeyspace, key, catalog_key(next), {}});
+  if (next == next_keyspace_) return;
+  apply_op(std::max<Sequence>(last_, 1), {OpKind::kPut, kCatalogKeyspace, key, catalog_key(next), {}});
 }
 
 /// Evidence first into quarantine, then the damage into a manifest: only after that may the log move on.
 Status Engine::set_damage(Start& start) {
   if (!looks_only()) DARUMA_TRY(set_aside(start));
   const DamageMap before = start.damage;
+  for (const std::uint64_t id : start.log.found_again) {
+    start.found_again = start.damage.remove(id);
+    ++start.report.losses_found_again;
+  }
   for (const DamageEntry& entry : start.log.lost) {
     const std::uint64_t id = start.damage.add(entry);
     if (entry.accepted) (void)start.damage.accept(id);
@@ -261,9 +265,11 @@ Status Engine::set_damage(Start& start) {
     return {};
   }
 
-  const auto publish_with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs) NO_THREAD_SAFETY_ANALYSIS {
+  const auto publish_with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs,
+                                       const std::optional<Catalog>& catalog) NO_THREAD_SAFETY_ANALYSIS {
     Manifest next = next_generation();
     next.sequence = sequence;
+    next.catalog = catalog;
     next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
     next.next_segment = std::max(next.next_segment, start.log.next_segment);
     next.runs = std::move(runs);
@@ -275,9 +281,9 @@ Status Engine::set_damage(Start& start) {
   // The generation that is kept beside the next one must know of the loss too: nothing else tells of it for ever.
   if (start.damage != before && !generations_.empty()) {
     const Manifest& older = generations_[older_to_keep(generations_)];
-    DARUMA_TRY(publish_with_damage(older.sequence, older.runs));
+    DARUMA_TRY(publish_with_damage(older.sequence, older.runs, older.catalog));
   }
-  return publish_with_damage(snapshot_sequence_, start.runs);
+  return publish_with_damage(snapshot_sequence_, start.runs, snapshot_catalog_);
 }
 
 Status Engine::start_log(Start& start) {

@@ -142,6 +142,18 @@ void Engine::lose_run(Start& start, const RunInfo& info, const char* case_name, 
   start.report.lost.bytes += info.file_bytes;
 }
 
+/// Nothing is lost: the manifest has what the run said.
+void Engine::tell_of_names(Start& start, const RunInfo& info, const Status& why) {
+  RecoveryFinding finding;
+  finding.case_name = kRunLost;
+  finding.file = "runs/" + run_name(info.number);
+  finding.bytes = info.file_bytes;
+  finding.verdict = "healed";
+  finding.action = "names_from_manifest";
+  finding.detail = why.to_string();
+  start.report.findings.push_back(std::move(finding));
+}
+
 /// What an earlier start could not have of this run: the device only refused it then.
 void Engine::find_again(Start& start, const RunInfo& info) {
   const std::vector<DamageEntry> known = start.damage.entries();
@@ -155,6 +167,8 @@ void Engine::find_again(Start& start, const RunInfo& info) {
 }
 
 Status Engine::open_runs(Start& start) {
+  const Manifest* newest = start.catalogue.newest();
+  const std::optional<Catalog> told = newest ? newest->catalog : std::nullopt;
   for (const PlacedRun& placed : start.runs) {
     on_disk_[placed.info.number] = placed.info;
     if (is_marker(placed.info)) continue;
@@ -165,7 +179,10 @@ Status Engine::open_runs(Start& start) {
       continue;
     }
     if (is_of_the_process(run.status())) return run.status();
-    lose_run(start, placed.info, kRunLost, run.status());
+    if (placed.info.keyspace == kCatalogKeyspace && told)
+      tell_of_names(start, placed.info, run.status());
+    else
+      lose_run(start, placed.info, kRunLost, run.status());
     lost_runs_.insert(placed.info.number);
   }
   if (generations_.empty()) {  // rebuilt, or new: what the runs are placed by
@@ -179,18 +196,14 @@ Status Engine::open_runs(Start& start) {
   catalog->id = kCatalogKeyspace;
   state->keyspaces.push_back(std::move(catalog));
   place_runs(*state, {kCatalogKeyspace});
-  std::map<std::string, CatalogVersion> names;
+  Catalog names = told.value_or(Catalog());
   std::set<std::uint64_t> hurt;
   state->find(kCatalogKeyspace)->runs.for_each([&](std::uint32_t, const LiveRun& run) {
+    if (told) return;
     RunReader::Cursor cursor = run.reader->cursor();
     cursor.seek_first();
     for (;;) {
-      for (; cursor.valid(); cursor.next()) {
-        CatalogVersion& newest = names[std::string(cursor.key())];
-        if (cursor.sequence() < newest.sequence) continue;
-        newest.sequence = cursor.sequence();
-        newest.value = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
-      }
+      for (; cursor.valid(); cursor.next()) add_newest(names, cursor);
       if (cursor.status().ok()) break;
       if (hurt.insert(run.info.number).second) lose_run(start, run.info, kCatalogueRunHurt, cursor.status());
       if (!cursor.damaged()) break;
@@ -198,15 +211,18 @@ Status Engine::open_runs(Start& start) {
     }
   });
   for (const PlacedRun& placed : start.runs) {
-    if (placed.info.keyspace == kCatalogKeyspace && !is_marker(placed.info) && !live_.contains(placed.info.number))
+    if (placed.info.keyspace == kCatalogKeyspace && !told && !is_marker(placed.info) &&
+        !live_.contains(placed.info.number))
       hurt.insert(placed.info.number);
     if (live_.contains(placed.info.number) && !hurt.contains(placed.info.number)) find_again(start, placed.info);
   }
   publish_state(std::move(state));
   for (const PlacedRun& placed : start.runs) next_keyspace_ = std::max(next_keyspace_, placed.info.keyspace + 1);
-  for (const auto& [key, newest] : names) {
-    if (key.size() == 4) apply_catalog(key, newest);
+  for (const auto& [key, version] : names) {
+    if (key.size() == 4) apply_catalog(key, version.value);
   }
+  if (told || (hurt.empty() && !start.damage.touches(kCatalogKeyspace, "", std::nullopt)))
+    snapshot_catalog_ = std::move(names);
   // What runs hold is served under a made-up name rather than denied, also when the loss of the name was given up. Only
   // runs that no manifest names may be of a keyspace that was dropped.
   if (start.catalogue.newest() || !hurt.empty() || start.damage.touches(kCatalogKeyspace, "", std::nullopt)) {

@@ -129,6 +129,15 @@ Result<PinnedValue> Engine::get_pinned(std::uint32_t keyspace, std::string_view 
   return PinnedValue(memtable ? new MemtablePin(*memtable) : newest.block.release(), newest.value);
 }
 
+Sequence Engine::newest_in_catalog(std::string_view key) const {
+  const KeyspaceState& catalog = *current_->find(kCatalogKeyspace);
+  Version newest;
+  if (find_in_memtables(catalog, key, kMaxSequence, newest)) return newest.sequence;
+  // What a run cannot give is in the damage map already.
+  (void)find_in_runs(catalog.runs, key, kMaxSequence, Hold::kShare, newest);
+  return newest.sequence;
+}
+
 /// As many gets at one read position; blocks that are not cached are read together.
 std::vector<Result<std::string>> Engine::multi_get(std::uint32_t keyspace,
                                                    const std::vector<std::string_view>& keys) const {

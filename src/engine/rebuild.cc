@@ -26,7 +26,6 @@ struct Engine::Rebuild {
   bool refused = false;  // by the device, which may come back
   std::vector<std::shared_ptr<LiveRun>> sources;
   std::unique_ptr<Memtable> log;
-  std::unique_ptr<Memtable> names;  // of the catalogue: lost, but still in memory
   std::vector<std::uint64_t> supersedes;
   Outputs outputs;
   HealInfo info;
@@ -116,7 +115,10 @@ Status Engine::find_sources(Rebuild& job) {
   for (const auto& [number, known] : on_disk_) on_disk.insert(number);
   job.supersedes = supersedes_for({info}, on_disk);
   if (job.loss.keys.empty()) return {};
-
+  if (info.keyspace == kCatalogKeyspace && snapshot_catalog_) {
+    take_names_from_snapshot(job);
+    return {};
+  }
   const Sequence log_after = generations_.back().sequence;
   for (std::size_t i = 1; i < generations_.size(); ++i) {
     const std::optional<RebuildPlan> plan = plan_rebuild(info, generations_[i], log_after);
@@ -142,32 +144,23 @@ Status Engine::find_sources(Rebuild& job) {
     job.found = std::move(found);
     job.sources = std::move(sources);
     job.log = std::move(log);
-    if (without(job.loss.keys, job.found).empty()) return {};
+    if (without(job.loss.keys, job.found).empty()) break;
   }
-  if (info.keyspace == kCatalogKeyspace) take_from_memory(job);
   return {};
 }
 
-/// Of the catalogue, what this process has seen; which is all, when nothing of it was in doubt.
-void Engine::take_from_memory(Rebuild& job) {
+/// Of each entry its newest version; what is older in the run counts for no snapshot that will name the new one.
+void Engine::take_names_from_snapshot(Rebuild& job) {
   const RunInfo& info = job.placed.info;
-  MutexLock lock(write_mutex_);
-  job.names = std::make_unique<Memtable>();
-  for (const auto& [key, version] : catalog_) {
-    const std::string_view name = key;
-    const auto& lost = job.loss.keys;
-    if (version.sequence < info.min_sequence || version.sequence > info.max_sequence ||
-        std::none_of(lost.begin(), lost.end(), [&](const KeyRange& range) { return range.holds(name); }))
-      continue;
+  job.log = std::make_unique<Memtable>();
+  for (const auto& [key, version] : *snapshot_catalog_) {
+    if (version.sequence < info.min_sequence || version.sequence > info.max_sequence) continue;
     if (version.value)
-      job.names->put(version.sequence, key, *version.value);
+      job.log->put(version.sequence, key, *version.value);
     else
-      job.names->erase(version.sequence, key);
+      job.log->erase(version.sequence, key);
   }
-  if (current_->damage && current_->damage->touches(kCatalogKeyspace, "", std::nullopt)) return;
   job.found = job.loss.keys;
-  job.sources.clear();
-  job.log.reset();
 }
 
 /// False also where the damage map says that some of these events were not applied when the run was made.
@@ -241,7 +234,6 @@ Status Engine::write_replacement(Rebuild& job) {
   input.erases_lost = job.loss.erases;
   for (const auto& source : job.sources) input.sources.push_back(source->reader.get());
   input.log = job.log.get();
-  input.known = job.names.get();
   input.keys = job.found;
   input.stopping = [this] { return stopping(); };
   DARUMA_TRY(write_rebuilt(input, *builder));
@@ -303,7 +295,7 @@ void Engine::install_replacement(const RunInfo& old, const std::shared_ptr<LiveR
     state->damage = damage;
     place_runs(*state, {old.keyspace});
     publish_state(std::move(state));
-    if (old.keyspace == kCatalogKeyspace && !is_marker(run->info)) take_names(*run->reader);
+    if (old.keyspace == kCatalogKeyspace) take_names_again();
   }
   lost_runs_.erase(old.number);
   hurt_runs_.clear();  // those that could not be merged with it

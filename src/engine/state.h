@@ -14,6 +14,7 @@
 #include "recovery/damage_map.h"
 #include "run/run_info.h"
 #include "run/run_reader.h"
+#include "snapshot/manifest.h"
 
 namespace daruma {
 
@@ -78,6 +79,15 @@ inline constexpr std::uint32_t kNextIdKey = 0xFFFFFFFF;
 /// No keyspace ever has this id. An erasure of the range from it to the id of a keyspace, in which no key can be, is
 /// what the log says of a bulk load: it changes nothing, whoever replays it.
 inline constexpr std::uint32_t kLoadedKey = kNextIdKey - 1;
+
+/// Where the cursor stands, if nothing newer is known of the entry.
+template <typename Cursor>
+void add_newest(Catalog& catalog, const Cursor& cursor) {
+  CatalogVersion& newest = catalog[std::string(cursor.key())];
+  if (cursor.sequence() < newest.sequence) return;
+  newest.sequence = cursor.sequence();
+  newest.value = cursor.kind() == EntryKind::kPut ? std::optional(std::string(cursor.value())) : std::nullopt;
+}
 
 /// Catalogue keys: 4 bytes, big-endian, so that they sort by id.
 inline std::string catalog_key(std::uint32_t id) {

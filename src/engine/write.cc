@@ -190,7 +190,7 @@ void Engine::apply(std::span<const WalRecord> events, Attempts* at_hand) {
 
 void Engine::apply_op(Sequence sequence, const Op& op) {
   if (op.keyspace == kCatalogKeyspace)
-    apply_catalog(op.key, {sequence, op.kind == OpKind::kPut ? std::optional<std::string>(op.value) : std::nullopt});
+    apply_catalog(op.key, op.kind == OpKind::kPut ? std::optional(op.value) : std::nullopt);
   const KeyspaceState* at = current_->find(op.keyspace);
   if (!at) add_nameless_keyspace(op.keyspace);  // a lost event created it; no event follows a drop
   Memtable& memtable = at && at->active ? *at->active : memtable_for(op.keyspace);

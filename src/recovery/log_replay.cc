@@ -335,9 +335,32 @@ bool LogReplayer::admit(const WalRecord& record, std::string_view frame_footprin
   }
   keep(sequence, event);
   out_.last = sequence;
+  if (input_.known && !input_.known->empty()) applied(record);
   ++out_.events_replayed;
   out_.bytes_replayed += event.size();
   return true;
+}
+
+void LogReplayer::applied(const WalRecord& record) {
+  if (record.event == EventBuilder().bytes()) return;
+  if (applied_.empty() || applied_.back().last + 1 != record.sequence || applied_.back().file != file_)
+    applied_.push_back({record.sequence, record.sequence, file_});
+  else
+    ++applied_.back().last;
+}
+
+/// From one file: where nothing told how many were lost, the next file gave the last number of the entry anew. Not what
+/// was accepted: it stays known until the log is let go of.
+void LogReplayer::find_again() {
+  if (!input_.known) return;
+  for (const DamageEntry& entry : input_.known->entries()) {
+    const bool of_log = std::any_of(kLogDirectories.begin(), kLogDirectories.end(),
+                                    [&](std::string_view directory) { return entry.file.starts_with(directory); });
+    const bool all = std::any_of(applied_.begin(), applied_.end(), [&](const auto& stretch) {
+      return stretch.first <= entry.sequence_lo && entry.sequence_hi <= stretch.last;
+    });
+    if (of_log && all && !entry.accepted && !given_up_for_good(entry)) out_.found_again.push_back(entry.id);
+  }
 }
 
 bool LogReplayer::given_up(Sequence sequence) const {
@@ -357,6 +380,7 @@ Sequence LogReplayer::known_through(Sequence sequence, const std::string& file) 
 
 /// What is left in the ring, what is known to be missing behind the end, and what has to be persisted.
 void LogReplayer::finish() {
+  find_again();
   if (out_.reached) {
     out_.last = std::min(out_.last, input_.target.sequence);  // a loss may go on behind it
     out_.proven = std::min(out_.proven, out_.last);

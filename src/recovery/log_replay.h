@@ -7,6 +7,7 @@
 // What must stay true:
 //   - Events are applied in sequence order, each at most once, none behind the end that the verdicts set.
 //   - An event that was acknowledged is applied, or its sequence is inside an entry of `lost`.
+//   - A loss that an earlier start told of is found again only where each of its events was applied, none as filled in.
 //   - What is applied and not proven durable is in `persist`, whole and without holes, so that the next segment can
 //   begin with it.
 #pragma once
@@ -75,6 +76,8 @@ struct LogReplay {
   bool log_hurt = false;  ///< healed as it was read; only a checkpoint that lets go of the log makes it whole again
   Status unreadable;      ///< a segment that the device did not give; ok: none
   std::vector<DamageEntry> lost;
+  /// Ids in the damage map of the snapshot: lost to an earlier start, to which the device refused what this one read.
+  std::vector<std::uint64_t> found_again;
   std::vector<SetAside> set_aside;
   std::shared_ptr<Attempts> attempts;  ///< to be finished once what was set aside is durably known; may be null
   std::vector<RecoveryFinding> findings;

@@ -87,6 +87,9 @@ class LogReplayer {
   [[nodiscard]] std::string tail_file() const { return in_side(tail_side_, tail_name(tail_nonce_)); }
   /// Evidence set aside since `before` that stands in both files is kept from both.
   void keep_copies_too(const Found& segment, std::size_t before);
+  /// An event that was applied, and is not one of those that fill the numbers of a loss.
+  void applied(const WalRecord& record);
+  void find_again();
   [[nodiscard]] bool given_up(Sequence sequence) const;
   [[nodiscard]] Sequence known_through(Sequence sequence, const std::string& file) const;
 
@@ -122,7 +125,13 @@ class LogReplayer {
   std::size_t tail_side_ = 0;                  // and where it stands
   std::deque<std::pair<Sequence, std::string>> unproven_;
   std::vector<WalRecord> admitted_;  // of the frame being taken
-  Sequence persist_from_ = 0;        // proven or not; 0: only what is not
+  struct Applied {
+    Sequence first = 0;
+    Sequence last = 0;
+    std::string file;
+  };
+  std::vector<Applied> applied_;  // without a gap; kept while the damage map tells of losses
+  Sequence persist_from_ = 0;     // proven or not; 0: only what is not
   bool ended_ = false;
   bool stopped_at_loss_ = false;         ///< RecoveryPolicy::kPointInTime met one
   bool newest_lost_ = false;             ///< the newest segment is there and has no header

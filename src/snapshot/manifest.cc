@@ -20,6 +20,8 @@ constexpr std::size_t kVersionAt = 8, kCopyAt = 12, kRequiredAt = 16, kOptionalA
 constexpr std::uint64_t kFileKind = std::uint64_t{'S'} << 56;
 /// At most so many bodies are hashed when hunting for a copy, so that a hostile file costs time linear in its size.
 constexpr int kBodiesTriedMax = 4;
+/// Optional feature: the catalogue follows the options.
+constexpr std::uint64_t kCatalogFollows = 1;
 
 std::uint64_t sum(std::string_view bytes, const StoreId& store, std::uint64_t number, std::uint64_t offset) {
   return checksum(bytes, store, kFileKind | number, offset);
@@ -43,11 +45,34 @@ std::string encode_body(const Manifest& m) {
   }
   put_bytes(body, m.damage);
   put_bytes(body, m.options);
+  if (!m.catalog) return body;
+  put_varint(body, m.catalog->size());
+  for (const auto& [key, version] : *m.catalog) {
+    put_bytes(body, key);
+    put_u64(body, version.sequence);
+    put_u8(body, version.value ? 1 : 0);
+    if (version.value) put_bytes(body, *version.value);
+  }
   return body;
 }
 
+Status decode_catalog(Decoder& in, Catalog& out) {
+  const std::uint64_t entries = in.varint();
+  for (std::uint64_t i = 0; i < entries && in.ok(); ++i) {
+    const std::string_view key = in.bytes();
+    CatalogVersion version{in.u64(), {}};
+    const std::uint8_t kind = in.u8();
+    if (kind == 1) version.value = in.bytes();
+    if (!in.ok()) break;
+    if (kind > 1 || (!out.empty() && key <= out.rbegin()->first))
+      return {Code::kCorruption, "catalogue entry " + std::to_string(i) + " is out of order or of no kind"};
+    out.emplace_hint(out.end(), key, std::move(version));
+  }
+  return {};
+}
+
 /// `body` has verified; what fails here was written wrong or forged, and is refused all the same.
-Status decode_body(std::string_view body, bool may_go_on, Manifest& m) {
+Status decode_body(std::string_view body, std::uint64_t features, Manifest& m) {
   Decoder in(body);
   m.sequence = in.u64();
   m.durable_sequence = in.u64();
@@ -67,8 +92,10 @@ Status decode_body(std::string_view body, bool may_go_on, Manifest& m) {
   }
   m.damage = std::string(in.bytes());
   m.options = std::string(in.bytes());
+  if ((features & kCatalogFollows) != 0) DARUMA_TRY(decode_catalog(in, m.catalog.emplace()));
   if (!in.ok()) return Status(Code::kCorruption, "body ends too early");
-  if (!in.done() && !may_go_on) return Status(Code::kCorruption, "body has bytes beyond its end");
+  if (!in.done() && (features & ~kCatalogFollows) == 0)
+    return Status(Code::kCorruption, "body has bytes beyond its end");
   return check_manifest(m);
 }
 
@@ -112,8 +139,7 @@ Status decode_copy(std::string_view file, std::uint64_t offset, std::optional<st
   Manifest m;
   m.store = id;
   m.number = said;
-  if (Status status = decode_body(area.substr(0, body_bytes), load<std::uint64_t>(h + kOptionalAt) != 0, m);
-      !status.ok()) {
+  if (Status status = decode_body(area.substr(0, body_bytes), load<std::uint64_t>(h + kOptionalAt), m); !status.ok()) {
     return bad(status.code(), status.message());
   }
   out = std::move(m);
@@ -151,6 +177,9 @@ Status check_manifest(const Manifest& m) {
     if (run.info.number >= m.next_file_number) return bad(name + " is numbered above the next file number");
     if (run.info.max_sequence > m.sequence) return bad(name + " holds events after the snapshot's sequence");
   }
+  for (const auto& [key, version] : m.catalog.value_or(Catalog())) {
+    if (version.sequence > m.sequence) return bad("the catalogue has an event after the snapshot's sequence");
+  }
   return {};
 }
 
@@ -171,7 +200,7 @@ std::string encode_manifest(const Manifest& m) {
     store(h + kVersionAt, kManifestVersion);
     store(h + kCopyAt, copy);
     store(h + kRequiredAt, std::uint64_t{0});
-    store(h + kOptionalAt, std::uint64_t{0});
+    store(h + kOptionalAt, m.catalog ? kCatalogFollows : 0);
     store(h + kStoreHighAt, m.store.high);
     store(h + kStoreLowAt, m.store.low);
     store(h + kNumberAt, m.number);

@@ -15,6 +15,8 @@
 //   verifies.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +27,14 @@
 #include "snapshot/placed_run.h"
 
 namespace daruma {
+
+/// The newest version of a catalogue entry.
+struct CatalogVersion {
+  Sequence sequence = 0;
+  std::optional<std::string> value{};  ///< nothing: erased
+  bool operator==(const CatalogVersion&) const = default;
+};
+using Catalog = std::map<std::string, CatalogVersion, std::less<>>;  ///< by key
 
 struct Manifest {
   StoreId store;
@@ -39,6 +49,8 @@ struct Manifest {
   std::vector<PlacedRun> runs;
   std::string damage;   ///< the damage map; opaque here
   std::string options;  ///< the options in force, as text, for whoever inspects the store
+  /// What the runs of the catalogue say together; nothing: some could not be read, or an older version wrote this.
+  std::optional<Catalog> catalog{};
   bool operator==(const Manifest&) const = default;
 };
 

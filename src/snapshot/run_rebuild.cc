@@ -192,7 +192,6 @@ Status write_rebuilt(const RebuildInput& input, RunBuilder& out) {
       for (RangeErase& erase : input.log->range_erases()) settings.erases.push_back(std::move(erase));
     }
   }
-  if (input.known) sources.push_back(std::make_unique<WholeMemtable>(*input.known));
   Merge merge(std::move(sources), std::move(settings));
   for (; merge.valid(); merge.next()) {
     if (input.stopping && input.stopping()) return {Code::kAborted, "the store is being abandoned"};

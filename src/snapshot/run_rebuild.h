@@ -54,9 +54,8 @@ struct RebuildInput {
   const RunInfo* info = nullptr;      ///< likewise; what a manifest says
   bool erases_lost = false;           ///< of the damaged run
   std::vector<const RunReader*> sources;
-  const Memtable* log = nullptr;    ///< may be null; holds only keys of `keys`
-  const Memtable* known = nullptr;  ///< may be null; versions of the run, also of keys that stay lost
-  std::vector<KeyRange> keys;       ///< to be taken from sources and log, where they are whole
+  const Memtable* log = nullptr;  ///< may be null; holds only keys of `keys`
+  std::vector<KeyRange> keys;     ///< to be taken from sources and log, where they are whole
   std::function<bool()> stopping;
 };
 /// Adds to `out` all that is left of the run, and all that the sources have of `keys`. Errors: what a source cannot

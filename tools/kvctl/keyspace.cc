@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// keyspace ls|create|drop|rename|stat, checkpoint, compact, version.
+// keyspace ls|create|drop|rename|stat, checkpoint, compact, trim, version.
 #include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <filesystem>
 
 #include "kvctl/command.h"
 
@@ -145,6 +148,34 @@ Result<Outcome> compact(Context& context) {
   return outcome;
 }
 
+std::uint64_t bytes_on_disk(const std::string& directory) {
+  std::uint64_t bytes = 0;
+  std::error_code gone;  // files come and go
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory, gone)) {
+    struct stat info {};
+    if (::lstat(entry.path().c_str(), &info) == 0) bytes += static_cast<std::uint64_t>(info.st_blocks) * 512;
+  }
+  return bytes;
+}
+
+Result<Outcome> trim(Context& context) {
+  DARUMA_TRY(context.check_directory());
+  DARUMA_TRY(context.confirm("give up the history, and the older snapshot that a lost run would be rebuilt from"));
+  Outcome outcome;
+  const std::uint64_t before = bytes_on_disk(context.directory);
+  outcome.json["bytes_before"] = before;
+  if (context.dry_run) {
+    outcome.text = fmt::format("would give up what the newest snapshot does not need, of {}\n", bytes_text(before));
+    return outcome;
+  }
+  DARUMA_TRY_ASSIGN(Store::Opened opened, context.open_for_writing(false));
+  DARUMA_TRY(opened.store.trim());
+  const std::uint64_t after = bytes_on_disk(context.directory);
+  outcome.json["bytes"] = after;
+  if (!context.quiet) outcome.text = fmt::format("{}, was {}\n", bytes_text(after), bytes_text(before));
+  return outcome;
+}
+
 }  // namespace
 
 Result<Outcome> checkpoint_outcome(Context& context) {
@@ -222,6 +253,7 @@ void register_keyspace(CLI::App& app, Context& context) {
   add_command(app, context, "checkpoint", "Writes everything into runs and a snapshot; the next start replays nothing",
               checkpoint_outcome);
   add_command(app, context, "compact", "Merges the runs of the keyspace named by -k, or of all", compact);
+  add_command(app, context, "trim", "Gives back what the newest snapshot does not need; asks, or takes --yes", trim);
   add_command(app, context, "version", "Version, features, compiler and limits", version_outcome);
 }
 
