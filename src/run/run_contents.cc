@@ -163,6 +163,10 @@ DamagedKeys RunContents::damaged_keys(std::size_t block) const {
           .bytes = e.frame_bytes};
 }
 
+Status RunContents::gap(std::size_t block, const std::string& path) const {
+  return refused.ok() ? run_damage("data blocks are lost", path, index.at(block).offset) : refused;
+}
+
 Result<BlockHeader> read_block_header(RunBytes& bytes, const RunPlace& place, std::uint64_t offset) {
   DARUMA_TRY_ASSIGN(const std::string_view head, bytes.view(offset, kBlockHeaderBytes));
   const std::optional<BlockHeader> header = decode_block_header(head, place, offset);

@@ -68,9 +68,12 @@ struct RunContents {
   RunIndex index;
   EraseList erases;
   Status erases_lost;  ///< not ok: there were range erases that are not in `erases`
+  Status refused;      ///< not ok: by the device, when blocks were looked for; what stood in the gaps may come back
   RunFilter filter;
   std::unique_ptr<BlockSlots> cached;  ///< data blocks; null without a cache
   [[nodiscard]] DamagedKeys damaged_keys(std::size_t block) const;
+  /// Why the block at a gap cannot be read. `path`: of the file.
+  [[nodiscard]] Status gap(std::size_t block, const std::string& path) const;
 };
 
 struct RunTail {

@@ -137,7 +137,7 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
 
 Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i) const {
   const IndexEntry at = c.index.at(i);
-  if (at.gap) return lost_block(c, i, run_damage("data blocks are lost", path(), at.offset));
+  if (at.gap) return lost_block(c, i, c.gap(i, path()));
   thread_local BlockRef frame;
   frame.remake(at.frame_bytes);
   const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});

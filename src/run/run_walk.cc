@@ -13,8 +13,10 @@
 namespace daruma {
 namespace {
 
-/// The next place at or behind `from` where a block's header verifies; `limit` when there is none.
-std::uint64_t find_block(RunBytes& bytes, const RunPlace& place, std::uint64_t from, std::uint64_t limit) {
+/// The next place at or behind `from` where a block's header verifies; `limit` when there is none. `refused`: set when
+/// part of what lies between cannot be read.
+std::uint64_t find_block(RunBytes& bytes, const RunPlace& place, std::uint64_t from, std::uint64_t limit,
+                         Status& refused) {
   char magic[4];
   store(magic, kBlockMagic);
   while (from + kBlockHeaderBytes <= limit) {
@@ -24,6 +26,7 @@ std::uint64_t find_block(RunBytes& bytes, const RunPlace& place, std::uint64_t f
     if (!window.ok()) {  // some sector of it cannot be read: go by sectors, then skip the one that cannot
       covered = std::min(limit, round_down(from, kSectorBytes) + kSectorBytes) - from;
       window = bytes.view(from, covered);
+      if (refused.ok()) refused = window.status();
     }
     if (window.ok()) {
       for (std::size_t at = window->find({magic, sizeof magic}); at != std::string_view::npos;) {
@@ -50,13 +53,14 @@ class Walk {
 
   void run() {
     c_.index = RunIndex();
+    c_.refused = {};
     const std::uint64_t limit = c_.footer ? std::min(c_.footer->erase_end, bytes_.file_bytes()) : bytes_.body_bytes();
     std::uint64_t at = kSectorBytes;
     while (at + kBlockHeaderBytes <= limit) {
       Result<BlockHeader> header = read_block_header(bytes_, c_.place, at);
       if (!header.ok() || header->frame_bytes() > limit - at || header->number < next_number_) {
         lose(at, header.ok() ? run_damage("block is out of order or cut short", bytes_.path(), at) : header.status());
-        at = find_block(bytes_, c_.place, at + 1, limit);
+        at = find_block(bytes_, c_.place, at + 1, limit, c_.refused);
         continue;
       }
       if (header->kind == BlockKind::kFilter || header->kind == BlockKind::kIndex) break;
@@ -75,8 +79,7 @@ class Walk {
     c_.index.seal();
     for (std::size_t i = 0; i < c_.index.size(); ++i) {
       if (!c_.index.at(i).gap) continue;
-      findings_.push_back({RunFault::kData, run_damage("data blocks are lost", bytes_.path(), c_.index.at(i).offset),
-                           c_.damaged_keys(i)});
+      findings_.push_back({RunFault::kData, c_.gap(i, bytes_.path()), c_.damaged_keys(i)});
     }
   }
 
@@ -84,6 +87,7 @@ class Walk {
   void lose(std::uint64_t at, Status why) {
     if (!gap_) gap_at_ = at;
     gap_ = true;
+    if (c_.refused.ok() && why.is(Code::kIoError)) c_.refused = why;
     if (lost_.ok()) lost_ = std::move(why);
   }
 
