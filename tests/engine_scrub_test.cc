@@ -166,9 +166,10 @@ TEST_F(EngineScrub, AHurtFrameInTheNewestSegmentIsSealedAwayAndThenNothingNeedsI
   const std::string newest = files("wal", ".log").back();
   ASSERT_TRUE(world_.disk->flip_bit(newest, kSegmentFramesAt + kFrameHeaderBytes + 4, 3).ok());
   constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
-  world_.disk->set_capacity(kUnlimited - *world_.disk->free_bytes("store") + (256 << 10));
+  world_.disk->set_capacity(kUnlimited - *world_.disk->free_bytes("store") + (640 << 10));  // a ring, and not a segment
   EXPECT_TRUE(store.scrub().status().is(Code::kNoSpace));
   EXPECT_EQ(files("wal", ".log").back(), newest) << "a log that works is kept where another may not fit";
+  EXPECT_TRUE(store.put(k, "newest", model_["newest"] = "goes on").ok());
   world_.disk->set_capacity(kUnlimited);
   const Result<ScrubResult> found = store.scrub();
   ASSERT_TRUE(found.ok()) << found.status().to_string();
