@@ -5,10 +5,12 @@
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
+#include <passing_storage.h>
 
 #include "recovery/quarantine.h"
 #include "snapshot/catalogue.h"
 #include "snapshot/scrub.h"
+#include "wal/wal_reader.h"
 
 namespace daruma {
 namespace {
@@ -18,6 +20,43 @@ constexpr std::int64_t kDay = 86'400'000'000'000;
 struct Heard : EventListener {
   std::vector<ScrubResult> passes;
   void on_scrub(const ScrubResult& result) override { passes.push_back(result); }
+};
+
+/// One bit of one file is hurt on the device, below a page cache that is clean; until the file is replaced or removed.
+class CleanCache : public PassingStorage {
+ public:
+  CleanCache(Storage& base, std::string path, std::uint64_t at)
+      : PassingStorage(base), hurt_(std::move(path)), at_(at) {}
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    Result<std::unique_ptr<File>> file = PassingStorage::open(path, mode);
+    if (!file.ok() || mode != OpenMode::kRead || path != hurt_) return file;
+    return std::unique_ptr<File>(std::make_unique<Hurt>(std::move(*file), at_));
+  }
+  Status rename(const std::string& from, const std::string& to) override {
+    if (to == hurt_ || from == hurt_) hurt_.clear();
+    return PassingStorage::rename(from, to);
+  }
+  Status remove(const std::string& path) override {
+    if (path == hurt_) hurt_.clear();
+    return PassingStorage::remove(path);
+  }
+
+ private:
+  class Hurt : public PassingFile {
+   public:
+    Hurt(std::unique_ptr<File> file, std::uint64_t at) : PassingFile(std::move(file)), at_(at) {}
+    Result<std::size_t> read_direct(std::uint64_t offset, std::span<char> out) override {
+      Result<std::size_t> got = PassingFile::read_direct(offset, out);
+      if (got.ok() && at_ >= offset && at_ < offset + *got)
+        out[at_ - offset] = static_cast<char>(out[at_ - offset] ^ 8);
+      return got;
+    }
+
+   private:
+    const std::uint64_t at_;
+  };
+  std::string hurt_;
+  const std::uint64_t at_;
 };
 
 class EngineScrub : public testing::Test {
@@ -55,6 +94,20 @@ class EngineScrub : public testing::Test {
     const Keyspace k = *store.keyspace("k");
     for (const auto& [key, value] : model_) ASSERT_EQ(*store.get(k, key), value);
   }
+  std::string set_aside() {
+    const StoreId store = *read_catalogue(*world_.disk, "store", std::nullopt)->store;
+    Quarantine quarantine(*world_.disk, "store/quarantine", store);
+    return quarantine.put({.case_name = "test", .file = "runs/x"}, "evidence").id;
+  }
+  /// Files of a room whose names have this in them, rising.
+  [[nodiscard]] std::vector<std::string> files(const std::string& room, const std::string& part) const {
+    std::vector<std::string> found;
+    const std::vector<DirectoryEntry> entries = *world_.disk->list("store/" + room);
+    for (const DirectoryEntry& entry : entries) {
+      if (entry.name.find(part) != std::string::npos) found.push_back("store/" + room + "/" + entry.name);
+    }
+    return found;
+  }
   [[nodiscard]] std::optional<ScrubPosition> position() const {
     const Catalogue catalogue = *read_catalogue(*world_.disk, "store", std::nullopt);
     return read_scrub_position(*world_.disk, "store/recoveries", *catalogue.store);
@@ -67,11 +120,7 @@ class EngineScrub : public testing::Test {
 };
 
 TEST_F(EngineScrub, FindsAndHealsOneFlippedBitInEveryClassOfFile) {
-  const Catalogue catalogue = *read_catalogue(*world_.disk, "store", std::nullopt);
-  {
-    Quarantine quarantine(*world_.disk, "store/quarantine", *catalogue.store);
-    (void)quarantine.put({.case_name = "test", .file = "runs/x"}, "evidence");
-  }
+  (void)set_aside();
   Store store = open();
   const ScrubResult sound = *store.scrub();
   EXPECT_EQ(sound.damaged, 0U);
@@ -95,9 +144,7 @@ TEST_F(EngineScrub, FindsAndHealsOneFlippedBitInEveryClassOfFile) {
     }
   }
   // The log is not mended but made superfluous: a checkpoint holds what the segment holds.
-  std::vector<std::string> logs;
-  for (const auto& [path, bytes] : contents(*world_.disk, "store/wal"))
-    if (path.ends_with(".log")) logs.push_back(path);
+  const std::vector<std::string> logs = files("wal", ".log");
   ASSERT_GE(logs.size(), 2U);
   ASSERT_TRUE(world_.disk->flip_bit(logs.front(), 3 * 4096 + 200, 1).ok());
   const Sequence before = store.stats().snapshot_sequence;
@@ -110,6 +157,102 @@ TEST_F(EngineScrub, FindsAndHealsOneFlippedBitInEveryClassOfFile) {
   EXPECT_GT(ledgers, 0U);
   std::printf("%zu in runs, %zu in manifests, %zu in segments, %zu in the ledger\n", runs, manifests, segments,
               ledgers);
+}
+
+TEST_F(EngineScrub, AHurtFrameInTheNewestSegmentIsSealedAwayAndThenNothingNeedsIt) {
+  Store store = open();
+  const Keyspace k = *store.keyspace("k");
+  ASSERT_TRUE(store.put(k, "newest", model_["newest"] = "event").ok());
+  const std::string newest = files("wal", ".log").back();
+  ASSERT_TRUE(world_.disk->flip_bit(newest, kSegmentFramesAt + kFrameHeaderBytes + 4, 3).ok());
+  constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
+  world_.disk->set_capacity(kUnlimited - *world_.disk->free_bytes("store") + (640 << 10));  // a ring, and not a segment
+  EXPECT_TRUE(store.scrub().status().is(Code::kNoSpace));
+  EXPECT_EQ(files("wal", ".log").back(), newest) << "a log that works is kept where another may not fit";
+  EXPECT_TRUE(store.put(k, "newest", model_["newest"] = "goes on").ok());
+  world_.disk->set_capacity(kUnlimited);
+  const Result<ScrubResult> found = store.scrub();
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_EQ(found->damaged, 1U);
+  EXPECT_NE(files("wal", ".log").back(), newest) << "it is still written";
+  for (int round = 0; round < 2; ++round) {  // the older generation, too, is one that holds it
+    ASSERT_TRUE(store.put(k, "later", model_["later"] = std::to_string(round)).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  EXPECT_EQ(files("wal", newest.substr(newest.rfind('/') + 1)).size(), 0U);
+  EXPECT_EQ(store.scrub()->damaged, 0U);
+  expect_all_right(store);
+}
+
+TEST_F(EngineScrub, AHurtHalfOfTheRingIsFoundAndAnotherRingBegun) {
+  Store store = open();
+  const Keyspace k = *store.keyspace("k");
+  ASSERT_TRUE(store.put(k, "live", model_["live"] = "in the ring alone", {Durability::kProcess}).ok());
+  EXPECT_EQ(store.scrub()->damaged, 0U);
+  const std::string ring = files("wal", "tail-").front();
+  const TailScan scan =
+      read_tail(*world_.disk, "store", std::nullopt, *parse_tail_name(ring.substr(ring.rfind('/') + 1)));
+  ASSERT_EQ(scan.entries.size(), 1U);
+  const std::uint64_t half = tail_half_bytes(scan.header.capacity);
+  const std::uint64_t entry = kTailDataAt + scan.durable_position % scan.header.capacity + kTailEntryHeaderBytes;
+  ASSERT_TRUE(world_.disk->flip_bit(ring, half + entry, 1).ok());
+  const Result<ScrubResult> found = store.scrub();
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_EQ(found->damaged, 1U);
+  EXPECT_EQ(found->healed, 1U);
+  EXPECT_NE(files("wal", "tail-").front(), ring);
+  EXPECT_EQ(store.scrub()->damaged, 0U);
+  expect_all_right(store);
+}
+
+TEST_F(EngineScrub, FindsOnTheDeviceWhatACleanPageCacheHides) {
+  const std::string id = set_aside();
+  const auto frame = kSegmentFramesAt + kFrameHeaderBytes + 4;
+  const auto body = 2 * kSectorBytes - 4000;
+  {
+    Store store = open();
+    ASSERT_TRUE(store.put(*store.keyspace("k"), "newest", model_["newest"] = "event").ok());
+  }
+  const auto places = [&]() -> std::vector<std::pair<std::string, std::uint64_t>> {
+    return {{files("runs", ".run").back(), body},
+            {files("snapshots", ".snap").front(), 100},
+            {"store/recoveries/" + std::string(kManifestCopy), 100},
+            {files("wal", ".log").front(), frame},
+            {files("wal", ".log").back(), frame},
+            {"store/quarantine/ledger", 30},
+            {"store/quarantine/" + id + ".bytes", 3}};
+  }();
+  for (const auto& [path, at] : places) {
+    SCOPED_TRACE(path);
+    World copy = world_;
+    copy.disk = world_.disk->clone(1);
+    Environment environment = copy.environment();
+    environment.storage = std::make_shared<CleanCache>(*copy.disk, path, at);
+    Result<Store::Opened> opened = Engine::open_store("store", options_, environment);
+    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+    const Result<ScrubResult> found = opened->store.scrub();
+    ASSERT_TRUE(found.ok()) << found.status().to_string();
+    EXPECT_EQ(found->damaged, 1U);
+    expect_all_right(opened->store);
+  }
+}
+
+TEST_F(EngineScrub, WhatItFindsAndCannotHealIsDamageToTheStoresHealth) {
+  Store store = open();
+  EXPECT_TRUE(store.health().reads.ok());
+  const std::string run = files("runs", ".run")[1];  // of all generations; the first has names, which memory has too
+  const std::string noise(read_whole(*world_.disk, run, 64 << 20)->size(), '\x5a');
+  ASSERT_TRUE(world_.disk->overwrite(run, 0, noise).ok());
+  const Result<ScrubResult> found = store.scrub();
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_EQ(found->lost, 1U);
+  EXPECT_EQ(store.health().level, HealthLevel::kDegraded);
+  EXPECT_TRUE(store.health().reads.is(Code::kDataLoss));
+  const std::vector<HealthCheck> checks = store.health().checks;
+  const auto damage =
+      std::find_if(checks.begin(), checks.end(), [](const HealthCheck& c) { return c.name == "damage"; });
+  ASSERT_NE(damage, checks.end());
+  EXPECT_FALSE(damage->cause.ok());
 }
 
 TEST_F(EngineScrub, WhereTheDiskIsFullNothingIsLostAndItHealsWhenThereIsSpace) {

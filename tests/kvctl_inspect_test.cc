@@ -6,7 +6,11 @@
 // writer.
 #include <random>
 
+#include "engine/engine.h"
+#include "io/posix_storage.h"
 #include "kvctl_testing.h"
+#include "recovery/quarantine.h"
+#include "snapshot/catalogue.h"
 #include "wal/wal_reader.h"
 
 namespace daruma {
@@ -246,6 +250,65 @@ TEST_F(KvctlInspect, any_changed_byte_is_found_by_verify_deep) {
                         problem["offset"].get<std::uint64_t>() <= at);
     }
     EXPECT_TRUE(named) << json["problems"].dump(1);
+    flip(file, at);
+  }
+  EXPECT_EQ(kvctl({"verify", "--deep"}).exit, 0);
+}
+
+TEST_F(KvctlInspect, one_changed_byte_in_any_class_of_file_is_named_by_verify_deep) {
+  build();
+  const std::shared_ptr<Storage> disk = make_posix_storage();
+  const std::string store = path("a");
+  const StoreId id = *read_catalogue(*disk, store, std::nullopt)->store;
+  const std::string set_aside =
+      Quarantine(*disk, store + "/quarantine", id).put({.case_name = "test", .file = "runs/x"}, "evidence").id;
+  {
+    Options options = small();
+    options.wal_copies = 2;
+    Environment idle;  // nobody moves on what the ring has
+    idle.storage = disk;
+    idle.threads = false;
+    idle.start_late = false;
+    Result<Store::Opened> opened = Engine::open_store(store, options, idle);
+    ASSERT_TRUE(opened.ok()) << opened.status().to_string();
+    const Keyspace users = *opened->store.keyspace("users");
+    ASSERT_TRUE(opened->store.put(users, "twice", "in the log").ok());
+    ASSERT_TRUE(opened->store.put(users, "live", "in the ring", {Durability::kProcess}).ok());
+  }
+  ASSERT_EQ(kvctl({"verify", "--deep"}).exit, 0) << kvctl({"verify", "--deep"}).out;
+
+  std::vector<std::pair<std::string, std::uint64_t>> places{
+      {newest("snapshots", ".snap"), 100},
+      {files("snapshots").front(), fs::file_size(files("snapshots").front()) / 2 + 40},
+      {store + "/recoveries/" + std::string(kManifestCopy), 100},
+      {store + "/recoveries/" + std::string(kManifestCopy),
+       fs::file_size(store + "/recoveries/" + std::string(kManifestCopy)) / 2 + 40},
+      {newest("runs", ".run"), 5000},
+      {store + "/quarantine/ledger", 30},
+      {store + "/quarantine/" + set_aside + ".bytes", 3}};
+  for (const char* log : {"wal", "wal-copy"}) {
+    const std::string segment = newest(log, ".log");
+    for (const std::uint64_t at : {std::uint64_t{20}, kSectorBytes + 20, kSegmentFramesAt + kFrameHeaderBytes + 20})
+      places.emplace_back(segment, at);
+    std::string ring;
+    for (const std::string& file : files(log)) {
+      if (parse_tail_name(fs::path(file).filename().string())) ring = file;
+    }
+    ASSERT_FALSE(ring.empty());
+    const std::uint64_t nonce = *parse_tail_name(fs::path(ring).filename().string());
+    const TailScan scan = read_tail(*disk, store, id, nonce, log == std::string("wal") ? 0 : 1);
+    ASSERT_EQ(scan.entries.size(), 1U);
+    const std::uint64_t entry = kTailDataAt + scan.durable_position % scan.header.capacity + kTailEntryHeaderBytes;
+    for (const std::uint64_t half : {std::uint64_t{0}, tail_half_bytes(scan.header.capacity)}) {
+      for (const std::uint64_t at : {std::uint64_t{20}, kTailHeadAt + 1, entry}) places.emplace_back(ring, half + at);
+    }
+  }
+  for (const auto& [file, at] : places) {
+    SCOPED_TRACE(relative(file) + ":" + std::to_string(at));
+    flip(file, at);
+    const Ran ran = kvctl({"verify", "--deep"});
+    EXPECT_EQ(ran.exit, 4) << ran.out;
+    EXPECT_THAT(ran.out, HasSubstr(relative(file)));
     flip(file, at);
   }
   EXPECT_EQ(kvctl({"verify", "--deep"}).exit, 0);

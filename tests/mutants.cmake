@@ -246,6 +246,20 @@ mutant(run_that_was_refused_stays_lost engine/open_snapshot.cc engine_losses_tes
   [[start.found_again = start.damage.remove(entry.id);]] [[continue;]])
 mutant(full_disk_is_a_loss engine/scrub.cc engine_scrub_test:EngineScrub.WhereTheDisk*
   [[return is_of_the_process(why) || why.is(Code::kNoSpace);]] [[return is_of_the_process(why);]])
+mutant(scrub_leaves_out_the_newest_segment engine/scrub.cc engine_scrub_test:EngineScrub.AHurtFrame*
+  [[newest = std::next(at) == segments.end();]] [[if (std::next(at) == segments.end()) return {};]])
+mutant(hurt_segment_is_written_on engine/scrub.cc engine_scrub_test:EngineScrub.AHurtFrame*
+  [[if (!ring_whole || !sound)]] [[if (!ring_whole)]])
+mutant(hurt_log_is_given_up_without_room_for_another engine/scrub.cc engine_scrub_test:EngineScrub.AHurtFrame*
+  [[if (free.ok() && *free]] [[if (false && *free]])
+mutant(scrub_does_not_look_at_the_ring wal/wal_writer.cc engine_scrub_test:EngineScrub.AHurtHalf*
+  [[whole = whole && ring.status.ok() && ring.whole && !ring.hurt;]] [[(void)ring;]])
+mutant(second_half_of_the_ring_is_not_read wal/tail_reader.cc engine_scrub_test:EngineScrub.AHurtHalf*
+  [[other = i + 1; every_half]] [[other = halves_; every_half]])
+mutant(cache_is_taken_for_the_device io/readable_bytes.cc engine_scrub_test:EngineScrub.FindsOnTheDevice*
+  [[if (from == ReadFrom::kCache)]] [[if (from <= ReadFrom::kDevice)]])
+mutant(segments_are_scrubbed_in_the_cache wal/segment_check.cc engine_scrub_test:EngineScrub.FindsOnTheDevice*
+  [[.direct = true]] [[.direct = false]])
 mutant(runs_named_before_their_names_are_synced engine/checkpoint.cc engine_crash_test
   [[  return storage_->sync_directory(directory_ + "/" + std::string(kRunDirectory));]] [[  return {};]])
 mutant(run_of_an_unfinished_job_taken snapshot/catalogue.cc retention_test

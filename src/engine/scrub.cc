@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Scrubbing: reads every byte that nobody has asked for in a while, and has what is damaged healed while its redundancy
-// is still whole. Runs, manifests, the ledger of quarantine with what it keeps, and the log but for its newest segment.
+// is still whole. Runs, manifests, the ledger of quarantine with what it keeps, the log as far as it is durable, the
+// ring.
 //
-// What must stay true: what is verified is what the device holds, not a cache; healing goes the ways that reads take.
+// What must stay true: what is verified is what the device holds, not a cache (but for the ring, which outlives only
+// the process); healing goes the ways that reads take.
 #include <algorithm>
 
 #include "base/bytes.h"
@@ -41,9 +43,7 @@ std::vector<ScrubItem> Engine::scrub_items() {
     if (runs.contains(number)) items.push_back({ScrubRoom::kRuns, number, info.file_bytes});
   }
   if (wal_) {
-    std::vector<LiveSegment> segments = wal_->live_segments();
-    if (!segments.empty()) segments.pop_back();  // the one being written
-    for (const LiveSegment& segment : segments) {
+    for (const LiveSegment& segment : wal_->live_segments()) {
       items.push_back({ScrubRoom::kSegments, segment.number, segment.disk_bytes()});
     }
   }
@@ -159,7 +159,7 @@ Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
       std::find_if(all.begin(), all.end(), [&](const Manifest* generation) { return generation->number == number; });
   if (kept == all.end()) return {};
   if (kept == all.begin()) {
-    const Result<ManifestRead> copy = read_manifest_copy(*storage_, directory_, store_id_);
+    const Result<ManifestRead> copy = read_manifest_copy(*storage_, directory_, store_id_, ReadFrom::kDevice);
     if (is_of_the_process(copy.status())) return copy.status();
     if (!copy.ok() || !copy->damaged.empty() || copy->manifest != **kept) {
       const bool hurt = !copy.status().is(Code::kNotFound);
@@ -168,12 +168,10 @@ Status Engine::scrub_manifest(std::uint64_t number, ScrubResult& out) {
       out.healed += hurt;
     }
   }
-  DARUMA_TRY_ASSIGN(const Catalogue catalogue, read_catalogue(*storage_, directory_, store_id_));
-  for (const Generation& found : catalogue.generations) {
-    if (found.number != number) continue;
-    out.bytes += found.file_bytes;
-    if (found.manifest && found.damaged.empty()) return {};
-  }
+  DARUMA_TRY_ASSIGN(const Generation found,
+                    read_generation(*storage_, directory_, number, store_id_, ReadFrom::kDevice));
+  out.bytes += found.file_bytes;
+  if (found.manifest && found.damaged.empty()) return {};
   ++out.damaged;
   DARUMA_TRY(publish_manifest(*storage_, directory_, **kept));
   ++out.healed;
@@ -233,21 +231,32 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   return {};
 }
 
-/// Segments are not patched: once a checkpoint holds what they hold, nothing needs them.
+/// Segments are not patched: once a checkpoint holds what they hold, nothing needs them. The newest, which is being
+/// written, becomes one of them first; the ring goes with it.
 Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   bool sound = true;
+  bool newest = false;
   {
-    MutexLock lock(checkpoint_mutex_);  // it is not retired meanwhile
+    MutexLock lock(checkpoint_mutex_);                  // it is not retired meanwhile
+    const Sequence durable = wal_->durable_sequence();  // before it is asked which is the newest
     const std::vector<LiveSegment> segments = wal_->live_segments();
     const auto at = std::find_if(segments.begin(), segments.end(),
                                  [&](const LiveSegment& segment) { return segment.number == number; });
-    if (at == segments.end() || std::next(at) == segments.end()) return {};
+    if (at == segments.end()) return {};
+    newest = std::next(at) == segments.end();
+    const Sequence through = newest ? durable : std::next(at)->start_sequence - 1;
     for (const std::string& file : segment_files(number, at->sides)) {
       DARUMA_TRY_ASSIGN(const SegmentCheck check,
-                        check_segment(*storage_, directory_ + "/" + file, store_id_, std::next(at)->start_sequence));
+                        check_segment(*storage_, directory_ + "/" + file, store_id_, through));
       out.bytes += check.bytes;
       sound = sound && check.sound;
     }
+  }
+  if (newest) {
+    DARUMA_TRY_ASSIGN(const bool ring_whole, wal_->ring_is_whole());
+    out.damaged += !ring_whole;
+    if (!ring_whole || !sound) DARUMA_TRY(renew_log());
+    out.healed += !ring_whole;
   }
   if (sound) return {};
   ++out.damaged;
@@ -259,14 +268,23 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   return {};
 }
 
+/// For a moment the new ring and segment stand beside the old ones: where they may not fit, a log that works is kept.
+Status Engine::renew_log() {
+  const std::uint64_t bytes = options_.wal_copies * (2 * options_.ring_bytes + options_.segment_bytes);
+  const Result<std::uint64_t> free = storage_->free_bytes(directory_);
+  if (free.ok() && *free < 2 * bytes)
+    return {Code::kNoSpace, "the log is hurt, and there is no room to begin another", {.file = directory_ + "/wal"}};
+  return wal_->reboot();
+}
+
 Status Engine::scrub_quarantine(ScrubResult& out) {
   MutexLock lock(checkpoint_mutex_);
-  Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
+  Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_, ReadFrom::kDevice);
   for (const QuarantineEntry& entry : quarantine.list()) {
     if (entry.kept != QuarantineEntry::Kept::kBytes) continue;
     out.bytes += entry.bytes;
     if (const Result<std::string> bytes = quarantine.read(entry.id); !bytes.ok()) {
-      if (bytes.status().is(Code::kAborted)) return bytes.status();
+      if (is_of_the_process(bytes.status())) return bytes.status();
       ++out.damaged;
       ++out.lost;
     }

@@ -109,8 +109,8 @@ void cut(std::string& s) {
 
 }  // namespace
 
-Quarantine::Quarantine(Storage& storage, std::string directory, StoreId store)
-    : storage_(storage), directory_(std::move(directory)), store_(store) {
+Quarantine::Quarantine(Storage& storage, std::string directory, StoreId store, ReadFrom from)
+    : storage_(storage), directory_(std::move(directory)), store_(store), from_(from) {
   load();
 }
 
@@ -120,27 +120,16 @@ void Quarantine::load() {
     if (!opened.status().is(Code::kNotFound)) last_error_ = opened.status();
     return;
   }
-  File& file = **opened;
-  Result<std::uint64_t> size = file.size();
-  if (!size.ok()) {
-    last_error_ = size.status();
+  // Not zeros for what cannot be read: it counts as damaged.
+  Result<ReadableBytes> read = readable_bytes(**opened, kMaxLedgerBytes, from_, '\xff');
+  if (!read.ok()) {
+    last_error_ = read.status();
     return;
   }
-  ledger_end_ = round_up(std::min(*size, kMaxLedgerBytes), kSectorBytes);
-  std::string ledger(ledger_end_, '\0');
-  constexpr std::uint64_t kChunk = 1 << 20;
-  for (std::uint64_t at = 0; at < ledger.size(); at += kChunk) {
-    const std::span<char> chunk = std::span(ledger).subspan(at, std::min<std::uint64_t>(kChunk, ledger.size() - at));
-    if (file.read(at, chunk).ok()) continue;
-    for (std::size_t s = 0; s < chunk.size();
-         s += kSectorBytes) {  // a bad sector hides its neighbours no longer than this
-      const std::span<char> sector = chunk.subspan(s, kSectorBytes);
-      if (Result<std::size_t> got = file.read(at + s, sector); !got.ok()) {
-        last_error_ = got.status();
-        std::fill(sector.begin(), sector.end(), '\xff');  // not zeros: it counts as damaged
-      }
-    }
-  }
+  if (!read->unreadable.ok()) last_error_ = read->unreadable;
+  std::string& ledger = read->bytes;
+  ledger_end_ = round_up(ledger.size(), kSectorBytes);
+  ledger.resize(ledger_end_, '\0');
   for (std::uint64_t at = 0; at < ledger.size();) {
     QuarantineEntry e;
     if (const std::size_t sectors = decode_copy(ledger, at, store_, e)) {
@@ -262,11 +251,14 @@ Result<std::string> Quarantine::read(std::string_view id) const {
     return Status(Code::kNotFound, "there was no space to keep the bytes",
                   {.file = entry->file, .offset = entry->offset}, "they may still stand where they were found");
   }
-  DARUMA_TRY_ASSIGN(std::string contents, read_whole(storage_, path, entry->bytes));
+  DARUMA_TRY_ASSIGN(const std::unique_ptr<File> file, storage_.open(path, OpenMode::kRead));
+  DARUMA_TRY_ASSIGN(ReadableBytes read, readable_bytes(*file, entry->bytes + 1, from_));
+  DARUMA_TRY(read.unreadable);
+  std::string& contents = read.bytes;
   if (contents.size() != entry->bytes || hash64(contents, kLedgerPlace) != entry->content_hash) {
     return Status(Code::kCorruption, "the bytes set aside are damaged themselves", {.file = path});
   }
-  return contents;
+  return std::move(contents);
 }
 
 Status Quarantine::export_to(std::string_view id, const std::string& path) const {

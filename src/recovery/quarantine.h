@@ -24,7 +24,7 @@
 #include <vector>
 
 #include "base/checksum.h"
-#include "io/storage.h"
+#include "io/readable_bytes.h"
 
 namespace daruma {
 
@@ -59,7 +59,7 @@ class Quarantine {
   static constexpr std::uint64_t kMaxLedgerBytes = 256ULL << 20;  ///< more is not read, nor written
 
   /// Reads the ledger of `directory` (STORE/quarantine), if there is one. Never fails: what cannot be read is counted.
-  Quarantine(Storage& storage, std::string directory, StoreId store);
+  Quarantine(Storage& storage, std::string directory, StoreId store, ReadFrom from = ReadFrom::kCache);
 
   /// Sets `contents` aside. Of `what`, id, bytes, content_hash and kept are filled in here. Never an error; see `kept`.
   QuarantineEntry put(QuarantineEntry what, std::string_view contents);
@@ -91,6 +91,7 @@ class Quarantine {
   Storage& storage_;
   const std::string directory_;
   const StoreId store_;
+  const ReadFrom from_;
   std::vector<QuarantineEntry> entries_;
   std::map<std::string, std::size_t, std::less<>> by_id_;
   std::uint64_t ledger_end_ = 0;  // where the next entry goes, sector-aligned

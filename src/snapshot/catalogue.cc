@@ -11,27 +11,13 @@
 namespace daruma {
 namespace {
 
-/// As read_whole, but a sector that cannot be read comes as zeros, which never verify: the other copy may do.
-Result<std::string> read_what_can_be_read(Storage& storage, const std::string& path, std::uint64_t limit,
-                                          std::string& unreadable) {
+/// Zeros for what cannot be read, which never verify: the other copy may do.
+Result<ReadableBytes> read_manifest_file(Storage& storage, const std::string& path, ReadFrom from) {
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
-  if (size > limit) return Status(Code::kCorruption, "manifest is larger than any can be", {.file = path});
-  std::string bytes(size, '\0');
-  Result<std::size_t> got = file->read(0, bytes);
-  if (got.ok()) {
-    bytes.resize(*got);
-    return bytes;
-  }
-  if (is_of_the_process(got.status())) return got.status();
-  for (std::uint64_t at = 0; at < size; at += kSectorBytes) {
-    const std::span<char> sector(bytes.data() + at, std::min<std::uint64_t>(kSectorBytes, size - at));
-    if (Result<std::size_t> part = file->read(at, sector); !part.ok()) {
-      std::fill(sector.begin(), sector.end(), '\0');
-      if (unreadable.empty()) unreadable = part.status().to_string();
-    }
-  }
-  return bytes;
+  if (size > kManifestFileBytesMax)
+    return Status(Code::kCorruption, "manifest is larger than any can be", {.file = path});
+  return readable_bytes(*file, size, from);
 }
 
 /// The copy of the newest, where snapshots/ has it no more: what can be read there may be of the past
@@ -152,11 +138,35 @@ std::size_t Catalogue::unusable_since_newest() const {
 }
 
 Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,
-                                        const std::optional<StoreId>& store) {
+                                        const std::optional<StoreId>& store, ReadFrom from) {
   const std::string path = directory + "/" + std::string(kManifestCopyDirectory) + "/" + std::string(kManifestCopy);
-  std::string unreadable;
-  DARUMA_TRY_ASSIGN(const std::string bytes, read_what_can_be_read(storage, path, kManifestFileBytesMax, unreadable));
-  return decode_manifest(bytes, std::nullopt, store);
+  DARUMA_TRY_ASSIGN(const ReadableBytes file, read_manifest_file(storage, path, from));
+  return decode_manifest(file.bytes, std::nullopt, store);
+}
+
+Result<Generation> read_generation(Storage& storage, const std::string& directory, std::uint64_t number,
+                                   const std::optional<StoreId>& store, ReadFrom from) {
+  Generation generation;
+  generation.number = number;
+  generation.name = manifest_name(number);
+  const std::string path = directory + "/" + std::string(kManifestDirectory) + "/" + generation.name;
+  const Result<ReadableBytes> file = read_manifest_file(storage, path, from);
+  if (is_of_the_process(file.status())) return file.status();
+  if (!file.ok()) {
+    generation.rejected = file.status();
+    return generation;
+  }
+  generation.file_bytes = file->bytes.size();
+  const std::string device = file->unreadable.ok() ? "" : " (" + file->unreadable.to_string() + ")";
+  if (Result<ManifestRead> read = decode_manifest(file->bytes, number, store); read.ok()) {
+    generation.damaged = read->damaged + device;
+    generation.manifest = std::move(read->manifest);
+  } else {
+    const bool refused = !device.empty() && !read.status().is(Code::kUnsupported);
+    generation.rejected =
+        Status(refused ? Code::kIoError : read.status().code(), read.status().message() + device, {.file = path});
+  }
+  return generation;
 }
 
 Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store) {
@@ -172,26 +182,9 @@ Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory,
       (entry.name.ends_with(kTemporarySuffix) ? catalogue.leftovers : catalogue.strangers).push_back(entry.name);
       continue;
     }
-    Generation generation;
-    generation.number = *number;
-    generation.name = entry.name;
-    generation.file_bytes = entry.bytes;
     catalogue.highest_number = std::max(catalogue.highest_number, *number);
-    const std::string path = folder + "/" + entry.name;
-    std::string unreadable;
-    Result<std::string> bytes = read_what_can_be_read(storage, path, kManifestFileBytesMax, unreadable);
-    if (is_of_the_process(bytes.status())) return bytes.status();
-    if (!bytes.ok()) {
-      generation.rejected = bytes.status();
-    } else if (Result<ManifestRead> read = decode_manifest(*bytes, *number, store); read.ok()) {
-      generation.damaged = unreadable.empty() ? read->damaged : read->damaged + " (" + unreadable + ")";
-      generation.manifest = std::move(read->manifest);
-    } else {
-      const std::string why =
-          unreadable.empty() ? read.status().message() : read.status().message() + " (" + unreadable + ")";
-      const bool device = !unreadable.empty() && !read.status().is(Code::kUnsupported);
-      generation.rejected = Status(device ? Code::kIoError : read.status().code(), why, {.file = path});
-    }
+    DARUMA_TRY_ASSIGN(Generation generation, read_generation(storage, directory, *number, store));
+    generation.file_bytes = entry.bytes;
     catalogue.generations.push_back(std::move(generation));
   }
   std::sort(catalogue.generations.begin(), catalogue.generations.end(),

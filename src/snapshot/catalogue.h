@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "io/readable_bytes.h"
 #include "snapshot/manifest.h"
 
 namespace daruma {
@@ -54,9 +55,13 @@ struct Catalogue {
 /// costs only the copy it is in. Errors: kIoError when the directory cannot be listed.
 Result<Catalogue> read_catalogue(Storage& storage, const std::string& directory, const std::optional<StoreId>& store);
 
+/// The one of this number in snapshots/. Errors: of the process.
+Result<Generation> read_generation(Storage& storage, const std::string& directory, std::uint64_t number,
+                                   const std::optional<StoreId>& store, ReadFrom from = ReadFrom::kCache);
+
 /// What recoveries/ has of the newest manifest. Errors: kNotFound, kIoError, and those of `decode_manifest`.
 Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,
-                                        const std::optional<StoreId>& store);
+                                        const std::optional<StoreId>& store, ReadFrom from = ReadFrom::kCache);
 
 struct DroppedRun {
   std::uint64_t number = 0;

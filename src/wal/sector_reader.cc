@@ -9,10 +9,9 @@
 namespace daruma {
 
 bool SectorReader::read_sector(std::uint64_t offset, std::span<char> out) {
-  Result<std::size_t> got = file_.read(offset, out);
-  if (got.ok() && *got == out.size()) return true;
-  got = file_.read_direct(offset, out);  // a page that failed once may stay failed in the cache
-  return got.ok() && *got == out.size();
+  const auto whole = [&](const Result<std::size_t>& got) { return got.ok() && *got == out.size(); };
+  // A page that failed once may stay failed in the cache; and one that is good there says nothing of the device.
+  return (!direct_ && whole(file_.read(offset, out))) || whole(file_.read_direct(offset, out));
 }
 
 void SectorReader::load(std::uint64_t at, std::uint64_t wanted) {

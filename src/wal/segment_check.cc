@@ -6,9 +6,11 @@
 namespace daruma {
 
 Result<SegmentCheck> check_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                                   Sequence successor) {
-  const SegmentScan scan = read_segment(storage, path, store, [](const FrameView&) {}, {successor, true});
-  if (scan.status.is(Code::kAborted)) return scan.status;
+                                   Sequence through) {
+  SegmentPart part{.place = {}, .through = through, .bytes_max = kMaxSegmentBytes, .direct = true};
+  const SegmentScan scan = read_segment(
+      storage, SegmentFiles{path}, store, [](const FrameView&) {}, {}, &part);
+  if (is_of_the_process(scan.status)) return scan.status;
   SegmentCheck check;
   check.bytes = scan.bytes_read;
   const auto hurt = [&](std::string what) {
@@ -22,7 +24,7 @@ Result<SegmentCheck> check_segment(Storage& storage, const std::string& path, co
   if (!scan.unreadable.empty()) hurt("the device refuses a sector" + at(scan.unreadable.front()));
   if (!scan.damaged_footprints.empty()) hurt("footprint does not verify" + at(scan.damaged_footprints.front()));
   if (scan.status.ok() && scan.header_copies < 2) hurt("a copy of the header does not verify");
-  if (scan.status.ok() && scan.last_good_sequence + 1 < successor) hurt("ends too early" + at(scan.stop_offset));
+  if (scan.status.ok() && scan.last_good_sequence < through) hurt("ends too early" + at(scan.stop_offset));
   check.sound = check.detail.empty();
   return check;
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether a sealed segment still reads as it was written. Facts only; changes nothing.
+// Whether the device has a segment as it was written. Facts only; changes nothing.
 #pragma once
 
 #include <optional>
@@ -11,12 +11,12 @@
 namespace daruma {
 
 struct SegmentCheck {
-  bool sound = false;  ///< every event below the successor reads, and all that stands twice does so
+  bool sound = false;  ///< every event that it must have reads, and all that stands twice does so
   std::string detail;  ///< why not
   std::uint64_t bytes = 0;
 };
-/// `successor`: the first sequence of the next segment. Errors: kAborted.
+/// `through`: the last event that it must have; what stands behind may be in flight. Errors: of the process.
 Result<SegmentCheck> check_segment(Storage& storage, const std::string& path, const std::optional<StoreId>& store,
-                                   Sequence successor);
+                                   Sequence through);
 
 }  // namespace daruma

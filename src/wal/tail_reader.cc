@@ -53,7 +53,7 @@ class RingReader {
   RingReader(File& file, std::uint64_t size, const std::string& path, std::uint64_t nonce, TailScan& scan)
       : sectors_(file, size), path_(path), nonce_(nonce), scan_(scan) {}
 
-  Status read(const std::optional<StoreId>& store) {
+  Status read(const std::optional<StoreId>& store, bool every_half) {
     DARUMA_TRY(find_halves(store));
     std::array<Marks, 2> marks;
     for (std::size_t i = 0; i < halves_; ++i) marks[i] = load_marks(i * half_bytes(), store);
@@ -62,8 +62,15 @@ class RingReader {
     // and not the whole ring.
     for (const std::uint64_t head : heads_) {
       for (std::size_t i = 0; i < halves_; ++i) {
-        if (!read_live(i * half_bytes(), head)) continue;
+        std::optional<Live> live = read_live(i * half_bytes(), head);
+        if (!live) continue;
+        scan_.entries = std::move(live->entries);
+        scan_.data = std::move(live->data);
+        scan_.whole = true;
         scan_.hurt = scan_.hurt || i != 0;
+        // A kill may have come between the halves: what both have ends at the nearest head.
+        for (std::size_t other = i + 1; every_half && other < halves_; ++other)
+          scan_.hurt = scan_.hurt || !read_live(other * half_bytes(), *scan_.head);
         return {};
       }
     }
@@ -137,34 +144,35 @@ class RingReader {
     if (!heads_.empty()) scan_.head = heads_.back();
   }
 
-  /// False, and nothing changed, when the entries from the mark to `head` do not all verify in the half at `base`.
-  bool read_live(std::uint64_t base, std::uint64_t head) {
-    if (!scan_.mark_known) return false;
+  struct Live {
+    std::unique_ptr<char[]> data;
+    std::vector<WalRecord> entries{};
+  };
+  /// Nothing when the entries from the mark to `head` do not all verify in the half at `base`.
+  std::optional<Live> read_live(std::uint64_t base, std::uint64_t head) {
+    if (!scan_.mark_known) return std::nullopt;
     const std::uint64_t bytes = head - scan_.durable_position;
-    if (bytes > capacity()) return false;
-    auto data = std::make_unique_for_overwrite<char[]>(bytes);
+    if (bytes > capacity()) return std::nullopt;
+    Live live{std::make_unique_for_overwrite<char[]>(bytes)};
+    char* const data = live.data.get();
     const std::uint64_t begin = scan_.durable_position % capacity();
     const std::uint64_t to_end = std::min(bytes, capacity() - begin);
-    if (!sectors_.read(base + kTailDataAt + begin, {data.get(), to_end}) ||
-        !sectors_.read(base + kTailDataAt, {data.get() + to_end, bytes - to_end})) {
-      return false;
+    if (!sectors_.read(base + kTailDataAt + begin, {data, to_end}) ||
+        !sectors_.read(base + kTailDataAt, {data + to_end, bytes - to_end})) {
+      return std::nullopt;
     }
-    std::vector<WalRecord> entries;
     Sequence last = scan_.durable_sequence;
     for (std::uint64_t done = 0; done < bytes;) {
       const std::uint64_t at = (begin + done) % capacity();
       const std::optional<Found> entry =
-          entry_at(scan_.header, data.get() + done, at, std::min(bytes - done, capacity() - at));
-      if (!entry || entry->position != scan_.durable_position + done) return false;
+          entry_at(scan_.header, data + done, at, std::min(bytes - done, capacity() - at));
+      if (!entry || entry->position != scan_.durable_position + done) return std::nullopt;
       done += entry->bytes;
       if (entry->pad) continue;
-      if (entry->record.sequence != ++last) return false;
-      entries.push_back(entry->record);
+      if (entry->record.sequence != ++last) return std::nullopt;
+      live.entries.push_back(entry->record);
     }
-    scan_.entries = std::move(entries);
-    scan_.data = std::move(data);
-    scan_.whole = true;
-    return true;
+    return live;
   }
 
   /// Whatever verifies, wherever it stands in either half: every place where an entry can be is looked at, so a damaged
@@ -231,13 +239,13 @@ class RingReader {
 }  // namespace
 
 TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
-                   std::uint64_t nonce, std::size_t side) {
+                   std::uint64_t nonce, std::size_t side, bool every_half) {
   TailScan scan;
   const std::string path = directory + "/" + std::string(kLogDirectories[side]) + "/" + tail_name(nonce);
   const auto read = [&]() -> Status {
     DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
     DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
-    return RingReader(*file, size, path, nonce, scan).read(store);
+    return RingReader(*file, size, path, nonce, scan).read(store, every_half);
   };
   scan.status = read();
   return scan;

@@ -165,8 +165,8 @@ struct TailScan {
 };
 
 /// Reads the ring with `nonce`, which the newest segment's header gives, of the store in `directory`; `side`: of
-/// kLogDirectories.
+/// kLogDirectories. `every_half`: also where the first has all that is asked for.
 TailScan read_tail(Storage& storage, const std::string& directory, const std::optional<StoreId>& store,
-                   std::uint64_t nonce, std::size_t side = 0);
+                   std::uint64_t nonce, std::size_t side = 0, bool every_half = false);
 
 }  // namespace daruma

@@ -8,6 +8,7 @@
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
 #include "event/event.h"
+#include "wal/wal_reader.h"
 
 namespace daruma {
 namespace {
@@ -32,6 +33,7 @@ Status check_options(const WalOptions& o) {
 WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options, const WalCreate& start, Clock& clock,
                      Random& random)
     : storage_(std::move(storage)),
+      directory_(start.directory),
       options_(options),
       store_(start.store),
       copy_refused_(!start.copy_refused.ok()),
@@ -328,6 +330,29 @@ Status WalWriter::reboot() {
   renewing_ = false;
   progress_.notify_all();
   return done;
+}
+
+Result<bool> WalWriter::ring_is_whole() {
+  MutexLock lock(mutex_);
+  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  renewing_ = true;
+  bool whole = true;
+  Status read = lead([&]() -> Status {
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      {
+        MutexLock inner(mutex_);
+        if (!stands_in(sides_, side) || !untidy_[side].ok()) continue;  // none could be made there
+      }
+      const TailScan ring = read_tail(*storage_, directory_, store_, tail_nonce_, side, true);
+      if (is_of_the_process(ring.status)) return ring.status;
+      whole = whole && ring.status.ok() && ring.whole && !ring.hurt;
+    }
+    return {};
+  });
+  renewing_ = false;
+  progress_.notify_all();
+  if (!read.ok()) return read;
+  return whole;
 }
 
 bool WalWriter::poll() {

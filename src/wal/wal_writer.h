@@ -112,6 +112,8 @@ class WalWriter {
   /// Drops what the writer has in memory and goes on in a new ring and a new segment, which are read back. Appends wait
   /// meanwhile. kUnavailable: the log is down and could not be repaired, and all is as it was.
   Status reboot() EXCLUDES(mutex_);
+  /// Every half of the ring is as it was written. Appends wait meanwhile. Errors: of the process, kUnavailable.
+  Result<bool> ring_is_whole() EXCLUDES(mutex_);
   /// When one of two directories is left out and takes writes again: begins a segment in both. One thread at a time.
   Status try_copies() EXCLUDES(mutex_);
 
@@ -225,6 +227,7 @@ class WalWriter {
   Status unavailable() const REQUIRES(mutex_);
 
   const std::shared_ptr<Storage> storage_;
+  const std::string directory_;  ///< of the store
   const WalOptions options_;
   const StoreId store_;
   const bool copy_refused_;

@@ -219,6 +219,21 @@ std::vector<DirectoryEntry> StoreFiles::list(std::string_view room, std::vector<
   return {};
 }
 
+namespace {
+
+/// `damaged`: of a manifest that is good all the same; begins with "copy at N: ".
+Problem manifest_copy_problem(const std::string& file, const std::string& damaged) {
+  Problem p{.what = "manifest_copy", .verdict = "corrupt", .file = file, .offset = 0, .detail = damaged};
+  constexpr std::string_view kBefore = "copy at ";
+  std::uint64_t at = 0;
+  if (damaged.starts_with(kBefore) &&
+      std::from_chars(damaged.data() + kBefore.size(), damaged.data() + damaged.size(), at).ec == std::errc())
+    p.offset = at;
+  return p;
+}
+
+}  // namespace
+
 std::vector<Problem> StoreFiles::manifest_problems() const {
   std::vector<Problem> problems;
   (void)list(kManifestDirectory, problems);
@@ -230,15 +245,16 @@ std::vector<Problem> StoreFiles::manifest_problems() const {
       p.bytes = g.file_bytes;
       problems.push_back(std::move(p));
     } else if (!g.damaged.empty()) {
-      // The message begins with "copy at N: ".
-      Problem p{.what = "manifest_copy", .verdict = "corrupt", .file = file, .offset = 0, .detail = g.damaged};
-      constexpr std::string_view kBefore = "copy at ";
-      std::uint64_t at = 0;
-      if (g.damaged.starts_with(kBefore) &&
-          std::from_chars(g.damaged.data() + kBefore.size(), g.damaged.data() + g.damaged.size(), at).ec == std::errc())
-        p.offset = at;
-      problems.push_back(std::move(p));
+      problems.push_back(manifest_copy_problem(file, g.damaged));
     }
+  }
+  const std::string copy_file = fmt::format("{}/{}", kManifestCopyDirectory, kManifestCopy);
+  const Result<ManifestRead> copy = read_manifest_copy(*storage_, directory_, store_);
+  if (copy.ok() && !copy->damaged.empty()) {
+    problems.push_back(manifest_copy_problem(copy_file, copy->damaged));
+  } else if (!copy.ok() && !copy.status().is(Code::kNotFound)) {  // without it a start does as well
+    problems.push_back(problem("manifest_copy", copy_file, copy.status()));
+    if (!problems.back().offset) problems.back().offset = 0;
   }
   if (!damage_status_.ok()) {
     problems.push_back(problem("damage_map",

@@ -386,7 +386,7 @@ std::optional<Problem> judged(const RecoveryFinding& finding) {
 void verify_ring(const StoreFiles& files, const SegmentHeader& newest, std::size_t side, bool same_boot,
                  std::vector<Problem>& problems, VerifiedBytes& verified) {
   const std::string file = fmt::format("{}/{}", kLogDirectories[side], tail_name(newest.tail_nonce));
-  const TailScan ring = read_tail(files.storage(), files.directory(), files.store(), newest.tail_nonce, side);
+  const TailScan ring = read_tail(files.storage(), files.directory(), files.store(), newest.tail_nonce, side, true);
   ++verified.files;
   if (ring.status.ok()) verified.bytes += 2 * tail_half_bytes(ring.header.capacity);
   // A ring lives in memory: after the machine stopped, whatever stands in its file is normal. So is an end that the
@@ -406,6 +406,12 @@ void verify_ring(const StoreFiles& files, const SegmentHeader& newest, std::size
                         .file = file,
                         .offset = kTailDataAt + ring.durable_position % ring.header.capacity,
                         .detail = "entries behind the mark do not verify"});
+  } else if (ring.hurt) {
+    problems.push_back({.what = "tail_half",
+                        .verdict = "corrupt",
+                        .file = file,
+                        .offset = 0,
+                        .detail = "what stands in both halves verifies in one"});
   }
 }
 
