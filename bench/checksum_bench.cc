@@ -24,7 +24,7 @@ BENCHMARK(hash)->Name("checksum/hash")->Arg(16)->Arg(100)->Arg(4 << 10)->Arg(64 
 constexpr std::uint64_t kSectors = (std::uint64_t{4} << 20) / kSectorBytes;
 
 std::string file_with_parity(const std::string& data) {
-  ParityBuilder builder({kStore, 1}, kSectors);
+  ParityBuilder builder({kStore, 1}, parity_layout(kSectors));
   builder.add(data);
   return data + builder.finish();
 }
@@ -32,7 +32,7 @@ std::string file_with_parity(const std::string& data) {
 void build(benchmark::State& state) {
   const std::string data(kSectors * kSectorBytes, 'x');
   for (auto _ : state) {
-    ParityBuilder builder({kStore, 1}, kSectors);
+    ParityBuilder builder({kStore, 1}, parity_layout(kSectors));
     builder.add(data);
     benchmark::DoNotOptimize(builder.finish());
   }

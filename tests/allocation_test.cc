@@ -175,7 +175,7 @@ class Life {
           environment.threads = false;
           environment.start_late = environment.seed % 2 == 0;
           environment.compaction.level0_trigger = 2;
-          environment.compaction.output_run_bytes = 96 << 10;
+          environment.compaction.output_run_bytes = 116 << 10;
           Options options = small();
           options.keyspace_limits = {.memory_bytes = 256 << 10, .operations = 1};
           return Engine::open_store(directory_ + "/store", options, environment);

@@ -22,7 +22,7 @@ using Records = std::map<std::string, std::string>;
 
 /// Some records in a run; one of a single record takes 64 KiB.
 struct LoadWorld : World {
-  LoadWorld() { compaction.output_run_bytes = 80 << 10; }
+  LoadWorld() { compaction.output_run_bytes = 108 << 10; }
 };
 
 std::string key_of(unsigned i) {

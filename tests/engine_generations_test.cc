@@ -107,7 +107,7 @@ std::unique_ptr<Life> live(Shape shape) {
   EXPECT_GE(catalogue.generations.size(), 2U);
   for (const PlacedRun& run : catalogue.newest()->runs) {
     const auto& older = catalogue.generations[1].manifest->runs;
-    if (run.info.file_bytes > 100'000) life->large = run.info.number;
+    if (run.info.raw_bytes > 20'000) life->large = run.info.number;
     if (std::none_of(older.begin(), older.end(), [&](const PlacedRun& o) { return o.info.number == run.info.number; }))
       life->rebuildable.insert(run.info.number);
   }

@@ -119,5 +119,44 @@ TEST_F(EngineHeal, BeyondParityIsReportedOnceAndTheRestServes) {
   EXPECT_GT(lost, 0U);
 }
 
+/// Two keyspaces of one entry: neither the log nor an older generation has what their runs and the catalogue's hold.
+TEST(EngineHealTiny, OneFaultFree_64KiBOfNoiseAnywhereInARun) {
+  constexpr std::uint64_t kBurst = 64 << 10;
+  World world;
+  world.compaction.level0_trigger = 100;
+  {
+    Store store = world.must_open();
+    ASSERT_TRUE(store.put(*store.create_keyspace("k"), "key", "value").ok());
+    const Keyspace other = *store.create_keyspace("go on");
+    for (const char* tick : {"1", "2", "3"}) {
+      ASSERT_TRUE(store.checkpoint().ok());
+      ASSERT_TRUE(store.put(other, "tick", tick).ok());
+    }
+  }
+  world.disk->kill();
+  const std::shared_ptr<SimStorage> whole = world.disk;
+  Random random(1);
+  std::string noise(kBurst, '\0');
+  for (char& c : noise) c = static_cast<char>(random.next());
+  const auto runs = contents(*whole, "store/runs");
+  ASSERT_GE(runs.size(), 2U);
+  for (const auto& [path, bytes] : runs) {
+    ASSERT_LT(bytes.size(), 2 * kBurst);
+    for (std::uint64_t at = 0; at + kBurst <= bytes.size(); at += at % kSectorBytes == 0 ? 1777 : kSectorBytes - 1777) {
+      SCOPED_TRACE(path + " at " + std::to_string(at));
+      world.disk = whole->clone(1);
+      ASSERT_TRUE(world.disk->overwrite(path, at, noise).ok());
+      RecoveryReport report;
+      const Store store = world.must_open(&report);
+      EXPECT_TRUE(report.clean());
+      EXPECT_TRUE(store.damage().empty());
+      ASSERT_TRUE(store.keyspace("k").ok());
+      EXPECT_EQ(*store.get(*store.keyspace("k"), "key"), "value");
+      EXPECT_EQ(*store.get(*store.keyspace("go on"), "tick"), "3");
+      if (HasFailure()) return;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace daruma

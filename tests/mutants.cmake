@@ -314,6 +314,14 @@ mutant(healed_sector_believed_unverified parity/parity_reader.cc parity_test
 mutant(stripe_takes_the_lost_sector_in parity/parity_reader.cc parity_test
   [[    if (other == sector) continue;
 ]] [[]])
+mutant(stripes_are_fewer_than_3_percent_touch parity/parity_format.cc parity_test:ParityLayout.*
+  [[part + 3]] [[part]])
+mutant(tiny_runs_are_mirrored parity/parity_format.cc engine_heal_test:EngineHealTiny.*
+  [[std::max(kBurstSectors, std::min(]] [[std::max(kBurstSectors - 9, std::min(]])
+mutant(layout_told_by_what_is_of_both_tables run/run_bytes.cc run_heal_test:RunHeal.WhatWasWritten*
+  [[has_table(0)]] [[has_table(burst->table_sectors - 1)]])
+mutant(runs_of_fewer_stripes_do_not_heal run/run_bytes.cc run_heal_test:RunHeal.WhatWasWritten*
+  [[mirrored->table_sectors - 1) ? mirrored : burst]] [[mirrored->table_sectors - 1) ? burst : burst]])
 mutant(damage_map_not_asked_by_reads engine/read.cc engine_damage_test
   [[if (state.damage && !state.damage->empty()) {]] [[if (false) {]])
 mutant(range_erases_of_other_keyspaces engine/write.cc engine_batch_test

@@ -3,6 +3,7 @@
 // file's size.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/coding.h"
@@ -30,7 +31,7 @@ struct Protected {
 
   explicit Protected(std::uint64_t sectors, std::uint64_t seed = 1)
       : data(random_bytes(sectors * kSectorBytes, seed)), layout(parity_layout(sectors)) {
-    ParityBuilder builder(kPlace, sectors);
+    ParityBuilder builder(kPlace, layout);
     builder.add(data);
     file = data + builder.finish();
   }
@@ -60,24 +61,39 @@ struct Protected {
   }
 };
 
-TEST(ParityLayout, FollowsFromTheFileSizeAlone) {
-  std::uint64_t last = 0;
-  for (std::uint64_t n = 1; n < 5000; ++n) {
-    const ParityLayout layout = parity_layout(n);
-    EXPECT_GT(layout.file_sectors(), last);
-    for (std::uint64_t between = last + 1; between < layout.file_sectors(); ++between)
-      EXPECT_FALSE(parity_layout_of_file(between)) << between;
-    last = layout.file_sectors();
-    ASSERT_EQ(parity_layout_of_file(last), layout) << n;
+constexpr std::uint64_t kManySectors = 200'000;
+
+TEST(ParityLayout, FollowsFromTheFileSizeAndTheRule) {
+  for (const ParityRule rule : {ParityRule::kBurst, ParityRule::kMirrored}) {
+    std::uint64_t last = 0;
+    for (std::uint64_t n = 1; n < kManySectors; ++n) {
+      const ParityLayout layout = parity_layout(n, rule);
+      ASSERT_GT(layout.file_sectors(), last);
+      for (std::uint64_t between = last + 1; between < layout.file_sectors(); ++between)
+        ASSERT_FALSE(parity_layout_of_file(between, rule)) << between;
+      last = layout.file_sectors();
+      ASSERT_EQ(parity_layout_of_file(last, rule), layout) << n;
+    }
+    const ParityLayout large = parity_layout(std::uint64_t{1} << 30, rule);  // 4 TiB
+    EXPECT_EQ(parity_layout_of_file(large.file_sectors(), rule), large);
+    EXPECT_FALSE(parity_layout_of_file(0, rule));
   }
-  const ParityLayout large = parity_layout(std::uint64_t{1} << 30);  // 4 TiB
-  EXPECT_EQ(parity_layout_of_file(large.file_sectors()), large);
 }
 
-TEST(ParityLayout, LargeFilesPayThreeInAHundredAndTinyOnesAreMirrored) {
+TEST(ParityLayout, NoBurstTouchesMoreSectorsThanThereAreStripes) {
+  for (std::uint64_t n = 1; n < kManySectors; ++n) {
+    const ParityLayout layout = parity_layout(n);
+    const std::uint64_t bytes = std::max<std::uint64_t>(64 << 10, (layout.file_bytes() * 3 + 99) / 100);
+    // Of the first sector its last byte alone.
+    ASSERT_LE(1 + (bytes - 1 + kSectorBytes - 1) / kSectorBytes, layout.stripes) << n;
+  }
+}
+
+TEST(ParityLayout, LargeFilesPayThreeInAHundredAndTinyOnesSeventeenSectors) {
   const ParityLayout large = parity_layout(16384);  // 64 MiB
   EXPECT_LT(large.file_sectors() - large.data_sectors, 16384 * 34 / 1000);
-  EXPECT_EQ(parity_layout(3).stripes, 4U);  // three data sectors and their table
+  EXPECT_EQ(parity_layout(3).stripes, 17U);
+  EXPECT_EQ(parity_layout(3, ParityRule::kMirrored).stripes, 4U);  // three data sectors and their table
 }
 
 TEST(Parity, OneFaultFree_AnyOneSectorGarbledOrUnreadableHeals) {
@@ -102,10 +118,10 @@ TEST(Parity, OneFaultFree_AnyOneSectorGarbledOrUnreadableHeals) {
 }
 
 TEST(Parity, AnyBurstAsLongAsTheStripesHeals) {
-  for (const std::uint64_t sectors : {40U, 1500U}) {
+  for (const std::uint64_t sectors : {1U, 7U, 15U, 16U, 40U, 1500U}) {
     Protected whole(sectors);
     const std::uint64_t burst = whole.layout.stripes;
-    EXPECT_GE(burst, 16U);  // 64 KiB
+    EXPECT_GE(burst, 17U);  // 64 KiB from any byte on
     for (std::uint64_t at = 0; at + burst <= whole.layout.file_sectors(); at += sectors > 100 ? 101 : 1) {
       Protected hurt = whole;
       for (std::uint64_t i = 0; i < burst; ++i) hurt.garble(at + i);

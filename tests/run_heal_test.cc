@@ -2,9 +2,13 @@
 // one-fault-free, for one run: any one sector, and any burst of 64 KiB or 3 % of the file, costs no answer; and healing
 // gives the file back byte for byte.
 #include <gtest/gtest.h>
+#include <sanitized.h>
 
+#include <golden_testing.h>
 #include <run_testing.h>  // in quotes, tests/CMakeLists.txt would link every room
+#include "base/coding.h"
 #include "io/sim_storage.h"
+#include "parity/parity_builder.h"
 #include "run/run_bytes.h"
 #include "run/run_heal.h"
 #include "run/run_reader.h"
@@ -12,12 +16,64 @@
 namespace daruma {
 namespace {
 
+constexpr std::uint64_t kMany = std::uint64_t{256} << 20;
+
+std::string noise(std::uint64_t bytes, std::uint64_t seed) {
+  Random random(seed);
+  std::string out(round_up(bytes, 8), '\0');
+  for (std::size_t at = 0; at < bytes; at += 8) store<std::uint64_t>(out.data() + at, random.next());
+  out.resize(bytes);
+  return out;
+}
+
+ModelRun many_values(std::uint64_t values) {
+  ModelRun model;
+  for (std::uint64_t i = 0; i < values; ++i) model.put("key" + std::to_string(100'000 + i), i % 800 + 1, noise(900, i));
+  model.erases = {{"key1001", "key1002", 900}};
+  return model;
+}
+
+/// The same run as it was written before there was kRunBurstParity.
+std::string as_at_first(const std::string& file) {
+  const ParityLayout layout = *parity_layout_of_file(file.size() / kSectorBytes);
+  std::string body = file.substr(0, layout.data_sectors * kSectorBytes);
+  const auto put = [&](std::uint64_t at, const std::string& bytes) { body.replace(at, bytes.size(), bytes); };
+  RunHeader header = *decode_run_header(body.substr(0, kSectorBytes), kTestStore, 7);
+  header.required_features &= ~kRunBurstParity;
+  put(0, encode_run_header(header));
+  const std::uint64_t last = body.size() - kSectorBytes;
+  RunFooter footer = *decode_run_footer(body.substr(last), last, kTestStore, 7);
+  RunInfo info = *decode_run_info(body.substr(footer.properties_at(), footer.properties_bytes));
+  footer.header.required_features &= ~kRunBurstParity;
+  info.file_bytes = footer.layout().file_bytes();
+  std::string properties;
+  encode_run_info(properties, info);
+  properties.resize(footer.properties_room(), '\0');
+  for (footer.copy = 0; footer.copy < 2; ++footer.copy) {
+    footer.properties_checksum = hash64(properties, header.place.seed(footer.properties_at()));
+    put(footer.properties_at(), properties);
+    put(footer.footer_at(), encode_run_footer(footer));
+  }
+  ParityBuilder parity(header.place.parity(), footer.layout());
+  parity.add(body);
+  return body + parity.finish();
+}
+
 class RunHeal : public ::testing::Test {
  protected:
   void build(const ModelRun& model, const RunBuilderOptions& options) {
     model_ = model;
     build_run(disk_, model, 7, options);
-    original_ = *read_whole(disk_, path_, 256 << 20);
+    original_ = *read_whole(disk_, path_, kMany);
+  }
+  /// So many sectors and their parity.
+  void build_of(std::uint64_t protected_sectors) {
+    std::uint64_t got = 0;
+    for (std::uint64_t values = 1; got < protected_sectors; values += (protected_sectors - got) * 4) {
+      build(many_values(values), {.block_bytes = 3000, .compress = false});
+      got = parity_layout_of_file(sectors())->protected_sectors();
+    }
+    ASSERT_EQ(got, protected_sectors);
   }
   void restore() { ASSERT_TRUE((*disk_.open(path_, OpenMode::kCreate))->write(0, original_).ok()); }
   void spoil(std::uint64_t sector, std::uint64_t count) {
@@ -52,7 +108,7 @@ class RunHeal : public ::testing::Test {
   }
   void expect_heals() {
     ASSERT_TRUE(heal_run(disk_, "runs", kTestStore, 7).ok());
-    ASSERT_EQ(*read_whole(disk_, path_, 256 << 20), original_);
+    ASSERT_EQ(*read_whole(disk_, path_, kMany), original_);
   }
 
   SimStorage disk_;
@@ -85,27 +141,66 @@ TEST_F(RunHeal, OneFaultFree_AnyOneSectorOfASmallRun) {
   }
 }
 
-TEST_F(RunHeal, AnyBurstOf64KiBOr3PercentOfALargeRun) {
-  ModelRun model;
-  Random random(5);
-  for (int i = 0; i < 9000; ++i) {
-    std::string value(900, '\0');
-    for (std::size_t at = 0; at < value.size(); ++at) value[at] = static_cast<char>(random.next());
-    model.put("key" + std::to_string(100000 + i), static_cast<Sequence>(i % 800 + 1), value);
+TEST_F(RunHeal, OneFaultFree_AnyBurstOf64KiBOr3PercentFromAnyByteOn) {
+  for (const std::uint64_t size : {6U, 8U, 9U, 15U, 16U, 17U, 31U, 33U, 1055U, 1311U, 2300U}) {
+    size == 6 ? build({}, {}) : build_of(size);
+    const std::uint64_t body = parity_layout_of_file(sectors())->data_sectors;
+    const std::uint64_t burst = std::max<std::uint64_t>(64 << 10, (original_.size() * 3 + 99) / 100);
+    std::vector<std::uint64_t> begins = {(body - 1) * kSectorBytes, original_.size() - burst};
+    const std::uint64_t step = size < 100 ? (kSanitized ? 5 : 1) : sectors() / (kSanitized ? 1 : 2);
+    for (std::uint64_t sector = 0; sector < sectors(); sector += step) {
+      begins.push_back(sector * kSectorBytes);
+      begins.push_back(sector * kSectorBytes + 1 + sector * 997 % (kSectorBytes - 1));
+    }
+    for (const std::uint64_t at : begins) {
+      if (at + burst > original_.size()) continue;
+      SCOPED_TRACE(std::to_string(size) + " sectors, burst at " + std::to_string(at));
+      ASSERT_TRUE(disk_.overwrite(path_, at, noise(burst, at)).ok());
+      expect_all_right(97);
+      expect_heals();
+      if (HasFailure()) return;
+    }
+    if (size > 2000) { EXPECT_LT(sectors() - body, body * 35 / 1000) << "parity costs about 3 %"; }
   }
-  model.erases = {{"key1001", "key1002", 900}};
-  build(model, {});
-  const std::uint64_t burst = std::max<std::uint64_t>(16, sectors() * 3 / 100);
-  ASSERT_GT(burst, 50U);
-  const std::uint64_t body = parity_layout_of_file(sectors())->data_sectors;
-  ASSERT_LT(sectors() - body, body * 35 / 1000) << "parity costs about 3 %";
-  for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{700}, sectors() / 2, sectors() * 9 / 10,
-                                 sectors() - 2 * burst, sectors() - burst}) {
-    SCOPED_TRACE("burst at " + std::to_string(at));
-    spoil(at, burst);
-    expect_all_right(97);
-    expect_heals();
-    if (HasFailure()) return;
+}
+
+/// Most sizes may be of either rule. With three table sectors and more, some are where the other rule has some.
+TEST_F(RunHeal, WhatWasWrittenWithFewerStripesIsReadAndHealsToWhatItWas) {
+  for (const std::uint64_t size : {8U, 10U, 16U, 33U, 1055U, 1311U, 2300U}) {
+    build_of(size);
+    original_ = as_at_first(original_);
+    restore();
+    Result<RunReader::Verified> verified = open_run(disk_, 7)->verify();
+    ASSERT_TRUE(verified.ok() && verified->ok()) << size << ": " << verified->status().to_string();
+    const ParityLayout layout = *parity_layout_of_file(sectors(), ParityRule::kMirrored);
+    ASSERT_EQ(layout.protected_sectors(), size);
+    for (const std::uint64_t at : {std::uint64_t{0}, layout.data_sectors - 1, layout.protected_sectors()}) {
+      for (const std::uint64_t burst : {std::uint64_t{1}, layout.stripes}) {
+        SCOPED_TRACE(std::to_string(size) + " sectors, burst of " + std::to_string(burst) + " at " +
+                     std::to_string(at));
+        spoil(at, burst);
+        expect_all_right(97);
+        if (burst == 1) expect_verify_says_healable();
+        expect_heals();
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST_F(RunHeal, GoldenFilesHeal) {
+  model_ = small_model();
+  for (const char* name : {"run_v1_plain.run", "run_v1_lz4.run", "run_v1_burst.run"}) {
+    original_ = golden(name);
+    ASSERT_TRUE(disk_.make_directory("runs").ok());
+    restore();
+    for (std::uint64_t at = 0; at < sectors(); ++at) {
+      SCOPED_TRACE(std::string(name) + ", sector " + std::to_string(at));
+      spoil(at, 1);
+      expect_all_right();
+      expect_heals();
+      if (HasFailure()) return;
+    }
   }
 }
 
@@ -144,7 +239,7 @@ struct BadCache final : File {
 TEST_F(RunHeal, HealsPastThePageCache) {
   build(small_model(), {.block_bytes = 300, .compress = true});
   BadCache file(*disk_.open(path_, OpenMode::kRead));
-  RunBytes bytes(file, original_.size(), RunPlace{kTestStore, 7}.parity(), RunBytes::From::kParity);
+  RunBytes bytes(file, original_.size(), {kTestStore, 7}, RunBytes::From::kParity);
   const Result<std::string_view> view = bytes.view(0, bytes.body_bytes());
   ASSERT_TRUE(view.ok()) << view.status().to_string();
   EXPECT_EQ(*view, original_.substr(0, bytes.body_bytes()));

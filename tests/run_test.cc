@@ -521,11 +521,11 @@ TEST(RunName, IsParsedBackAndNothingElseIs) {
 TEST(RunGolden, ABuildGivesTheseBytes) {
   SimStorage disk;
   build_run(disk, small_model(), 7, {.block_bytes = 512, .compress = false});
-  expect_golden("run_v1_plain.run", *read_whole(disk, test_path(7), 1 << 20));
+  expect_golden("run_v1_burst.run", *read_whole(disk, test_path(7), 1 << 20));
 }
 
 TEST(RunGolden, OldFilesAreRead) {  // compressed bytes differ between versions of LZ4, so these are only read
-  for (const char* name : {"run_v1_plain.run", "run_v1_lz4.run"}) {
+  for (const char* name : {"run_v1_plain.run", "run_v1_lz4.run", "run_v1_burst.run"}) {
     SCOPED_TRACE(name);
     SimStorage disk;
     ASSERT_TRUE(disk.make_directory("runs").ok());

@@ -7,9 +7,9 @@
 
 namespace daruma {
 
-ParityBuilder::ParityBuilder(const ParityPlace& place, std::uint64_t data_sectors)
-    : place_(place), layout_(parity_layout(data_sectors)), parity_(layout_.stripes * kSectorBytes, '\0') {
-  hashes_.reserve(data_sectors);
+ParityBuilder::ParityBuilder(const ParityPlace& place, const ParityLayout& layout)
+    : place_(place), layout_(layout), parity_(layout_.stripes * kSectorBytes, '\0') {
+  hashes_.reserve(layout.data_sectors);
 }
 
 void ParityBuilder::add(std::string_view sectors) {

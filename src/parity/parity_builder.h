@@ -13,7 +13,7 @@ namespace daruma {
 /// One thread. Memory: the parity and a hash a sector, about 3 % of a large file.
 class ParityBuilder {
  public:
-  ParityBuilder(const ParityPlace& place, std::uint64_t data_sectors);
+  ParityBuilder(const ParityPlace& place, const ParityLayout& layout);
 
   /// The next sectors, whole ones.
   void add(std::string_view sectors);

@@ -8,32 +8,37 @@
 #include "base/coding.h"
 
 namespace daruma {
+namespace {
 
-std::uint64_t stripes_for(std::uint64_t protected_sectors) {
-  return std::min(protected_sectors, std::max(kMinStripes, protected_sectors / kSectorsPerStripe));
+std::uint64_t stripes_for(std::uint64_t protected_sectors, ParityRule rule) {
+  const std::uint64_t part = protected_sectors / kSectorsPerStripe;
+  if (rule == ParityRule::kMirrored) return std::min(protected_sectors, std::max(kMinStripes, part));
+  return std::max(kBurstSectors, std::min(protected_sectors, std::max(kMinStripes, part + 3)));
 }
 
-ParityLayout parity_layout(std::uint64_t data_sectors) {
+}  // namespace
+
+ParityLayout parity_layout(std::uint64_t data_sectors, ParityRule rule) {
   ParityLayout layout;
   layout.data_sectors = data_sectors;
   layout.table_sectors = (data_sectors + kTableHashes - 1) / kTableHashes;
-  layout.stripes = stripes_for(layout.protected_sectors());
+  layout.stripes = stripes_for(layout.protected_sectors(), rule);
   return layout;
 }
 
-std::optional<ParityLayout> parity_layout_of_file(std::uint64_t file_sectors) {
+std::optional<ParityLayout> parity_layout_of_file(std::uint64_t file_sectors, ParityRule rule) {
   // Every part grows with the data, so the size of the file decides.
-  std::uint64_t low = 0;
+  std::uint64_t low = 1;
   std::uint64_t high = file_sectors;
   while (low < high) {
     const std::uint64_t middle = low + (high - low) / 2;
-    if (parity_layout(middle).file_sectors() < file_sectors) {
+    if (parity_layout(middle, rule).file_sectors() < file_sectors) {
       low = middle + 1;
     } else {
       high = middle;
     }
   }
-  const ParityLayout layout = parity_layout(low);
+  const ParityLayout layout = parity_layout(low, rule);
   if (layout.file_sectors() != file_sectors) return std::nullopt;
   return layout;
 }

@@ -10,7 +10,8 @@
 //   - What heals is believed only after its checksum verifies: in the table for data, in the sector itself for the
 //   table.
 //     So parity needs no checksum of its own.
-//   - The size of the whole file gives the layout: nothing that is needed to heal can be lost with the sector it is in.
+//   - The size of the whole file gives the layout, by each rule: nothing that is needed to heal can be lost with the
+//     sector it is in.
 //
 // XOR instead of Reed-Solomon: one lost sector a stripe is what single faults and bursts need, at memory speed.
 #pragma once
@@ -28,8 +29,18 @@ namespace daruma {
 
 /// Hashes in one sector of the table; the last eight bytes are its own checksum.
 inline constexpr std::uint64_t kTableHashes = kSectorBytes / 8 - 1;
-inline constexpr std::uint64_t kMinStripes = 32;        ///< 128 KiB: bursts of 64 KiB heal wherever they begin
+inline constexpr std::uint64_t kMinStripes = 32;        ///< where there are as many sectors to protect
 inline constexpr std::uint64_t kSectorsPerStripe = 32;  ///< of large files: parity is about 3 % of them
+inline constexpr std::uint64_t kBurstSectors = 17;      ///< that 64 KiB touch at most
+
+/// How many stripes S there are for P protected sectors.
+enum class ParityRule : std::uint8_t {
+  /// min(P, max(32, P / 32)), as files were written at first: tiny ones are mirrored, so that one burst may hurt both.
+  kMirrored,
+  /// max(17, min(P, max(32, P / 32 + 3))): 64 KiB or 3 % of the file, whichever is more, touch S sectors at most, from
+  /// whatever byte on. With P = 32 k + r the file has 33 k + r + 3 sectors, of which 3 % touch k + 3 at most.
+  kBurst,
+};
 
 struct ParityLayout {
   std::uint64_t data_sectors = 0;
@@ -38,6 +49,7 @@ struct ParityLayout {
 
   [[nodiscard]] std::uint64_t protected_sectors() const { return data_sectors + table_sectors; }
   [[nodiscard]] std::uint64_t file_sectors() const { return protected_sectors() + stripes; }
+  [[nodiscard]] std::uint64_t file_bytes() const { return file_sectors() * kSectorBytes; }
   /// The parity sector of a stripe.
   [[nodiscard]] std::uint64_t parity_at(std::uint64_t stripe) const {
     return protected_sectors() + (stripe + stripes - protected_sectors() % stripes) % stripes;
@@ -45,11 +57,9 @@ struct ParityLayout {
   bool operator==(const ParityLayout&) const = default;
 };
 
-/// S for so many protected sectors: tiny files are mirrored, large ones pay 1 in 32.
-std::uint64_t stripes_for(std::uint64_t protected_sectors);
-ParityLayout parity_layout(std::uint64_t data_sectors);
-/// The layout of a file of so many sectors, parity included; nothing when there is none of that size.
-std::optional<ParityLayout> parity_layout_of_file(std::uint64_t file_sectors);
+ParityLayout parity_layout(std::uint64_t data_sectors, ParityRule rule = ParityRule::kBurst);
+/// The layout of a file of so many sectors, parity included; nothing when no data make one of that size.
+std::optional<ParityLayout> parity_layout_of_file(std::uint64_t file_sectors, ParityRule rule = ParityRule::kBurst);
 
 /// What seeds the checksums of one file's sectors.
 struct ParityPlace {

@@ -29,6 +29,9 @@ class ParityReader {
   /// Data sector `index` into `out`, of one sector. Its contents are unspecified when lost.
   SectorState fetch(std::uint64_t index, std::span<char> out);
 
+  /// Whether sector `part` of the table verifies, as read or as healed.
+  bool has_table(std::uint64_t part) { return hash_of(part * kTableHashes).has_value(); }
+
   struct Damage {
     std::uint64_t sector = 0;  ///< of the file
     SectorState state = SectorState::kLost;

@@ -36,7 +36,7 @@ Result<std::unique_ptr<RunBuilder>> RunBuilder::create(Storage& storage, const s
 RunBuilder::RunBuilder(Storage& storage, std::string directory, const RunIdentity& identity,
                        const RunBuilderOptions& options, std::unique_ptr<File> file)
     : storage_(storage), directory_(std::move(directory)), options_(options), file_(std::move(file)) {
-  header_.required_features = fills_sectors() ? kRunPaddedBlocks : 0;
+  header_.required_features = kRunBurstParity | (fills_sectors() ? kRunPaddedBlocks : 0);
   header_.optional_features = kRunOptionalParity;
   header_.place = {identity.store, identity.number};
   header_.keyspace = info_.keyspace = identity.keyspace;
@@ -95,7 +95,7 @@ void RunBuilder::add_range_erase(RangeErase erase) {
 std::uint64_t RunBuilder::estimated_bytes() const {
   const std::uint64_t body =
       offset() + block_.bytes() + index_.bytes() + filter_.keys() * options_.filter_bits / 8 + kTailEstimate;
-  return run_file_bytes(round_up(body, kSectorBytes));
+  return parity_layout(round_up(body, kSectorBytes) / kSectorBytes).file_bytes();
 }
 
 std::size_t RunBuilder::block_target() const {
@@ -201,7 +201,7 @@ Result<RunInfo> RunBuilder::finish(std::vector<std::uint64_t> supersedes) {
   }
   footer.index_end = footer.index_at() + index.size();
   footer.body_bytes = round_up(footer.index_end, kSectorBytes) + footer.properties_room() + kSectorBytes;
-  info_.file_bytes = run_file_bytes(footer.body_bytes);
+  info_.file_bytes = footer.layout().file_bytes();
   properties.clear();
   encode_run_info(properties, info_);
   DARUMA_ASSERT(properties.size() == footer.properties_bytes);
@@ -228,7 +228,7 @@ Result<RunInfo> RunBuilder::finish(std::vector<std::uint64_t> supersedes) {
 /// The number of stripes follows from the size of the body, so it is read once more: from the page cache, and what that
 /// may have got wrong the read-back of the published run finds.
 Status RunBuilder::append_parity() {
-  ParityBuilder parity(header_.place.parity(), written_ / kSectorBytes);
+  ParityBuilder parity(header_.place.parity(), parity_layout(written_ / kSectorBytes));
   std::string chunk(std::min(kParityChunk, written_), '\0');
   for (std::uint64_t at = 0; at < written_;) {
     const std::span<char> out(chunk.data(), std::min<std::uint64_t>(chunk.size(), written_ - at));

@@ -9,18 +9,41 @@
 
 namespace daruma {
 
-RunBytes::RunBytes(File& file, std::uint64_t file_bytes, const ParityPlace& place, From from)
-    : file_(file),
-      file_bytes_(file_bytes),
-      place_(place),
-      from_(from),
-      layout_(file_bytes % kSectorBytes == 0 ? parity_layout_of_file(file_bytes / kSectorBytes) : std::nullopt) {
-  if (from == From::kParity && layout_) parity_.emplace(parity_reader());
+RunBytes::RunBytes(File& file, std::uint64_t file_bytes, const RunPlace& place, From from)
+    : file_(file), file_bytes_(file_bytes), place_(place), from_(from) {
+  layout_ = find_layout();
+  if (from == From::kParity && layout_) parity_.emplace(parity_reader(*layout_));
 }
 
-ParityReader RunBytes::parity_reader() {
-  DARUMA_ASSERT(layout_);
-  return {place_, *layout_, [this](std::uint64_t sector, std::span<char> out) { return read_sector(sector, out); }};
+/// The size allows one layout by each rule. Where they differ, the body's last sector tells, which is read anyway.
+/// Where that is hurt, the table does, without which nothing heals: its first sector by kBurst, whose body is the
+/// shorter, its last by kMirrored. Those between may belong to both tables, and verify in both.
+std::optional<ParityLayout> RunBytes::find_layout() {
+  if (file_bytes_ % kSectorBytes != 0) return std::nullopt;
+  const auto burst = parity_layout_of_file(file_bytes_ / kSectorBytes, ParityRule::kBurst);
+  const auto mirrored = parity_layout_of_file(file_bytes_ / kSectorBytes, ParityRule::kMirrored);
+  if (!burst || !mirrored || *burst == *mirrored) return burst ? burst : mirrored;
+  for (const ParityLayout& layout : {*burst, *mirrored}) {
+    if (footer_tells(layout)) return layout;
+  }
+  if (parity_reader(*burst).has_table(0)) return burst;
+  return parity_reader(*mirrored).has_table(mirrored->table_sectors - 1) ? mirrored : burst;
+}
+
+bool RunBytes::footer_tells(const ParityLayout& layout) const {
+  const std::uint64_t at = (layout.data_sectors - 1) * kSectorBytes;
+  AlignedBuffer sector(kSectorBytes);
+  const Result<std::size_t> got =
+      from_ == From::kCache ? file_.read(at, sector.span()) : file_.read_direct(at, sector.span());
+  if (!got.ok() || *got != kSectorBytes) return false;
+  // Whose it is, whoever reads on will ask.
+  const Result<RunFooter> footer = decode_run_footer(sector.view(), at, std::nullopt, place_.number);
+  return footer.ok() && footer->layout() == layout;
+}
+
+ParityReader RunBytes::parity_reader(const ParityLayout& layout) {
+  return {place_.parity(), layout,
+          [this](std::uint64_t sector, std::span<char> out) { return read_sector(sector, out); }};
 }
 
 std::uint64_t RunBytes::body_bytes() const { return layout_ ? layout_->data_sectors * kSectorBytes : file_bytes_; }

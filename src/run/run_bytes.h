@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "io/storage.h"
 #include "parity/parity_reader.h"
+#include "run/run_format.h"
 
 namespace daruma {
 
@@ -20,7 +21,7 @@ class RunBytes {
     kDevice,  ///< past the page cache: what the device holds
     kParity,  ///< as kDevice, and every sector of the body that does not verify is healed, if it can be
   };
-  RunBytes(File& file, std::uint64_t file_bytes, const ParityPlace& place, From from);
+  RunBytes(File& file, std::uint64_t file_bytes, const RunPlace& place, From from);
   RunBytes(const RunBytes&) = delete;
   RunBytes& operator=(const RunBytes&) = delete;
 
@@ -35,17 +36,19 @@ class RunBytes {
   [[nodiscard]] const std::string& path() const { return file_.path(); }
   /// One sector past the page cache, reading ahead when they are asked for in order; false when the device refuses it.
   bool read_sector(std::uint64_t sector, std::span<char> out);
-  [[nodiscard]] ParityReader parity_reader();
+  [[nodiscard]] ParityReader parity_reader(const ParityLayout& layout);
 
  private:
+  std::optional<ParityLayout> find_layout();
+  [[nodiscard]] bool footer_tells(const ParityLayout& layout) const;
   Status fill(std::uint64_t begin, std::uint64_t end);
   Status fill_healed(std::uint64_t begin, std::span<char> out);
 
   File& file_;
   const std::uint64_t file_bytes_;
-  const ParityPlace place_;
+  const RunPlace place_;
   const From from_;
-  const std::optional<ParityLayout> layout_;
+  std::optional<ParityLayout> layout_;
   std::optional<ParityReader> parity_;
   AlignedBuffer ahead_;  ///< of read_sector: sectors [ahead_begin_, ahead_end_)
   std::uint64_t ahead_begin_ = 0;

@@ -32,7 +32,7 @@ Result<RunInfo> load_properties(RunBytes& bytes, const RunFooter& footer) {
   Result<RunInfo> info = decode_run_info(room.substr(0, footer.properties_bytes));
   if (!info.ok()) return placed(info.status(), "run properties", bytes.path(), at);
   if (info->number != footer.header.place.number || info->keyspace != footer.header.keyspace ||
-      info->file_bytes != run_file_bytes(footer.body_bytes)) {
+      info->file_bytes != footer.layout().file_bytes()) {
     return run_damage("run properties: footer and properties contradict each other", bytes.path(), at);
   }
   return info;
@@ -218,7 +218,7 @@ Result<RunTail> load_run_tail(RunBytes& bytes, const std::optional<StoreId>& sto
     note(RunFault::kFooter, last.status());
   if (!footer) footer = look_for_footer(bytes, round_down(size, kSectorBytes), store, number);
   if (footer) {
-    const std::uint64_t whole = run_file_bytes(footer->body_bytes);
+    const std::uint64_t whole = footer->layout().file_bytes();
     if (whole != size) {
       note(RunFault::kLength,
            run_damage("the file has " + std::to_string(size) + " bytes and should have " + std::to_string(whole),

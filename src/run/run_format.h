@@ -12,7 +12,7 @@
 //     the file, and the end of a block whose contents are damaged is still known.
 //   - Everything but the blocks stands twice, far apart. Nothing decoded here is believed before its checksum holds.
 //   - All of it, the body, is protected by interleaved parity (parity/parity_format.h), whose place follows from the
-//   file's size.
+//     file's size and kRunBurstParity.
 #pragma once
 
 #include <cstdint>
@@ -32,8 +32,10 @@ inline constexpr std::string_view kRunMagic = "DRMRUN01";
 inline constexpr std::string_view kRunFooterMagic = "DRMRUNFT";
 inline constexpr std::uint32_t kRunVersion = 1;
 inline constexpr std::uint64_t kRunPaddedBlocks = 1;  ///< required feature: zeros may stand at the end of a block
-inline constexpr std::uint64_t kRunKnownFeatures = kRunPaddedBlocks;  ///< required features that this code can read
-inline constexpr std::uint64_t kRunOptionalParity = 1;                ///< optional feature: parity follows the body
+inline constexpr std::uint64_t kRunBurstParity = 2;   ///< required feature: ParityRule::kBurst, else kMirrored
+/// Required features that this code can read.
+inline constexpr std::uint64_t kRunKnownFeatures = kRunPaddedBlocks | kRunBurstParity;
+inline constexpr std::uint64_t kRunOptionalParity = 1;  ///< optional feature: parity follows the body
 inline constexpr std::size_t kBlockHeaderBytes = 32;
 inline constexpr std::uint32_t kBlockMagic = 0x4c425244;  ///< "DRBL"
 inline constexpr std::size_t kBlockMagicAt = 8;
@@ -87,6 +89,11 @@ struct RunFooter {
   std::uint64_t body_bytes = 0;           ///< of the file without its parity
   std::uint64_t properties_checksum = 0;  ///< of this copy's properties with their padding
 
+  /// Of the whole file.
+  [[nodiscard]] ParityLayout layout() const {
+    const bool burst = (header.required_features & kRunBurstParity) != 0;
+    return parity_layout(body_bytes / kSectorBytes, burst ? ParityRule::kBurst : ParityRule::kMirrored);
+  }
   [[nodiscard]] std::uint64_t properties_room() const { return round_up(properties_bytes, kSectorBytes); }
   [[nodiscard]] std::uint64_t first_footer_at() const { return round_up(filter_end, kSectorBytes); }
   [[nodiscard]] std::uint64_t index_at() const { return first_footer_at() + kSectorBytes + properties_room(); }
@@ -95,11 +102,6 @@ struct RunFooter {
     return copy == 0 ? first_footer_at() + kSectorBytes : body_bytes - kSectorBytes - properties_room();
   }
 };
-
-/// A whole run with a body of so many bytes, parity included.
-inline std::uint64_t run_file_bytes(std::uint64_t body_bytes) {
-  return parity_layout(body_bytes / kSectorBytes).file_sectors() * kSectorBytes;
-}
 
 std::string encode_run_header(const RunHeader& header);
 /// Errors: kCorruption (does not verify, or is not run `number` of `store` where that is known), kUnsupported (from the

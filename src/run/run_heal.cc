@@ -15,10 +15,10 @@ constexpr std::uint64_t kChunkSectors = 128;
 
 Status copy_healed(File& from, File& to, const RunPlace& place) {
   DARUMA_TRY_ASSIGN(const std::uint64_t size, from.size());
-  RunBytes bytes(from, size, place.parity(), RunBytes::From::kParity);
+  RunBytes bytes(from, size, place, RunBytes::From::kParity);
   if (!bytes.layout()) return run_damage("the file has lost its end, and its parity with it", from.path(), size);
-  ParityReader reader = bytes.parity_reader();
-  ParityBuilder parity(place.parity(), bytes.layout()->data_sectors);
+  ParityReader reader = bytes.parity_reader(*bytes.layout());
+  ParityBuilder parity(place.parity(), *bytes.layout());
   std::string chunk;
   for (std::uint64_t at = 0; at < bytes.layout()->data_sectors;) {
     const std::uint64_t sectors = std::min(kChunkSectors, bytes.layout()->data_sectors - at);

@@ -46,10 +46,10 @@ Result<const RunContents*> RunReader::load() const {
   DARUMA_TRY(refused_);
   std::vector<RunFinding> findings;
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file_->size());
-  RunBytes bytes(*file_, size, place_.parity(), RunBytes::From::kCache);
+  RunBytes bytes(*file_, size, place_, RunBytes::From::kCache);
   Result<std::unique_ptr<RunContents>> loaded = load_run_contents(bytes, place_, known_, findings);
   if (!findings.empty() || !loaded.ok()) {
-    RunBytes healed(*file_, size, place_.parity(), RunBytes::From::kParity);
+    RunBytes healed(*file_, size, place_, RunBytes::From::kParity);
     std::vector<RunFinding> left;
     Result<std::unique_ptr<RunContents>> again = load_run_contents(healed, place_, known_, left);
     if (again.ok() && left.size() < findings.size() + !loaded.ok()) {
@@ -152,7 +152,7 @@ Result<BlockRef> RunReader::healed_block(const RunContents& c, std::size_t i, co
   const IndexEntry at = c.index.at(i);
   const Result<std::uint64_t> size = file_->size();
   if (!size.ok()) return lost_block(c, i, why);
-  RunBytes bytes(*file_, *size, place_.parity(), RunBytes::From::kParity);
+  RunBytes bytes(*file_, *size, place_, RunBytes::From::kParity);
   const Result<std::string_view> healed = bytes.view(at.offset, at.frame_bytes);
   if (!healed.ok()) return lost_block(c, i, why);
   Result<BlockRef> ref = take_frame(c, i, *healed);
@@ -271,11 +271,11 @@ Result<RunDescription> describe_run(Storage& storage, const std::string& path, c
   DARUMA_TRY_ASSIGN(std::unique_ptr<File> file, open_to_read(storage, path));
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file->size());
   RunDescription described;
-  const ParityPlace parity = RunPlace{store.value_or(StoreId()), number}.parity();
-  RunBytes bytes(*file, size, parity, RunBytes::From::kCache);
+  const RunPlace place{store.value_or(StoreId()), number};
+  RunBytes bytes(*file, size, place, RunBytes::From::kCache);
   Result<RunTail> tail = load_run_tail(bytes, store, number, described.findings);
   if (store && !tail.ok()) {  // parity is seeded with the store
-    RunBytes healed(*file, size, parity, RunBytes::From::kParity);
+    RunBytes healed(*file, size, place, RunBytes::From::kParity);
     std::vector<RunFinding> left;
     if (Result<RunTail> again = load_run_tail(healed, store, number, left); again.ok()) tail = std::move(again);
   }

@@ -218,14 +218,14 @@ class Verify {
 
 /// Every sector against the table, and the parity against the sectors.
 void check_parity(RunBytes& bytes, const RunContents& c, RunReader::Verified& out) {
-  if (!bytes.layout() || (c.footer && run_file_bytes(c.footer->body_bytes) != bytes.file_bytes())) {
+  if (!bytes.layout() || (c.footer && c.footer->layout() != *bytes.layout())) {
     if (out.findings.empty()) {
       out.findings.push_back({RunFault::kParity, run_damage("there is no parity", bytes.path(), bytes.body_bytes())});
     }
     return;
   }
   std::vector<RunFinding> found;
-  for (const ParityReader::Damage& damage : bytes.parity_reader().check_all()) {
+  for (const ParityReader::Damage& damage : bytes.parity_reader(*bytes.layout()).check_all()) {
     const std::uint64_t at = damage.sector * kSectorBytes;
     const bool healed = damage.state == SectorState::kHealed;
     found.push_back({RunFault::kParity, run_damage("sector does not verify", bytes.path(), at), std::nullopt, healed});
@@ -246,7 +246,7 @@ void check_parity(RunBytes& bytes, const RunContents& c, RunReader::Verified& ou
 
 Result<RunReader::Verified> RunReader::verify(const VerifyOptions& options) const {
   DARUMA_TRY_ASSIGN(const std::uint64_t size, file_->size());
-  RunBytes bytes(*file_, size, place_.parity(), options.direct ? RunBytes::From::kDevice : RunBytes::From::kCache);
+  RunBytes bytes(*file_, size, place_, options.direct ? RunBytes::From::kDevice : RunBytes::From::kCache);
   Verified out;
   DARUMA_TRY_ASSIGN(const std::unique_ptr<RunContents> c, load_run_contents(bytes, place_, known_, out.findings));
   Verify(bytes, *c, out).run();
