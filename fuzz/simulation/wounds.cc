@@ -323,7 +323,10 @@ bool Wounds::harmless(bool two_logs) const {
     const std::string directory = wound.path.substr(0, wound.path.find_last_of('/'));
     if (two_logs && log.empty() && (wound.room == Room::kLog || wound.room == Room::kRing)) log = directory;
     if (directory == log) continue;
-    if (!wound.one_sector()) return false;
+    const bool burst_in_a_run = wound.room == Room::kRuns && wound.kind == Kind::kBurst;
+    const bool manifest_gone = wound.room == Room::kSnapshots &&
+                               (wound.kind == Kind::kLost || wound.kind == Kind::kCut || wound.kind == Kind::kEmptied);
+    if (!wound.one_sector() && !burst_in_a_run && !manifest_gone) return false;
     ++faults;
   }
   return faults <= 1;

@@ -106,10 +106,13 @@ bool RunBytes::read_sector(std::uint64_t sector, std::span<char> out) {
       const Result<std::size_t> got = file_.read_direct(sector * kSectorBytes, into);
       ahead_begin_ = sector;
       ahead_end_ = sector + (got.ok() ? *got / kSectorBytes : 0);
+      return got.status();
     };
     const bool in_order = sector == last_sector_ + 1;
-    if (in_order) load(ahead_.size() / kSectorBytes);
-    if (!in_order || ahead_end_ == ahead_begin_) load(1);
+    if (in_order) (void)load(ahead_.size() / kSectorBytes);
+    if (!in_order || ahead_end_ == ahead_begin_) {
+      if (const Status alone = load(1); refused_.ok()) refused_ = alone;
+    }
   }
   last_sector_ = sector;
   if (sector >= ahead_end_) return false;

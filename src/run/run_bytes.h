@@ -37,6 +37,8 @@ class RunBytes {
   /// One sector past the page cache, reading ahead when they are asked for in order; false when the device refuses it.
   bool read_sector(std::uint64_t sector, std::span<char> out);
   [[nodiscard]] ParityReader parity_reader(const ParityLayout& layout);
+  /// Of the first sector that `read_sector` could not have; ok: none.
+  [[nodiscard]] const Status& refused() const { return refused_; }
 
  private:
   std::optional<ParityLayout> find_layout();
@@ -50,6 +52,7 @@ class RunBytes {
   const From from_;
   std::optional<ParityLayout> layout_;
   std::optional<ParityReader> parity_;
+  Status refused_;
   AlignedBuffer ahead_;  ///< of read_sector: sectors [ahead_begin_, ahead_end_)
   std::uint64_t ahead_begin_ = 0;
   std::uint64_t ahead_end_ = 0;

@@ -228,7 +228,9 @@ void check_parity(RunBytes& bytes, const RunContents& c, RunReader::Verified& ou
   for (const ParityReader::Damage& damage : bytes.parity_reader(*bytes.layout()).check_all()) {
     const std::uint64_t at = damage.sector * kSectorBytes;
     const bool healed = damage.state == SectorState::kHealed;
-    found.push_back({RunFault::kParity, run_damage("sector does not verify", bytes.path(), at), std::nullopt, healed});
+    Status why = run_damage("sector does not verify", bytes.path(), at);
+    if (!bytes.refused().ok()) why = {Code::kIoError, bytes.refused().message(), why.where()};
+    found.push_back({RunFault::kParity, std::move(why), std::nullopt, healed});
   }
   const bool healable =
       !found.empty() && std::all_of(found.begin(), found.end(), [](const RunFinding& f) { return f.healed; });
