@@ -274,16 +274,21 @@ class HurtStore {
     }
     opened = Status(Code::kAborted, "the process died");
     disk_->kill();
-    for (const char* folder : {"s/wal", "s/runs", "s/snapshots"}) {
+    for (const char* folder : {"s/wal", "s/runs", "s/snapshots", "s/recoveries"}) {
       const std::vector<DirectoryEntry> entries = *disk_->list(folder);
       for (const DirectoryEntry& entry : entries) files_.push_back(std::string(folder) + "/" + entry.name);
     }
   }
 
-  /// `input`: u8 which file, u32 offset, bytes that stand there from now on.
-  void overwrite(std::string_view input) {
-    const std::string& path = files_[static_cast<std::uint8_t>(input[0]) % files_.size()];
+  /// `input`: 6 bits which file, 2 bits what happens to it (0x40: cut, 0x80: removed); u32 offset; bytes that stand
+  /// there from now on.
+  void hurt(std::string_view input) {
+    const auto first = static_cast<std::uint8_t>(input[0]);
+    const std::string& path = files_[(first & 0x3fU) % files_.size()];
     const std::uint64_t bytes = *(*disk_->open(path, OpenMode::kRead))->size();
+    if ((first & 0xc0U) == 0x40U)
+      return DARUMA_ASSERT(disk_->truncate(path, load<std::uint32_t>(input.data() + 1) % (bytes + 1)).ok());
+    if ((first & 0xc0U) == 0x80U) return DARUMA_ASSERT(disk_->remove(path).ok());
     const std::string_view noise = input.substr(5, std::min<std::uint64_t>(input.size() - 5, bytes));
     const std::uint64_t at = load<std::uint32_t>(input.data() + 1) % (bytes - noise.size() + 1);
     DARUMA_ASSERT(disk_->overwrite(path, at, noise).ok());
@@ -350,7 +355,7 @@ class HurtStore {
 void recover(std::string_view input) {
   if (input.size() < 6) return;
   HurtStore store;
-  store.overwrite(input);
+  store.hurt(input);
   const std::vector<std::string> first = store.answers(true);
   DARUMA_ASSERT(store.answers(true) == first);
 }
@@ -358,7 +363,7 @@ void recover(std::string_view input) {
 void forged(std::string_view input) {
   if (input.size() < 6) return;
   HurtStore store;
-  store.overwrite(input);
+  store.hurt(input);
   for (int round = 0; round < 4; ++round) {
     Mender mender;
     mender.listen();

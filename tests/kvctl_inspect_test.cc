@@ -265,8 +265,10 @@ TEST_F(KvctlInspect, one_changed_byte_in_any_class_of_file_is_named_by_verify_de
   {
     Options options = small();
     options.wal_copies = 2;
+    ManualClock clock;
     Environment idle;  // nobody moves on what the ring has
     idle.storage = disk;
+    idle.clock = &clock;
     idle.threads = false;
     idle.start_late = false;
     Result<Store::Opened> opened = Engine::open_store(store, options, idle);

@@ -259,7 +259,8 @@ class Chaos {
     constexpr std::array kFaults = {Fault::kBitFlip, Fault::kZeroedSector, Fault::kMisdirectedSector};
     std::vector<std::string> files;
     for (const char* room : {"wal", "runs", "snapshots"}) {
-      for (const auto& entry : fs::directory_iterator(directory_ + "/" + room)) {
+      std::error_code not_made_yet;
+      for (const auto& entry : fs::directory_iterator(directory_ + "/" + room, not_made_yet)) {
         if (entry.is_regular_file() && entry.path().extension() != ".tmp") files.push_back(entry.path().string());
       }
     }
