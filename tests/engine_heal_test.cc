@@ -76,6 +76,49 @@ TEST_F(EngineHeal, OneFaultFree_AnyOneSectorOfAnyRun) {
   for (const HealInfo& info : heard_->heals) EXPECT_TRUE(info.status.ok()) << info.status.to_string();
 }
 
+/// Each file heals by itself, or from a copy of its own: faults in different files do not add up.
+TEST_F(EngineHeal, OneSectorOfEveryFileAtOnceCostsNothing) {
+  {
+    Store store = open();
+    const Keyspace keyspace = *store.keyspace("k");
+    for (int i = 0; i < 40; ++i) {
+      const std::string key = "later" + std::to_string(i);
+      model_[key] = std::string(i % 10 == 0 ? 20'000 : 100, static_cast<char>('a' + i % 26));
+      const Durability durability = i < 30 ? Durability::kPower : Durability::kProcess;
+      ASSERT_TRUE(store.put(keyspace, key, model_[key], {.durability = durability}).ok());
+    }
+  }
+  world_.disk->kill();
+  const std::shared_ptr<SimStorage> whole = world_.disk;
+  const auto files = contents(*whole, "store");
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    world_.disk = whole->clone(seed);
+    std::size_t hurt = 0;
+    for (const auto& [path, bytes] : files) {
+      std::vector<std::uint64_t> sectors;  // that hold something
+      for (std::uint64_t at = 0; at + kSectorBytes <= bytes.size(); at += kSectorBytes) {
+        if (bytes.find_first_not_of('\0', at) < at + kSectorBytes) sectors.push_back(at);
+      }
+      if (sectors.empty() || path.ends_with("attempts") || path.ends_with("scrub")) continue;  // notes, of one sector
+      std::string noise(kSectorBytes, '\0');
+      for (char& c : noise) c = static_cast<char>(random.next());
+      ASSERT_TRUE(world_.disk->overwrite(path, sectors[random.below(sectors.size())], noise).ok());
+      ++hurt;
+    }
+    EXPECT_GT(hurt, 10U);
+    for (int start = 0; start < 2; ++start) {
+      Store store = open();
+      expect_all_right(store);
+      EXPECT_TRUE(store.damage().empty());
+      if (HasFailure()) return;
+      for (int round = 0; round < 5; ++round) ASSERT_TRUE(Engine::of(store).step().ok());
+      world_.disk->kill();
+    }
+  }
+}
+
 TEST_F(EngineHeal, ABadBlockMetByAGetIsServedHealedAndTold) {
   const auto runs = contents(*world_.disk, "store/runs");
   const auto& [path, bytes] = *std::prev(runs.end());

@@ -26,6 +26,7 @@ const KeyspaceState* named(const State& state, std::string_view name) {
 }
 
 }  // namespace
+
 Result<Keyspace> Engine::create_keyspace(std::string_view name) {
   DARUMA_TRY(check_name(name));
   DARUMA_TRY(check_batch({}));

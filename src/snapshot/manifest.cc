@@ -177,9 +177,9 @@ Status check_manifest(const Manifest& m) {
     if (run.info.number >= m.next_file_number) return bad(name + " is numbered above the next file number");
     if (run.info.max_sequence > m.sequence) return bad(name + " holds events after the snapshot's sequence");
   }
-  for (const auto& [key, version] : m.catalog.value_or(Catalog())) {
-    if (version.sequence > m.sequence) return bad("the catalogue has an event after the snapshot's sequence");
-  }
+  const auto later = [&](const auto& entry) { return entry.second.sequence > m.sequence; };
+  if (m.catalog && std::any_of(m.catalog->begin(), m.catalog->end(), later))
+    return bad("the catalogue has an event after the snapshot's sequence");
   return {};
 }
 
