@@ -64,12 +64,6 @@ struct Step {
   [[nodiscard]] bool waits() const { return kind == Kind::kBatch ? power && !async : kind != Kind::kBackground; }
 };
 
-inline std::string noise(std::uint64_t bytes, Random& random) {
-  std::string text(bytes, '\0');
-  for (char& c : text) c = static_cast<char>(random.next());
-  return text;
-}
-
 inline Step::Change change_of(const Script& script, const std::string& keyspace, Random& random) {
   Step::Change change;
   change.keyspace = keyspace;

@@ -102,9 +102,8 @@ TEST_F(EngineHeal, OneSectorOfEveryFileAtOnceCostsNothing) {
         if (bytes.find_first_not_of('\0', at) < at + kSectorBytes) sectors.push_back(at);
       }
       if (sectors.empty() || path.ends_with("attempts") || path.ends_with("scrub")) continue;  // notes, of one sector
-      std::string noise(kSectorBytes, '\0');
-      for (char& c : noise) c = static_cast<char>(random.next());
-      ASSERT_TRUE(world_.disk->overwrite(path, sectors[random.below(sectors.size())], noise).ok());
+      const std::uint64_t at = sectors[random.below(sectors.size())];
+      ASSERT_TRUE(world_.disk->overwrite(path, at, noise(kSectorBytes, random)).ok());
       ++hurt;
     }
     EXPECT_GT(hurt, 10U);
@@ -170,17 +169,12 @@ TEST(EngineHealTiny, OneFaultFree_64KiBOfNoiseAnywhereInARun) {
   {
     Store store = world.must_open();
     ASSERT_TRUE(store.put(*store.create_keyspace("k"), "key", "value").ok());
-    const Keyspace other = *store.create_keyspace("go on");
-    for (const char* tick : {"1", "2", "3"}) {
-      ASSERT_TRUE(store.checkpoint().ok());
-      ASSERT_TRUE(store.put(other, "tick", tick).ok());
-    }
+    go_on(store);
   }
   world.disk->kill();
   const std::shared_ptr<SimStorage> whole = world.disk;
   Random random(1);
-  std::string noise(kBurst, '\0');
-  for (char& c : noise) c = static_cast<char>(random.next());
+  const std::string burst = noise(kBurst, random);
   const auto runs = contents(*whole, "store/runs");
   ASSERT_GE(runs.size(), 2U);
   for (const auto& [path, bytes] : runs) {
@@ -188,7 +182,7 @@ TEST(EngineHealTiny, OneFaultFree_64KiBOfNoiseAnywhereInARun) {
     for (std::uint64_t at = 0; at + kBurst <= bytes.size(); at += at % kSectorBytes == 0 ? 1777 : kSectorBytes - 1777) {
       SCOPED_TRACE(path + " at " + std::to_string(at));
       world.disk = whole->clone(1);
-      ASSERT_TRUE(world.disk->overwrite(path, at, noise).ok());
+      ASSERT_TRUE(world.disk->overwrite(path, at, burst).ok());
       RecoveryReport report;
       const Store store = world.must_open(&report);
       EXPECT_TRUE(report.clean());

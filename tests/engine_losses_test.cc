@@ -59,13 +59,11 @@ struct Hurt : World {
     EXPECT_FALSE(all.empty());
     return all;
   }
-  /// So that neither an older generation nor the log has another copy of what is in runs.
-  void go_on(Store& store) const {
-    const Keyspace other = *store.create_keyspace("go on");
-    for (const char* tick : {"1", "2", "3"}) {
-      EXPECT_TRUE(store.checkpoint().ok());
-      EXPECT_TRUE(store.put(other, "tick", tick).ok());
-    }
+  /// One sector that parity cannot give.
+  void hurt_beyond_parity(const std::string& run) const {
+    const ParityLayout layout = *parity_layout_of_file(read_whole(*disk, run, 1 << 20)->size() / kSectorBytes);
+    for (const std::uint64_t sector : {std::uint64_t{5}, layout.parity_at(5 % layout.stripes)})
+      ASSERT_TRUE(disk->overwrite(run, sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
   }
   void hurt(const std::string& path) const {
     const std::string bytes = *read_whole(*disk, path, 1 << 20);
@@ -200,7 +198,7 @@ TEST(Losses, ACatalogueThatIsLostCostsNothing) {
       EXPECT_TRUE(store.checkpoint().ok());
       EXPECT_TRUE(store.rename_keyspace(*store.keyspace("old"), "renamed").ok());
       EXPECT_TRUE(store.drop_keyspace(*store.keyspace("dropped")).ok());
-      world.go_on(store);
+      go_on(store);
       for (const KeyspaceInfo& info : store.keyspaces()) names[info.name] = info.keyspace.id();
       EXPECT_EQ(names.size(), 3U);
       EXPECT_TRUE(store.create_keyspace("newest").ok());  // has no part in the runs, nor in the manifest
@@ -238,7 +236,7 @@ TEST(Losses, AKeyspaceThatCameBackKeepsWhatWasWrittenSince) {
     k = *store.create_keyspace("k");
     EXPECT_TRUE(store.checkpoint().ok());
     EXPECT_TRUE(store.drop_keyspace(k).ok());
-    world.go_on(store);
+    go_on(store);
   }
   world.disk->kill();
   world.forget_names();
@@ -285,18 +283,12 @@ TEST(Losses, ARangeEraseDoesNotDenyTheLostPutsOfItsOwnEvent) {
   Batch batch;
   batch.erase_range(k, "key", "kez");
   Random random(1);
-  for (int i = 0; i < 100; ++i) {
-    std::string value(1000, '\0');
-    for (char& c : value) c = static_cast<char>(random.next());
-    batch.put(k, "key" + std::to_string(100 + i), value);
-  }
+  for (int i = 0; i < 100; ++i) batch.put(k, "key" + std::to_string(100 + i), noise(1000, random));
   EXPECT_TRUE(store.write(batch).ok());
-  world.go_on(store);
+  go_on(store);
   const std::vector<std::string> runs = world.runs_of(k.id());
   ASSERT_EQ(runs.size(), 1U);
-  const ParityLayout layout = *parity_layout_of_file(read_whole(*world.disk, runs[0], 1 << 20)->size() / kSectorBytes);
-  for (const std::uint64_t sector : {std::uint64_t{5}, layout.parity_at(5 % layout.stripes)})
-    ASSERT_TRUE(world.disk->overwrite(runs[0], sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
+  world.hurt_beyond_parity(runs[0]);
   EXPECT_TRUE(store.scrub().ok());
   EXPECT_NE(world.runs_of(k.id()), runs) << "written anew with what is left";
   std::size_t lost = 0;
@@ -316,7 +308,7 @@ TEST(Losses, AKeyspaceThatLostItsNameAndAllThatItHeldIsStillThere) {
     Store store = world.must_open();
     k = *store.create_keyspace("k");
     EXPECT_TRUE(store.put(k, "key", "value").ok());
-    world.go_on(store);
+    go_on(store);
   }
   world.disk->kill();
   world.forget_names();
@@ -362,26 +354,16 @@ TEST(Losses, OnlyWhatIsLeftOfALossIsGivenUp) {
     k = *store.create_keyspace("k");
     Random random(1);
     for (int i = 0; i < 100; ++i) {
-      std::string& value = model["key" + std::to_string(100 + i)];
-      value.resize(1000);
-      for (char& c : value) c = static_cast<char>(random.next());
-      EXPECT_TRUE(store.put(k, "key" + std::to_string(100 + i), value).ok());
+      const std::string key = "key" + std::to_string(100 + i);
+      model[key] = noise(1000, random);
+      EXPECT_TRUE(store.put(k, key, model[key]).ok());
     }
-    for (const char* tick : {"1", "2", "3"}) {  // so that neither an older generation nor the log has another copy
-      EXPECT_TRUE(store.checkpoint().ok());
-      EXPECT_TRUE(store.put(k, "tick", tick).ok());
-    }
+    go_on(store);
   }
   world.disk->kill();
-  std::string large;  // with a sector that parity cannot give
-  std::string bytes;
-  for (auto& [path, contents] : contents(*world.disk, "store/runs")) {
-    if (contents.size() > bytes.size()) large = path, bytes = std::move(contents);
-  }
-  const ParityLayout layout = *parity_layout_of_file(bytes.size() / kSectorBytes);
-  for (const std::uint64_t sector : {std::uint64_t{5}, layout.parity_at(5 % layout.stripes)})
-    ASSERT_TRUE(world.disk->overwrite(large, sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
-  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = large});
+  const std::string run = world.runs_of(k.id()).front();
+  world.hurt_beyond_parity(run);
+  world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = run});
   Store store = world.must_open();
   for (const auto& [key, value] : model) EXPECT_TRUE(store.get(k, key).status().is(Code::kDataLoss)) << key;
   world.disk->clear_faults();
@@ -719,10 +701,8 @@ TEST(Losses, ALostEraseOfAnEmptyRangeConcernsNoKey) {
     Store store = world.must_open();
     k = *store.create_keyspace("k");
     Batch batch;
-    std::string noise(60'000, '\0');
     Random random(1);
-    for (char& c : noise) c = static_cast<char>(random.next());
-    batch.put(k, "lost", noise);
+    batch.put(k, "lost", noise(60'000, random));
     batch.erase_range(k, "z", "a");
     EXPECT_TRUE(store.write(batch).ok());
     EXPECT_TRUE(store.put(k, "after", "1").ok());

@@ -66,6 +66,22 @@ struct World {
   }
 };
 
+/// Does not compress.
+inline std::string noise(std::uint64_t bytes, Random& random) {
+  std::string text(bytes, '\0');
+  for (char& c : text) c = static_cast<char>(random.next());
+  return text;
+}
+
+/// So that neither an older generation nor the log has another copy of what is in runs.
+inline void go_on(Store& store) {
+  const Keyspace other = *store.create_keyspace("go on");
+  for (const char* tick : {"1", "2", "3"}) {
+    EXPECT_TRUE(store.checkpoint().ok());
+    EXPECT_TRUE(store.put(other, "tick", tick).ok());
+  }
+}
+
 /// Names, sizes and bytes of all files below `directory`.
 inline std::map<std::string, std::string> contents(Storage& disk, const std::string& directory) {
   std::map<std::string, std::string> all;
