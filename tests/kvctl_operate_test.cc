@@ -144,7 +144,8 @@ TEST_F(KvctlOperate, AnIncidentThatAKillCutOffIsInterrupted) {
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
   EXPECT_THAT(kvctl({"incident", "show"}).out, HasSubstr("interrupted"));
-  const Store store = open();
+  Store store = open();
+  ASSERT_TRUE(store.sync().ok()) << "its report, which tells when it began, stands from here on";
   incidents = kvctl({"--json", "playbook", "history"}).json()["incidents"];
   EXPECT_EQ(incidents[0]["state"], "interrupted") << "by now another process has the store";
 }

@@ -118,7 +118,8 @@ class StoreFiles {
   Result<RecoveryReport> read_report(const ReportFile& file, Json* document = nullptr) const;
 
   /// The playbooks that were run, oldest first. One that has no outcome is going on if a writer lives that began
-  /// before.
+  /// before. When it began is what the newest report tells: one that is still writing its own is taken for the one
+  /// before it.
   std::vector<IncidentFile> incidents(std::vector<Problem>& problems) const;
 
   /// `status` as a problem, its place relative to the store.
