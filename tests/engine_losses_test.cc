@@ -226,6 +226,32 @@ TEST(Losses, ACatalogueThatIsLostCostsNothing) {
   }
 }
 
+/// Each takes from the manifest what it held, and nothing of its neighbours'.
+TEST(Losses, OfACatalogueOfManyRunsEachIsWrittenAnew) {
+  Hurt world;
+  world.compaction.level0_trigger = 2;
+  world.compaction.output_run_bytes = 1;
+  world.options.cache_bytes = 0;
+  {
+    Store store = world.must_open();
+    for (const char* name : {"a", "b", "c"}) {
+      EXPECT_TRUE(store.create_keyspace(name).ok());
+      EXPECT_TRUE(store.checkpoint().ok());
+    }
+    Hurt::do_the_background_work(store);
+    const std::vector<std::string> runs = world.runs_of(kCatalogKeyspace);
+    EXPECT_GE(runs.size(), 4U) << "one for each name, one for the next id";
+    for (const std::string& run : runs) world.hurt(run);
+    EXPECT_TRUE(store.scrub().ok());
+    EXPECT_EQ(world.runs_of(kCatalogKeyspace).size(), runs.size());
+  }
+  world.disk->kill();
+  world.lose_manifests();  // the runs alone have the names
+  const Store store = world.must_open();
+  EXPECT_TRUE(store.damage().empty());
+  for (const char* name : {"a", "b", "c"}) EXPECT_TRUE(store.keyspace(name).ok()) << name;
+}
+
 /// The run that tells of the drop could not be read at first.
 TEST(Losses, AKeyspaceThatCameBackKeepsWhatWasWrittenSince) {
   Hurt world;

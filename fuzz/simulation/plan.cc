@@ -48,6 +48,13 @@ Death draw_death(Choices& choices, unsigned faults, std::uint64_t operations) {
   return death;
 }
 
+struct NamedGroup {
+  std::string_view name;
+  unsigned faults;
+};
+constexpr NamedGroup kGroups[] = {{"all", kAllFaults}, {"none", 0},           {"power", kPower}, {"media", kMedia},
+                                  {"files", kFiles},   {"running", kRunning}, {"torn", kTorn}};
+
 }  // namespace
 
 std::optional<unsigned> parse_faults(std::string_view names) {
@@ -56,19 +63,10 @@ std::optional<unsigned> parse_faults(std::string_view names) {
     const std::size_t comma = std::min(names.find(','), names.size());
     const std::string_view one = names.substr(0, comma);
     names.remove_prefix(std::min(comma + 1, names.size()));
-    if (one == "all") {
-      faults |= kAllFaults;
-    } else if (one == "power") {
-      faults |= kPower;
-    } else if (one == "media") {
-      faults |= kMedia;
-    } else if (one == "files") {
-      faults |= kFiles;
-    } else if (one == "running") {
-      faults |= kRunning;
-    } else if (one != "none" && one != "kill") {
-      return std::nullopt;
-    }
+    const auto* const group = std::find_if(std::begin(kGroups), std::end(kGroups),
+                                           [&](const NamedGroup& known) { return known.name == one; });
+    if (group == std::end(kGroups)) return std::nullopt;
+    faults |= group->faults;
   }
   return faults;
 }
@@ -94,6 +92,7 @@ Plan make_plan(Choices& choices, const PlanSettings& settings) {
   Plan plan;
   plan.seed = choices.number();
   plan.sector_bytes = choices.one_in(3) ? 512 : 4096;
+  if ((settings.faults & kTorn) && plan.seed % 3 != 1) plan.shorn_percent = 1 + plan.seed % 60;
   plan.wal_copies = plan.seed % 5 == 0 ? 2 : 1;
   plan.start_late = plan.seed % 2 == 0;
   plan.reboots = plan.seed % 3 == 1;

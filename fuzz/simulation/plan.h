@@ -21,7 +21,8 @@ enum FaultGroup : unsigned {
   kMedia = 2,    ///< sectors: flipped, zeroed, noise, misdirected, repeated, stale, unreadable; bursts
   kFiles = 4,    ///< files: lost, emptied, cut, an older copy, exchanged, strangers
   kRunning = 8,  ///< errors while running: those of FaultKind, and a full disk
-  kAllFaults = 15,
+  kTorn = 16,    ///< power cuts catch sectors half written, which then hold noise or zeros
+  kAllFaults = 31,
 };
 /// "all", "none", or names with commas between; nothing when one is not known.
 std::optional<unsigned> parse_faults(std::string_view names);
@@ -75,6 +76,7 @@ struct Life {
 struct Plan {
   std::uint64_t seed = 0;
   std::uint32_t sector_bytes = 4096;
+  unsigned shorn_percent = 0;  // of unsynced sectors, at a power cut
   bool cache = true;
   unsigned wal_copies = 1;
   bool reboots = false;     // components one by one, and a ballast on the device

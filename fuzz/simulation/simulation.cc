@@ -50,7 +50,8 @@ Simulation::Simulation(const Plan& plan, const Settings& settings, Totals& total
     : plan_(plan),
       settings_(settings),
       totals_(totals),
-      disk_(std::make_shared<SimStorage>(SimStorageOptions{.seed = plan.seed, .sector_bytes = plan.sector_bytes})),
+      disk_(std::make_shared<SimStorage>(SimStorageOptions{
+          .seed = plan.seed, .sector_bytes = plan.sector_bytes, .shorn_percent = plan.shorn_percent})),
       identities_(plan.seed * 977),
       wounds_(settings.faults) {}
 

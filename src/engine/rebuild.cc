@@ -153,8 +153,12 @@ Status Engine::find_sources(Rebuild& job) {
 void Engine::take_names_from_snapshot(Rebuild& job) {
   const RunInfo& info = job.placed.info;
   job.log = std::make_unique<Memtable>();
+  const auto is_lost = [&job](std::string_view key) {
+    return std::any_of(job.loss.keys.begin(), job.loss.keys.end(),
+                       [&](const KeyRange& lost) { return lost.holds(key); });
+  };
   for (const auto& [key, version] : *snapshot_catalog_) {
-    if (version.sequence < info.min_sequence || version.sequence > info.max_sequence) continue;
+    if (version.sequence < info.min_sequence || version.sequence > info.max_sequence || !is_lost(key)) continue;
     if (version.value)
       job.log->put(version.sequence, key, *version.value);
     else

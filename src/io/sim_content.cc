@@ -210,14 +210,33 @@ void SimContent::grow_undurable(std::uint64_t bytes) {
   undurable_ = true;
 }
 
-void SimContent::power_cut(unsigned survive_percent, Random& random) {
+SimPage SimContent::shorn(Random& random) const {
+  if (random.one_in(2)) return nullptr;
+  std::shared_ptr<char[]> page(new char[sector_bytes_]);
+  for (std::size_t at = 0; at < sector_bytes_; at += sizeof(std::uint64_t)) {
+    const std::uint64_t noise = random.next();
+    std::memcpy(page.get() + at, &noise, sizeof noise);
+  }
+  return page;
+}
+
+void SimContent::shear(std::uint64_t index, Random& random) {
+  SimPage page = shorn(random);
+  unsynced_.erase(index);
+  put(current_, index, page);
+  put(durable_, index, std::move(page));
+}
+
+void SimContent::power_cut(unsigned survive_percent, unsigned shorn_percent, Random& random) {
   if (unsynced_.empty() && unsynced_sizes_.empty() && !undurable_) return;
   // Half of the cuts treat the file as one, since a large file would else never be found all old or all new.
   if (survive_percent > 0 && survive_percent < 100 && random.one_in(2))
     survive_percent = random.percent(survive_percent) ? 100 : 0;
   for (auto& [index, versions] : unsynced_) {
     const std::size_t which = survivor(versions.size(), survive_percent, random);
-    if (which > 0) put(durable_, index, versions[which - 1]);
+    if (which == 0) continue;
+    const bool cut = shorn_percent > 0 && random.percent(shorn_percent);
+    put(durable_, index, cut ? shorn(random) : versions[which - 1]);
   }
   const std::size_t which = survivor(unsynced_sizes_.size(), survive_percent, random);
   if (which > 0) durable_size_ = unsynced_sizes_[which - 1];

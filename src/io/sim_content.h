@@ -50,7 +50,9 @@ class SimContent {
   void grow_durable(std::uint64_t bytes);
   void grow_undurable(std::uint64_t bytes);
 
-  void power_cut(unsigned survive_percent, Random& random);
+  /// Of the sectors that survive, `shorn_percent` were being written.
+  void power_cut(unsigned survive_percent, unsigned shorn_percent, Random& random);
+  void shear(std::uint64_t index, Random& random);  ///< a durable write of the sector was cut off: noise or zeros
 
   // --- damage, in every version alike ---
   void flip(std::uint64_t offset, unsigned bit);
@@ -68,6 +70,7 @@ class SimContent {
   static void put(Pages& pages, std::uint64_t index, SimPage page);
   static const SimPage& get(const Pages& pages, std::uint64_t index);
   void trim(Pages& pages, std::uint64_t bytes) const;
+  [[nodiscard]] SimPage shorn(Random& random) const;
   void set_size(std::uint64_t bytes, Random& random);
 
   std::uint32_t sector_bytes_;

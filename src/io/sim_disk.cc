@@ -96,11 +96,11 @@ void SimDisk::die(std::optional<unsigned> survive_percent) {
   if (survive_percent) {
     cut_names(*survive_percent);
     for (auto& [id, node] : inodes_) {
-      if (node.content) content(id).power_cut(*survive_percent, random);
+      if (node.content) content(id).power_cut(*survive_percent, options.shorn_percent, random);
     }
     boot = Random(boot ^ random.next()).next();  // also of a clone that draws what its origin drew: another boot
   }
-  settle_frames(survive_percent.value_or(50));
+  settle_frames(survive_percent.value_or(50), survive_percent ? options.shorn_percent : 0);
   locks.clear();
   late_errors.clear();
   open_files.clear();
@@ -109,9 +109,17 @@ void SimDisk::die(std::optional<unsigned> survive_percent) {
   collect();
 }
 
-void SimDisk::settle_frames(unsigned survive_percent) {
-  for (const auto& [id, frame] : in_flight) {
-    apply(frame, true, [&](std::size_t) { return random.percent(survive_percent); });
+void SimDisk::settle_frames(unsigned survive_percent, unsigned shorn_percent) {
+  for (const auto& entry : in_flight) {
+    const SimFrame& frame = entry.second;
+    std::vector<std::uint64_t> shorn;
+    apply(frame, true, [&](std::size_t at) {
+      const bool survives = random.percent(survive_percent);
+      if (survives && shorn_percent > 0 && random.percent(shorn_percent))
+        shorn.push_back((frame.offset + at) / options.sector_bytes);
+      return survives;
+    });
+    for (const std::uint64_t index : shorn) content(frame.inode).shear(index, random);
   }
   in_flight.clear();
 }

@@ -171,7 +171,7 @@ class SimDisk {
   void change(const Place& place, SimChange change);
   void commit(SimName& name, std::size_t changes);
   void cut_names(unsigned survive_percent);
-  void settle_frames(unsigned survive_percent);
+  void settle_frames(unsigned survive_percent, unsigned shorn_percent);
   void collect();
   void mix(SimInodeId id, std::uint64_t& hash) const;
   std::shared_ptr<SimMapped> mapping_of(SimInodeId id) const;
