@@ -49,7 +49,10 @@ void Simulation::act(const Act& act) {
     case Act::Kind::kScrub: return work(act.kind, random);
     // Long enough for the next file of a scrub, now and then.
     case Act::Kind::kWait:
-      return clock_.advance(static_cast<std::int64_t>(random.below(random.one_in(3) ? kWaitDaysNs : 1'000'000'000)));
+      clock_.advance(static_cast<std::int64_t>(random.below(random.one_in(3) ? kWaitDaysNs : 1'000'000'000)));
+      if (random.one_in(4))
+        clock_.set_wall_ahead(static_cast<std::int64_t>(random.below(4 * kWaitDaysNs)) - std::int64_t{2 * kWaitDaysNs});
+      return;
     case Act::Kind::kAccept: return accept_all();
     case Act::Kind::kFault: return inject(act.salt);
     case Act::Kind::kMend: return mend();

@@ -46,7 +46,7 @@ struct Act {
     kCheckpoint,
     kCompact,
     kScrub,
-    kWait,    // the clock moves
+    kWait,    // the clock moves; that of the wall may be set anew
     kAccept,  // a person gives losses up
     kFault,   // an error while running, from now on
     kMend,    // it stops
