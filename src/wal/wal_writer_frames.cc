@@ -40,11 +40,21 @@ Status WalWriter::fill() {
     {
       MutexLock lock(mutex_);
       batch = records_after(framed_, options_.max_frame_bytes);
+      if (!may_be_next(batch)) break;
     }
-    if (batch.empty()) break;
     DARUMA_TRY(write_batch(batch));
   }
   return {};
+}
+
+/// Several frames are under way where records wait, one where threads do: those whom it wakes bring their next records,
+/// and a second frame, with the few that came too late for it, would only split the group.
+bool WalWriter::may_be_next(std::span<const WalRecord> batch) const {
+  if (batch.empty() || in_flight_.empty() || batch.size() > waiting_.load(std::memory_order_relaxed))
+    return !batch.empty();
+  std::uint64_t bytes = 0;
+  for (const WalRecord& record : batch) bytes += record_bytes(record.event);
+  return bytes > kSmallFrameBytes;
 }
 
 bool WalWriter::intact() const {
