@@ -57,7 +57,7 @@ void die_saying_how(int signal) {
 
 void usage() {
   std::fputs(
-      "simulate [--seed N] [--cycles N] [--steps N] [--faults all|none|power,media,files,running,torn]\n"
+      "simulate [--seed N] [--cycles N] [--steps N] [--faults all|none|power,media,files,running,shorn]\n"
       "         [--keep-going N] [--trace] [--no-shrink]\n\n"
       "  --seed N        the first history's seed; each history after it has the next (default: drawn, and printed)\n"
       "  --cycles N      crash and recover this often, then finish the history at hand (default 10000)\n"

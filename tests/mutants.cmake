@@ -383,6 +383,8 @@ mutant(manifest_keeps_the_names_of_the_start engine/checkpoint.cc engine_losses_
   [[next.catalog = catalog_at(*frozen.state->find(kCatalogKeyspace), next.runs);]] [[]])
 mutant(lost_catalogue_is_written_anew_without_names engine/rebuild.cc engine_losses_test:Losses.ACatalogueThatIsLost*
   [[for (const auto& [key, version] : *snapshot_catalog_)]] [[for (const auto& [key, version] : Catalog())]])
+mutant(waiting_threads_split_their_group wal/wal_writer_frames.cc wal_writer_test:*SeveralFramesAreUnderWay*
+  [[in_flight_.empty() || batch.size() >]] [[in_flight_.empty() || batch.size() + 1 >]])
 mutant(catalogue_run_takes_its_neighbours_names engine/rebuild.cc engine_losses_test:Losses.OfACatalogue*
   [[ || !is_lost(key)) continue;]] [[) continue;]])
 mutant(catalogue_of_the_newest_snapshot_goes_with_an_older_one engine/open_log.cc engine_losses_test

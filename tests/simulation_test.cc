@@ -46,7 +46,7 @@ TEST(Simulation, KeepsEveryPromiseThroughKillsAndPowerCuts) {
   expect_no_violation(1, kHistories, {.faults = kPower}, "power");
 }
 TEST(Simulation, KeepsEveryPromiseWherePowerCutsShearSectors) {
-  expect_no_violation(1, kHistories, {.faults = kPower | kTorn}, "power,torn");
+  expect_no_violation(1, kHistories, {.faults = kPower | kShorn}, "power,shorn");
 }
 TEST(Simulation, KeepsEveryPromiseThroughErrors) {
   expect_no_violation(1, kHistories, {.faults = kPower | kRunning}, "power,running");

@@ -2,9 +2,16 @@
 #include "wal/wal_writer.h"
 
 #include <gtest/gtest.h>
+#include <passing_storage.h>
 #include <temporary_directory.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <cstdlib>
+#include <fstream>
+#include <functional>
 #include <thread>
 
 #include "io/posix_storage.h"
@@ -37,6 +44,82 @@ TEST(WalWriter, KeepsWhatItWasGivenInOrder) {
   const Log log = read_log(*disk.storage);
   expect_kept(log, 100);
   EXPECT_EQ(log.events.size(), 100u);
+}
+
+/// Tells of each frame that is handed to the device.
+class WatchedQueues final : public PassingStorage {
+ public:
+  using PassingStorage::PassingStorage;
+  std::function<void(std::size_t in_flight)> on_submit = [](std::size_t) {};
+  std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override {
+    return std::make_unique<Queue>(*this, PassingStorage::make_frame_queue(depth));
+  }
+
+ private:
+  class Queue final : public FrameQueue {
+   public:
+    Queue(WatchedQueues& told, std::unique_ptr<FrameQueue> queue) : told_(told), queue_(std::move(queue)) {}
+    void submit(const FrameWrite& write) override {
+      queue_->submit(write);
+      told_.on_submit(queue_->in_flight());
+    }
+    void reap(bool wait, std::vector<FrameCompletion>& out) override { queue_->reap(wait, out); }
+    [[nodiscard]] std::size_t in_flight() const override { return queue_->in_flight(); }
+
+   private:
+    WatchedQueues& told_;
+    const std::unique_ptr<FrameQueue> queue_;
+  };
+};
+
+bool sleeps_soon(pid_t thread) {
+  for (int look = 0; look < 2000; ++look) {
+    std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
+    std::string stat;
+    std::getline(in, stat);
+    if (const auto name_ends = stat.rfind(')'); name_ends != std::string::npos && stat.substr(name_ends, 3) == ") S")
+      return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
+}
+
+/// While a frame is handed over, one thread comes to wait: its record alone begins no second frame, two records do.
+TEST(WalWriter, SeveralFramesAreUnderWayWhereRecordsWaitAndOneWhereThreadsDo) {
+  for (const Sequence records : {1, 2}) {
+    SCOPED_TRACE(records);
+    Disk disk;
+    const auto watched = std::make_shared<WatchedQueues>(*disk.storage);
+    WalCreate create;
+    create.directory = kDirectory;
+    create.store = kStore;
+    auto made = WalWriter::create(watched, small_options(), create, disk.clock, disk.random);
+    ASSERT_TRUE(made.ok());
+    WalWriter& wal = **made;
+    append_to(wal, 1);
+    ASSERT_TRUE(wal.wait_durable(1).ok());  // zeros ahead of frames are written by now
+    std::thread other;
+    std::size_t most = 0;
+    bool sleeps = false;
+    watched->on_submit = [&](std::size_t in_flight) {
+      most = std::max(most, in_flight);
+      if (other.joinable()) return;
+      append_to(wal, 2 + records);
+      std::atomic<pid_t> id = 0;
+      other = std::thread([&wal, &id, records] {
+        id = ::gettid();
+        EXPECT_TRUE(wal.wait_durable(2 + records).ok());
+      });
+      while (id == 0) std::this_thread::yield();
+      sleeps = sleeps_soon(id);
+    };
+    append_to(wal, 2);
+    EXPECT_TRUE(wal.wait_durable(2).ok());
+    other.join();
+    EXPECT_TRUE(sleeps);
+    EXPECT_EQ(most, records);
+    expect_kept(read_log(*disk.storage), 2 + records);
+  }
 }
 
 TEST(WalWriter, DestroyedWritesNothing) {

@@ -53,7 +53,7 @@ struct NamedGroup {
   unsigned faults;
 };
 constexpr NamedGroup kGroups[] = {{"all", kAllFaults}, {"none", 0},           {"power", kPower}, {"media", kMedia},
-                                  {"files", kFiles},   {"running", kRunning}, {"torn", kTorn}};
+                                  {"files", kFiles},   {"running", kRunning}, {"shorn", kShorn}};
 
 }  // namespace
 
@@ -92,7 +92,7 @@ Plan make_plan(Choices& choices, const PlanSettings& settings) {
   Plan plan;
   plan.seed = choices.number();
   plan.sector_bytes = choices.one_in(3) ? 512 : 4096;
-  if ((settings.faults & kTorn) && plan.seed % 3 != 1) plan.shorn_percent = 1 + plan.seed % 60;
+  if ((settings.faults & kShorn) && plan.seed % 3 != 1) plan.shorn_percent = 1 + plan.seed % 60;
   plan.wal_copies = plan.seed % 5 == 0 ? 2 : 1;
   plan.start_late = plan.seed % 2 == 0;
   plan.reboots = plan.seed % 3 == 1;

@@ -21,7 +21,7 @@ enum FaultGroup : unsigned {
   kMedia = 2,    ///< sectors: flipped, zeroed, noise, misdirected, repeated, stale, unreadable; bursts
   kFiles = 4,    ///< files: lost, emptied, cut, an older copy, exchanged, strangers
   kRunning = 8,  ///< errors while running: those of FaultKind, and a full disk
-  kTorn = 16,    ///< power cuts catch sectors half written, which then hold noise or zeros
+  kShorn = 16,   ///< power cuts catch sectors half written, which then hold noise or zeros
   kAllFaults = 31,
 };
 /// "all", "none", or names with commas between; nothing when one is not known.

@@ -22,6 +22,8 @@ class EventCount {
   void notify_all();
   /// False: nobody was asleep.
   bool notify_one();
+  /// Threads in `wait`: as of some moment, which has passed.
+  [[nodiscard]] std::uint32_t asleep() const { return asleep_.load(std::memory_order_relaxed); }
 
  private:
   bool wake(int most);

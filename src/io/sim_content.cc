@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/bytes.h"
+#include "base/coding.h"
 
 namespace daruma {
 namespace {
@@ -210,21 +211,11 @@ void SimContent::grow_undurable(std::uint64_t bytes) {
   undurable_ = true;
 }
 
-SimPage SimContent::shorn(Random& random) const {
-  if (random.one_in(2)) return nullptr;
-  std::shared_ptr<char[]> page(new char[sector_bytes_]);
-  for (std::size_t at = 0; at < sector_bytes_; at += sizeof(std::uint64_t)) {
-    const std::uint64_t noise = random.next();
-    std::memcpy(page.get() + at, &noise, sizeof noise);
-  }
-  return page;
-}
-
-void SimContent::shear(std::uint64_t index, Random& random) {
-  SimPage page = shorn(random);
-  unsynced_.erase(index);
-  put(current_, index, page);
-  put(durable_, index, std::move(page));
+std::string SimContent::shorn_sector(Random& random) const {
+  std::string sector(sector_bytes_, '\0');
+  if (random.one_in(2)) return sector;
+  for (std::size_t at = 0; at < sector.size(); at += sizeof(std::uint64_t)) store(sector.data() + at, random.next());
+  return sector;
 }
 
 void SimContent::power_cut(unsigned survive_percent, unsigned shorn_percent, Random& random) {
@@ -235,8 +226,8 @@ void SimContent::power_cut(unsigned survive_percent, unsigned shorn_percent, Ran
   for (auto& [index, versions] : unsynced_) {
     const std::size_t which = survivor(versions.size(), survive_percent, random);
     if (which == 0) continue;
-    const bool cut = shorn_percent > 0 && random.percent(shorn_percent);
-    put(durable_, index, cut ? shorn(random) : versions[which - 1]);
+    const bool shorn = shorn_percent > 0 && random.percent(shorn_percent);
+    put(durable_, index, shorn ? make_page(nullptr, 0, shorn_sector(random)) : versions[which - 1]);
   }
   const std::size_t which = survivor(unsynced_sizes_.size(), survive_percent, random);
   if (which > 0) durable_size_ = unsynced_sizes_[which - 1];

@@ -16,6 +16,7 @@
 #include <memory>
 #include <set>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -52,7 +53,7 @@ class SimContent {
 
   /// Of the sectors that survive, `shorn_percent` were being written.
   void power_cut(unsigned survive_percent, unsigned shorn_percent, Random& random);
-  void shear(std::uint64_t index, Random& random);  ///< a durable write of the sector was cut off: noise or zeros
+  [[nodiscard]] std::string shorn_sector(Random& random) const;  ///< noise or zeros
 
   // --- damage, in every version alike ---
   void flip(std::uint64_t offset, unsigned bit);
@@ -70,7 +71,6 @@ class SimContent {
   static void put(Pages& pages, std::uint64_t index, SimPage page);
   static const SimPage& get(const Pages& pages, std::uint64_t index);
   void trim(Pages& pages, std::uint64_t bytes) const;
-  [[nodiscard]] SimPage shorn(Random& random) const;
   void set_size(std::uint64_t bytes, Random& random);
 
   std::uint32_t sector_bytes_;

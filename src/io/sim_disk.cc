@@ -119,7 +119,10 @@ void SimDisk::settle_frames(unsigned survive_percent, unsigned shorn_percent) {
         shorn.push_back((frame.offset + at) / options.sector_bytes);
       return survives;
     });
-    for (const std::uint64_t index : shorn) content(frame.inode).shear(index, random);
+    for (const std::uint64_t index : shorn) {
+      SimContent& file = content(frame.inode);
+      file.put_durable(index, file.shorn_sector(random));
+    }
   }
   in_flight.clear();
 }

@@ -50,8 +50,8 @@ struct SimStorageOptions {
   std::uint64_t seed = 1;
   std::uint32_t sector_bytes = 4096;  ///< 512 or 4096: the unit that survives a power cut or not
   std::uint64_t capacity_bytes = ~std::uint64_t{0};
-  /// Of the unsynced sectors that a power cut would leave new, how many it catches half written: they hold noise or
-  /// zeros then.
+  /// Of the unsynced sectors that a power cut would leave new, how many it catches half written (the shorn writes of
+  /// Zheng and others, FAST'13): they hold noise or zeros then.
   unsigned shorn_percent = 0;
 };
 

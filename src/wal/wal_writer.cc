@@ -241,9 +241,7 @@ Status WalWriter::wait_durable(Sequence sequence) {
       event = &framed_event(sequence);
       key = event->key();
     }
-    waiting_.fetch_add(1, std::memory_order_relaxed);
     unanswered = event->wait(key, FrameQueue::kSliceNs) ? 0 : unanswered + 1;
-    waiting_.fetch_sub(1, std::memory_order_relaxed);
     if (unanswered == 2 * kStallSlices) return stalled();
   }
   return {};

@@ -212,7 +212,7 @@ class WalWriter {
   void advance(Sequence durable, bool newest_alone) EXCLUDES(mutex_);
   Status round(bool wait) EXCLUDES(mutex_);
   Status fill() EXCLUDES(mutex_);
-  [[nodiscard]] bool may_be_next(std::span<const WalRecord> batch) const REQUIRES(mutex_);
+  [[nodiscard]] bool worth_a_frame(std::span<const WalRecord> batch) const REQUIRES(mutex_);
   /// Nothing failed in the segment: what could not be done for want of memory can be asked for again.
   [[nodiscard]] bool intact() const;
   AlignedBuffer frame_at_end(Segment& segment, const FrameBody& body, Sequence watermark, std::uint64_t next_segment);
@@ -265,7 +265,6 @@ class WalWriter {
   /// For `wait_durable`: a frame wakes those who wait for it, and not those who have come since (by turns, as the
   /// frames).
   std::array<EventCount, 2> durable_events_;
-  std::atomic<std::size_t> waiting_{0};  ///< threads that sleep in `wait_durable`
   mutable CondVar durable_moved_;  ///< for `wait_beyond`: those who wait for writes of theirs are woken more often
   bool leading_ GUARDED_BY(mutex_) = false;
   bool renewing_ GUARDED_BY(mutex_) = false;     ///< no append may begin

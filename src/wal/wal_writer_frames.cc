@@ -40,7 +40,7 @@ Status WalWriter::fill() {
     {
       MutexLock lock(mutex_);
       batch = records_after(framed_, options_.max_frame_bytes);
-      if (!may_be_next(batch)) break;
+      if (!worth_a_frame(batch)) break;
     }
     DARUMA_TRY(write_batch(batch));
   }
@@ -49,9 +49,9 @@ Status WalWriter::fill() {
 
 /// Several frames are under way where records wait, one where threads do: those whom it wakes bring their next records,
 /// and a second frame, with the few that came too late for it, would only split the group.
-bool WalWriter::may_be_next(std::span<const WalRecord> batch) const {
-  if (batch.empty() || in_flight_.empty() || batch.size() > waiting_.load(std::memory_order_relaxed))
-    return !batch.empty();
+bool WalWriter::worth_a_frame(std::span<const WalRecord> batch) const {
+  if (batch.empty()) return false;
+  if (in_flight_.empty() || batch.size() > durable_events_[0].asleep() + durable_events_[1].asleep()) return true;
   std::uint64_t bytes = 0;
   for (const WalRecord& record : batch) bytes += record_bytes(record.event);
   return bytes > kSmallFrameBytes;
