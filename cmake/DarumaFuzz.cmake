@@ -2,7 +2,10 @@
 # The entry points of fuzz/ as a library, for the test that replays the corpus; with DARUMA_FUZZ, one program for each,
 # for libFuzzer or, with afl-clang-fast++, for AFL++. The rooms under it are instrumented too (DarumaFlags).
 
-add_library(daruma_entry_points STATIC "${PROJECT_SOURCE_DIR}/fuzz/entry_points.cc")
+add_library(daruma_entry_points STATIC
+  "${PROJECT_SOURCE_DIR}/fuzz/entry_points.cc"
+  "${PROJECT_SOURCE_DIR}/fuzz/run_entry_points.cc"
+  "${PROJECT_SOURCE_DIR}/fuzz/wal_entry_points.cc")
 target_link_libraries(daruma_entry_points PUBLIC daruma_simulation)
 set(entry_headers "${PROJECT_SOURCE_DIR}/fuzz/entry_points.h")
 if(TARGET daruma_kvctl)

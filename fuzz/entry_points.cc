@@ -12,6 +12,7 @@
 #include "base/coding.h"
 #include "base/json_reader.h"
 #include "base/json_writer.h"
+#include "disk.h"
 #include "engine/engine.h"
 #include "engine/live_view.h"
 #include "event/event.h"
@@ -22,61 +23,11 @@
 #include "recovery/damage_map.h"
 #include "recovery/history.h"
 #include "recovery/quarantine.h"
-#include "run/erase_list.h"
-#include "run/loaded_block.h"
-#include "run/run_info.h"
-#include "run/run_reader.h"
 #include "simulation/simulation.h"
 #include "snapshot/manifest.h"
 #include "snapshot/scrub.h"
-#include "wal/wal_reader.h"
 
 namespace daruma::fuzz {
-
-namespace {
-
-/// The store of the golden files of the log.
-constexpr StoreId kStore{0x1122334455667788ULL, 0x99aabbccddeeff00ULL};
-
-void put_file(Storage& disk, const std::string& path, std::string_view bytes) {
-  for (std::size_t slash = path.find('/'); slash != std::string::npos; slash = path.find('/', slash + 1))
-    DARUMA_ASSERT(disk.make_directory(path.substr(0, slash)).ok());
-  Result<std::unique_ptr<File>> file = disk.open(path, OpenMode::kCreate);
-  DARUMA_ASSERT(file.ok());
-  DARUMA_ASSERT((*file)->write(0, bytes).ok());
-}
-
-}  // namespace
-
-void wal_segment(std::string_view input) {
-  SimStorage disk;
-  const std::string path = "s/wal/" + segment_name(1);
-  put_file(disk, path, input);
-  Sequence last = 0;
-  const SegmentScan scan = read_segment(disk, path, std::nullopt, [&](const FrameView& f) {
-    for_each_record(f.header, f.payload, [&](const WalRecord& r) {
-      DARUMA_ASSERT(r.sequence > last && r.sequence <= f.header.last_sequence);
-      last = r.sequence;
-    });
-  });
-  DARUMA_ASSERT(scan.stop_offset <= std::max<std::uint64_t>(input.size(), kSegmentFramesAt));
-}
-
-void wal_tail(std::string_view input) {
-  SimStorage disk;
-  std::string file(input);
-  file.resize(std::max<std::size_t>(file.size(), kTailDataAt + kMinTailBytes), '\0');
-  constexpr std::uint64_t kNonce = 0xdeadbeef;
-  put_file(disk, "s/wal/" + tail_name(kNonce), file);
-  const TailScan scan = read_tail(disk, "s", std::nullopt, kNonce);
-  Sequence last = 0;
-  for (const WalRecord& r : scan.entries) {
-    DARUMA_ASSERT(r.sequence > last);
-    DARUMA_ASSERT(r.event.data() >= scan.data.get() &&
-                  r.event.data() + r.event.size() <= scan.data.get() + scan.header.capacity);
-    last = r.sequence;
-  }
-}
 
 void event_and_footprint(std::string_view input) {
   EventBuilder again;
@@ -125,65 +76,6 @@ void quarantine_ledger(std::string_view input) {
   const QuarantineEntry entry = Quarantine(disk, "s/quarantine", kStore).put(what, "bytes");
   const Quarantine again(disk, "s/quarantine", kStore);
   DARUMA_ASSERT(again.find(entry.id) != nullptr && again.list().size() >= known);
-}
-
-void run(std::string_view input) {
-  SimStorage disk;
-  put_file(disk, "runs/7.run", input);
-  constexpr StoreId kRunStore{0x1111222233334444, 0x5555666677778888};
-  Result<std::unique_ptr<RunReader>> opened = RunReader::open(disk, "runs/7.run", kRunStore, 7, nullptr, std::nullopt);
-  if (!opened.ok()) return;
-  const RunReader& reader = **opened;
-  static_cast<void>(reader.verify().ok());
-  static_cast<void>(reader.info().ok());
-  static_cast<void>(reader.range_erases().ok());
-  for (const std::string_view key : {"", "a", "key5", "\xff"}) {
-    static_cast<void>(reader.get(key, kMaxSequence).ok());
-    static_cast<void>(reader.covering_erase(key, kMaxSequence).ok());
-  }
-  RunReader::Cursor cursor = reader.cursor();
-  std::size_t forwards = 0, backwards = 0;
-  for (cursor.seek_first(); cursor.valid(); cursor.next()) ++forwards;
-  bool whole = cursor.status().ok();
-  for (cursor.seek_last(); cursor.valid(); cursor.prev()) ++backwards;
-  whole = whole && cursor.status().ok();
-  DARUMA_ASSERT(!whole || forwards == backwards);
-}
-
-void data_block(std::string_view input) {
-  DataBlockCursor cursor(input);
-  std::vector<std::pair<std::string, DataBlockCursor::Entry>> entries;
-  for (; cursor.valid(); cursor.next()) entries.emplace_back(cursor.key(), cursor.entry());
-  BlockRef block;
-  const bool made = LoadedBlock::make(input, block);
-  DARUMA_ASSERT(!made || !cursor.bad());
-  if (!made) return;
-  const LoadedBlock loaded(block.view().data());
-  DARUMA_ASSERT(loaded.size() == entries.size());
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const auto& [key, entry] = entries[i];
-    DARUMA_ASSERT(loaded.find(key, entry.sequence()) == i && loaded.has_key(i, key));
-    DARUMA_ASSERT(loaded.kind(i) == entry.kind() && loaded.value(i) == entry.value);
-  }
-}
-
-void erase_block(std::string_view input) {
-  std::vector<RangeErase> erases;
-  if (!decode_erase_block(input, erases)) return;
-  std::vector<RangeErase> again;
-  for (const std::string& block : encode_erases(erases)) DARUMA_ASSERT(decode_erase_block(block, again));
-  DARUMA_ASSERT(again == erases);
-  const EraseList list(erases);
-  for (const RangeErase& erase : erases) DARUMA_ASSERT(list.covering(erase.begin, kMaxSequence, 0) >= erase.sequence);
-}
-
-void run_info(std::string_view input) {
-  if (Result<RunInfo> info = decode_run_info(input); info.ok()) {
-    std::string again;
-    encode_run_info(again, *info);
-    Result<RunInfo> twice = decode_run_info(again);
-    DARUMA_ASSERT(twice.ok() && *twice == *info);
-  }
 }
 
 void attempts_note(std::string_view input) {

@@ -14,6 +14,13 @@ void wal_segment(std::string_view input);
 /// Sequences rise and no entry reaches out of the ring. The file is padded to the ring's size.
 void wal_tail(std::string_view input);
 
+/// One frame: a header that verifies fits its frame and verifies nowhere else; what decodes encodes to the same bytes,
+/// and its records to a frame that gives them back; hurt as parity can mend, by noise or by sectors that cannot be
+/// read, or in two copies at different places, it is healed to what it was, and left as it was read when it is not.
+/// `input`: u8 a sector; u8 which of the eight from there on are hurt, u8 which of them in the copy; header, footprint,
+/// payload, and zeros where it ends before they do.
+void wal_frame(std::string_view input);
+
 /// What decodes encodes to the same bytes; a footprint names every key of its event.
 void event_and_footprint(std::string_view input);
 
@@ -29,6 +36,12 @@ void quarantine_ledger(std::string_view input);
 /// A run of any bytes opens, verifies, and is walked and asked both ways, with answers or a Status; forwards and
 /// backwards give the same entries.
 void run(std::string_view input);
+
+/// The filter of a run: any is loaded, or its run refused; any hash is answered, and never denied by what did not
+/// verify. One that was made of hashes denies none of them, also with a byte of it changed.
+/// `input`: u32 lines, u32 blocks, u32 bytes of the section, u16 bits a key; the section, and zeros where it ends
+/// before that does. The hashes are the words of the section.
+void run_filter(std::string_view input);
 
 /// The contents of a data block: both ways the same entries, and searches for each that end.
 void data_block(std::string_view input);
@@ -56,7 +69,8 @@ void recover(std::string_view input);
 /// As `recover`, with the checksums mended, as nothing but a forger would: some answer or a refusal, and the end.
 void forged(std::string_view input);
 
-/// Lives, deaths and damage of a whole store, decoded from the input, against the model.
+/// Lives, deaths and damage of a whole store, decoded from the input, against the model. Has no dictionary: a byte is a
+/// choice among as many as there are at its place, so that no word means anything.
 void simulation(std::string_view input);
 
 }  // namespace daruma::fuzz

@@ -34,11 +34,13 @@ void replay(const std::string& name, void (*entry)(std::string_view), bool near_
 
 TEST(FuzzCorpus, WalSegment) { replay("wal_segment", fuzz::wal_segment); }
 TEST(FuzzCorpus, WalTail) { replay("wal_tail", fuzz::wal_tail); }
+TEST(FuzzCorpus, WalFrame) { replay("wal_frame", fuzz::wal_frame); }
 TEST(FuzzCorpus, EventAndFootprint) { replay("event_and_footprint", fuzz::event_and_footprint); }
 TEST(FuzzCorpus, Manifest) { replay("manifest", fuzz::manifest); }
 TEST(FuzzCorpus, DamageMap) { replay("damage_map", fuzz::damage_map); }
 TEST(FuzzCorpus, QuarantineLedger) { replay("quarantine_ledger", fuzz::quarantine_ledger); }
 TEST(FuzzCorpus, Run) { replay("run", fuzz::run); }
+TEST(FuzzCorpus, RunFilter) { replay("run_filter", fuzz::run_filter); }
 TEST(FuzzCorpus, RunInfo) { replay("run_info", fuzz::run_info); }
 TEST(FuzzCorpus, DataBlock) { replay("data_block", fuzz::data_block); }
 TEST(FuzzCorpus, EraseBlock) { replay("erase_block", fuzz::erase_block); }

@@ -341,7 +341,37 @@ TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
   input.store = kStore;
   input.snapshot_sequence = 3;
   input.started_before = true;
-  EXPECT_EQ(replay().last, 20U) << "without any log";
+  const LogReplay none = replay();
+  ASSERT_EQ(none.lost.size(), 1U) << "what was written since";
+  EXPECT_EQ(none.lost[0].sequence_lo, 21U);
+  EXPECT_EQ(none.last, 21U);
+}
+
+// A gap in front of a log, given up by a person, and later the log itself: that is another loss, told once.
+TEST_F(LogReplayTest, AGapThatIsKnownHidesNoNewerLoss) {
+  DamageMap known;
+  DamageEntry gap;
+  gap.sequence_lo = 1;
+  gap.sequence_hi = 5;
+  gap.cause = "log_missing";
+  gap.file = "wal";
+  gap.accepted = true;
+  (void)known.add(gap);
+  input.known = &known;
+  input.store = kStore;
+  input.started_before = true;
+  for (const std::uint64_t next_segment : {7U, 9U}) {  // another log since, lost as well
+    input.next_segment = next_segment;
+    LogReplay log = replay();
+    ASSERT_EQ(log.lost.size(), 1U);
+    EXPECT_EQ(log.lost[0].sequence_lo, 6U);
+    EXPECT_EQ(log.lost[0].file, "wal/" + segment_name(next_segment - 1));
+    log.lost[0].accepted = true;
+    (void)known.add(log.lost[0]);
+    log = replay();
+    EXPECT_TRUE(log.lost.empty()) << "told again";
+    EXPECT_EQ(log.last, 6U) << "seven may have been given anew";
+  }
 }
 
 }  // namespace

@@ -45,9 +45,9 @@ mutant(reader_ahead_hides_its_failure wal/read_ahead.cc read_ahead_test
   [[  if (failure) std::rethrow_exception(failure);
 ]] [[]])
 mutant(segment_retired_too_early wal/segments.cc wal_writer_test
-  [[live_[i + 1].start_sequence <= sequence]] [[live_[i].start_sequence <= sequence]])
+  [[live[i + 1].start_sequence <= sequence]] [[live[i].start_sequence <= sequence]])
 mutant(spare_that_is_a_segment_is_reused wal/segments.cc wal_reader_test
-  [[if (spare && !lives &&]] [[if (spare &&]])
+  [[if (!lives && spares_]] [[if (spares_]])
 mutant(frame_goes_where_zeros_are_under_way wal/wal_writer_frames.cc wal_writer_test:WalWriter.*Zeros*
   [[while (!in_flight_.empty() && in_flight_.back().is_zeros())]] [[while (false)]])
 mutant(zeros_go_ahead_of_one_frame wal/wal_writer_frames.cc wal_writer_test:WalWriter.*Zeros*
@@ -126,7 +126,9 @@ mutant(footprint_not_verified wal/frame_format.cc wal_reader_test
 mutant(healed_frame_believed_unverified wal/frame_heal.cc wal_reader_test
   [[        if (verifies()) {]] [[        if (true) {]])
 mutant(burst_heals_off_by_one_sector wal/frame_heal.cc wal_reader_test
-  [[for (std::uint64_t begin = hurt[i]; begin]] [[for (std::uint64_t begin = hurt[i] + 1; begin]])
+  [[for (std::uint64_t begin = first; begin]] [[for (std::uint64_t begin = first + 1; begin]])
+mutant(burst_begins_behind_the_widest_gap wal/frame_heal.cc wal_reader_test:*ABurstHeals*
+  [[for (const std::uint64_t first : firsts) {]] [[for (const std::uint64_t first : {firsts.front()}) {]])
 
 # --- the log's reader
 mutant(stale_frame_taken wal/wal_reader.cc wal_reader_test
@@ -238,7 +240,7 @@ mutant(second_manifest_copy_not_read snapshot/manifest.cc snapshot_manifest_test
 mutant(manifest_in_recoveries_not_read snapshot/catalogue.cc engine_losses_test:Losses.TheLossOfAll*
   [[DARUMA_TRY(take_copy(storage, directory, catalogue));]] [[(void)take_copy;]])
 mutant(past_before_a_load_is_the_newest snapshot/catalogue.cc engine_losses_test:Losses.ThePast*
-  [[readable && readable->number >= read->manifest.number) return {};]] [[readable) return {};]])
+  [[newest && newest->number > read->manifest.number && ]] [[newest && ]])
 mutant(load_that_may_be_lost_is_not_told engine/open_log.cc engine_losses_test:Losses.ALoadThat*
   [[    if (start.may_lack_load) note_loads(start, events);
 ]] [[]])
@@ -388,8 +390,8 @@ mutant(waiting_threads_split_their_group wal/wal_writer_frames.cc wal_writer_tes
 mutant(catalogue_run_takes_its_neighbours_names engine/rebuild.cc engine_losses_test:Losses.OfACatalogue*
   [[ || !is_lost(key)) continue;]] [[) continue;]])
 mutant(catalogue_of_the_newest_snapshot_goes_with_an_older_one engine/open_log.cc engine_losses_test
-  [[publish_with_damage(older.sequence, older.runs, older.catalog)]]
-  [[publish_with_damage(older.sequence, older.runs, snapshot_catalog_)]])
+  [[with_damage(older->sequence, older->runs, older->catalog)]]
+  [[with_damage(older->sequence, older->runs, snapshot_catalog_)]])
 mutant(doubtful_catalogue_is_taken_for_whole engine/open_snapshot.cc engine_losses_test
   [[told || (hurt.empty() && !start.damage.touches(kCatalogKeyspace, "", std::nullopt))]] [[true]])
 mutant(keyspace_that_came_back_is_dropped_with_its_writes engine/catalog.cc engine_losses_test:Losses.AKeyspaceThatCameBack*
@@ -610,3 +612,31 @@ mutant(view_shows_what_its_stream_never_will engine/stream.cc stream_test:Stream
 mutant(load_is_not_announced engine/bulk_load.cc stream_test:Stream.NoCrash*
   [[    DARUMA_TRY(announce(job));
 ]] [[]])
+mutant(half_told_damage_leaves_the_older_state engine/open_snapshot.cc engine_damaged_start_test:*AtEachPoint*
+  [[DARUMA_TRY(finish_telling(start));]] [[]])
+mutant(older_state_takes_the_copys_place engine/open_log.cc engine_damaged_start_test:*AtEachPoint*
+  [[publish_uncopied(with_damage(]] [[publish_generation(with_damage(]])
+mutant(copy_of_a_newer_state_is_passed_over snapshot/catalogue.cc engine_damaged_start_test:*AtEachPoint*
+  [[ && !is_half_told(read->manifest, *newest)]] [[]])
+mutant(headers_are_read_once recovery/log_files.cc engine_damaged_start_test:*OneRead*
+  [[{0, kSectorBytes, 0, kSectorBytes}]] [[{0, kSectorBytes}]])
+mutant(gap_is_named_after_what_follows recovery/log_replay.cc engine_damaged_start_test:*AtEachPoint*
+  [[+ 1, start - 1, whole_log(),]] [[+ 1, start - 1, relative(segment.number),]])
+mutant(each_start_that_dies_adds_a_loss recovery/damage_map.cc engine_damaged_start_test:*AtEachPoint*
+  [[if (!continues(known, entry)) continue;]] [[continue;]])
+mutant(known_gap_hides_a_newer_loss recovery/log_replay.cc log_replay_test:*AGapThatIsKnown*
+  [[    out_.last = std::max(out_.last, known_through(out_.last + 1, whole_log()));  // in front of it
+]] [[]])
+mutant(lost_log_is_named_after_the_last_found recovery/log_replay.cc log_replay_test:*AGapThatIsKnown*
+  [[std::max(next_found_ + 1, input_.next_segment) - 1]] [[next_found_]])
+mutant(older_state_goes_by_its_sequence_alone snapshot/catalogue.cc snapshot_manifest_test:*IsHalfTold*
+  [[newest.previous_number == state.number && ]] [[]])
+mutant(older_state_goes_by_its_number_alone snapshot/catalogue.cc snapshot_manifest_test:*IsHalfTold*
+  [[newest.previous_hash == manifest_hash(state)]] [[true]])
+mutant(log_is_asked_behind_the_device wal/segments.cc stall_concurrent_test:*LetsEverybodyLook/GivingBackLog
+  [[    if (changed && status.ok()) status = storage_.sync_directory(directories_[side]);
+]] [[    if (changed && status.ok()) {
+      MutexLock held(mutex_);
+      status = storage_.sync_directory(directories_[side]);
+    }
+]])

@@ -168,6 +168,22 @@ TEST(Manifest, ThatContradictsItselfIsRefused) {
   EXPECT_TRUE(check_manifest(m).is(Code::kCorruption));
 }
 
+TEST(Manifest, IsHalfToldByTheOneItNamesAndNoOther) {
+  const Manifest state = sample();
+  Manifest newest = sample(13);
+  newest.previous_hash = manifest_hash(state);
+  newest.sequence = state.sequence - 1;
+  EXPECT_TRUE(is_half_told(state, newest));
+  newest.sequence = state.sequence;
+  EXPECT_FALSE(is_half_told(state, newest)) << "as every checkpoint without a write before it";
+  newest.sequence = state.sequence - 1;
+  newest.previous_number = 11;
+  EXPECT_FALSE(is_half_told(state, newest)) << "made while the state could not be read";
+  newest.previous_number = 12;
+  newest.previous_hash ^= 1;
+  EXPECT_FALSE(is_half_told(state, newest)) << "another took its number";
+}
+
 TEST(Manifest, NoiseNeverDecodes) {
   Random random(20261124);
   const std::string file = encode_manifest(sample());

@@ -98,11 +98,16 @@ TEST(WalReader, ABurstHealsUpToAsManySectorsAsThereAreOfParity) {
   segment.seal(4);
   constexpr std::uint64_t kParity = 3;  // 101 data sectors / 32
   for (std::uint64_t sector = 0; sector + kParity <= 104; ++sector) {
-    std::string hurt = segment.bytes;
-    std::fill_n(hurt.begin() + static_cast<std::ptrdiff_t>(at + sector * kSectorBytes), kParity * kSectorBytes, 'x');
-    const Reading read = read_bytes(hurt);
-    EXPECT_EQ(read.events.size(), 3u) << sector;
-    EXPECT_EQ(read.scan.healed.size(), 1u) << sector;
+    const std::uint64_t first = at + sector * kSectorBytes;
+    std::string all = segment.bytes;
+    std::fill_n(all.begin() + static_cast<std::ptrdiff_t>(first), kParity * kSectorBytes, 'x');
+    std::string both_ends = segment.bytes;
+    for (const std::uint64_t i : {first, first + (kParity - 1) * kSectorBytes}) both_ends[i + 5] ^= 1;
+    for (const std::string& hurt : {all, both_ends}) {
+      const Reading read = read_bytes(hurt);
+      EXPECT_EQ(read.events.size(), 3u) << sector;
+      EXPECT_EQ(read.scan.healed.size(), 1u) << sector;
+    }
   }
   std::string beyond = segment.bytes;
   std::fill_n(beyond.begin() + static_cast<std::ptrdiff_t>(at + 8 * kSectorBytes), (kParity + 1) * kSectorBytes, 'x');

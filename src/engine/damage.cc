@@ -109,8 +109,9 @@ Status Engine::accept_damage(std::uint64_t id) {
   Quarantine quarantine(*storage_, directory_ + "/quarantine", store_id_);
   for (const DamageEntry& entry : given_up) {
     for (const QuarantineEntry& kept : quarantine.list()) {
-      if (kept.file == entry.file && kept.first_sequence == entry.sequence_lo &&
-          kept.resolution == QuarantineEntry::Resolution::kOpen) {
+      const bool there = kept.file == entry.file || kept.file.starts_with(entry.file + "/");
+      const bool then = entry.sequence_lo <= kept.first_sequence && kept.first_sequence <= entry.sequence_hi;
+      if (there && then && kept.resolution == QuarantineEntry::Resolution::kOpen) {
         (void)quarantine.resolve(kept.id, QuarantineEntry::Resolution::kAccepted);  // the manifest is what counts
       }
     }

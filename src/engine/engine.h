@@ -177,6 +177,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status choose_snapshot(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status use_promoted() NO_THREAD_SAFETY_ANALYSIS;
   Status go_back(Start& start);
+  static Status finish_telling(Start& start);
   Status at_target(const Start& start);
   Status state_from_runs(Start& start) NO_THREAD_SAFETY_ANALYSIS;
   Status describe_runs(Start& start, std::vector<RunInfo>& described, std::vector<std::uint64_t>& undescribed);
@@ -265,6 +266,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Manifest next_generation() REQUIRES(checkpoint_mutex_);
   /// `install` brings into use what the manifest names; it may fail for want of memory, and is then done again.
   Status publish_generation(Manifest next, std::function<void()> install) REQUIRES(checkpoint_mutex_);
+  /// As publish_generation; recoveries/manifest stays, which may be all there is of the newest state.
+  Status publish_uncopied(Manifest next, std::function<void()> install) REQUIRES(checkpoint_mutex_);
   Status repeat_generation() REQUIRES(checkpoint_mutex_);
   void copy_newest_generation() REQUIRES(checkpoint_mutex_);
   Status finish_install() REQUIRES(checkpoint_mutex_);

@@ -64,6 +64,12 @@ Manifest Engine::next_generation() {
 /// A manifest that failed to become durable may still be there after a crash, so its number is never used again and the
 /// file goes before the runs that it names.
 Status Engine::publish_generation(Manifest next, std::function<void()> install) {
+  DARUMA_TRY(publish_uncopied(std::move(next), std::move(install)));
+  copy_newest_generation();
+  return {};
+}
+
+Status Engine::publish_uncopied(Manifest next, std::function<void()> install) {
   DARUMA_ASSERT(!install_);
   if (generations_.size() == generations_.capacity()) generations_.reserve(generations_.size() + kGenerationsKept + 1);
   const auto mark = unsettled_manifests_.insert(next.number).first;
@@ -75,7 +81,6 @@ Status Engine::publish_generation(Manifest next, std::function<void()> install) 
   generations_.insert(generations_.begin(), std::move(next));
   price_recovery();
   install_ = std::move(install);
-  copy_newest_generation();
   return {};
 }
 

@@ -40,10 +40,11 @@ Status Engine::replay(Start& start) {
   input.directory = directory_;
   if (start.catalogue.store) input.store = start.catalogue.store;
   input.snapshot_sequence = snapshot_sequence_;
-  for (const Manifest& manifest : generations_)
+  for (const Manifest& manifest : generations_) {
     input.snapshot_durable = std::max(input.snapshot_durable, manifest.durable_sequence);
+    input.next_segment = std::max(input.next_segment, manifest.next_segment);
+  }
   input.known = &start.damage;
-  if (!generations_.empty()) input.next_segment = generations_.front().next_segment;
   if (generations_.size() >= kGenerationsKept) input.log_needed_from = generations_[kGenerationsKept - 1].sequence + 1;
   input.copy_refused = copy_refused_;
   input.target = target_;
@@ -255,7 +256,7 @@ Status Engine::set_damage(Start& start) {
   start.report.read_only = read_only_ || options_.read_only;
   if (looks_only()) return {};
   // A generation that is missing or hurt is healed by publishing the next one.
-  bool hurt = start.no_generation || start.found_again || start.lacks_load;
+  bool hurt = start.no_generation || start.found_again || start.lacks_load || start.half_told;
   for (std::size_t i = 0; i < std::min(kGenerationsKept, start.catalogue.generations.size()); ++i) {
     hurt = hurt || !start.catalogue.generations[i].rejected.ok() || !start.catalogue.generations[i].damaged.empty();
   }
@@ -265,25 +266,26 @@ Status Engine::set_damage(Start& start) {
     return {};
   }
 
-  const auto publish_with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs,
-                                       const std::optional<Catalog>& catalog) NO_THREAD_SAFETY_ANALYSIS {
-    Manifest next = next_generation();
-    next.sequence = sequence;
-    next.catalog = catalog;
-    next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
-    next.next_segment = std::max(next.next_segment, start.log.next_segment);
-    next.runs = std::move(runs);
-    next.damage.clear();
-    start.damage.encode(next.damage);
-    start.pass_bytes += next.damage.size();
-    return publish_generation(std::move(next), {});
-  };
+  const auto with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs, const std::optional<Catalog>& catalog)
+                               NO_THREAD_SAFETY_ANALYSIS {
+                                 Manifest next = next_generation();
+                                 next.sequence = sequence;
+                                 next.catalog = catalog;
+                                 next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
+                                 next.next_segment = std::max(next.next_segment, start.log.next_segment);
+                                 next.runs = std::move(runs);
+                                 next.damage.clear();
+                                 start.damage.encode(next.damage);
+                                 start.pass_bytes += next.damage.size();
+                                 return next;
+                               };
   // The generation that is kept beside the next one must know of the loss too: nothing else tells of it for ever.
   if (start.damage != before && !generations_.empty()) {
-    const Manifest& older = generations_[older_to_keep(generations_)];
-    DARUMA_TRY(publish_with_damage(older.sequence, older.runs, older.catalog));
+    const Manifest* older = &generations_[older_to_keep(generations_)];
+    if (older->sequence > snapshot_sequence_) older = &generations_.front();  // it was refused when this state began
+    DARUMA_TRY(publish_uncopied(with_damage(older->sequence, older->runs, older->catalog), {}));
   }
-  return publish_with_damage(snapshot_sequence_, start.runs, snapshot_catalog_);
+  return publish_generation(with_damage(snapshot_sequence_, start.runs, snapshot_catalog_), {});
 }
 
 Status Engine::start_log(Start& start) {

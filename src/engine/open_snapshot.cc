@@ -39,6 +39,7 @@ Status Engine::choose_snapshot(Start& start) {
   DARUMA_TRY_ASSIGN(start.catalogue, read_catalogue(*storage_, directory_, std::nullopt));
   Catalogue& catalogue = start.catalogue;
   DARUMA_TRY(go_back(start));
+  DARUMA_TRY(finish_telling(start));
   next_manifest_ = catalogue.highest_number + 1;
   start.found_anything = !catalogue.generations.empty();
   for (Generation& generation : catalogue.generations) {
@@ -78,7 +79,9 @@ Status Engine::choose_snapshot(Start& start) {
     start.report.snapshot = manifest_name(newest->number);
     if (!options_.history) past_limits_ = history_in(newest->options);
     if (past_limits_.time.count() == 0) past_generations_.clear();
-    if (!newest->damage.empty()) { DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage)); }
+    if (!newest->damage.empty() && !start.half_told) {
+      DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(newest->damage));
+    }
   }
   for (const DamageEntry& entry : start.given_up) {
     const std::uint64_t id = start.damage.add(entry);
@@ -99,6 +102,25 @@ Status Engine::choose_snapshot(Start& start) {
     if (const std::optional<std::uint64_t> number = report_number(entry.name)) start.reports.push_back(*number);
   }
   start.report.start_number = start.reports.empty() ? 1 : start.reports.back() + 1;
+  return {};
+}
+
+/// A start that finds damage publishes the older state with it, then the newest (set_damage). One that died in between
+/// left the older state as the newest manifest: the newer state, which needs less of the log, goes first again, and
+/// what that start found is kept.
+Status Engine::finish_telling(Start& start) {
+  std::vector<Generation>& all = start.catalogue.generations;
+  const auto newest = std::find_if(all.begin(), all.end(),
+                                   [](const Generation& generation) { return generation.manifest.has_value(); });
+  const auto before = std::find_if(newest, all.end(), [&](const Generation& generation) {
+    return generation.manifest && is_half_told(*generation.manifest, *newest->manifest);
+  });
+  if (before == all.end()) return {};
+  if (const std::string& damage = newest->manifest->damage; !damage.empty()) {
+    DARUMA_TRY_ASSIGN(start.damage, DamageMap::decode(damage));
+  }
+  start.half_told = true;
+  std::rotate(newest, before, std::next(before));
   return {};
 }
 

@@ -71,6 +71,7 @@ Status find_in_runs(const RunSet& runs, std::string_view key, Sequence at, Hold 
                     BlockFetch* fetch = nullptr) {
   for (const auto& run : runs.level0) {
     if (run->info.max_sequence <= newest.sequence) break;  // by highest sequence: the rest is older
+    if (key < run->info.smallest_key || key > run->info.largest_key) continue;  // it need not even be loaded
     DARUMA_TRY_ASSIGN(RunReader::Lookup found, run->reader->get(key, at, hold, fetch));
     take(std::move(found), newest);
     if (newest.unread) return {};

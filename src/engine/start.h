@@ -38,6 +38,7 @@ struct Engine::Start {
   DamageMap damage;
   std::vector<DamageEntry> given_up;  // before the target, in snapshots behind the one that was chosen
   bool found_again = false;           // what the damage map of the newest generation names
+  bool half_told = false;             // the newest state does not know yet what an earlier start found damaged
   LogReplay log;
   Status unreadable;  // a file that the device did not give
   std::uint64_t pass_bytes = 0;

@@ -14,9 +14,19 @@ namespace {
 constexpr std::uint8_t kDamageMapVersion = 1;
 enum Flags : std::uint8_t { kHasKeyspace = 1, kHasEnd = 2, kAccepted = 4 };
 
-bool same_damage(const DamageEntry& a, const DamageEntry& b) {
+bool same_place(const DamageEntry& a, const DamageEntry& b) {
   return a.keyspace == b.keyspace && a.keys == b.keys && a.begin == b.begin && a.end == b.end && a.hashes == b.hashes &&
-         a.sequence_lo == b.sequence_lo && a.sequence_hi == b.sequence_hi && a.file == b.file;
+         a.file == b.file;
+}
+
+bool same_damage(const DamageEntry& a, const DamageEntry& b) {
+  return same_place(a, b) && a.sequence_lo == b.sequence_lo && a.sequence_hi == b.sequence_hi;
+}
+
+/// Told again by a start after one that died before it had a log of its own: the end is still not known.
+bool continues(const DamageEntry& known, const DamageEntry& entry) {
+  return same_place(known, entry) && known.cause == entry.cause && known.accepted == entry.accepted &&
+         known.sequence_hi + 1 == entry.sequence_lo;
 }
 
 bool concerns(const DamageEntry& e, std::uint32_t keyspace, std::string_view key) {
@@ -55,6 +65,11 @@ std::uint64_t DamageMap::add(DamageEntry entry) {
   DARUMA_ASSERT(well_formed(entry));
   for (const DamageEntry& known : entries_) {
     if (same_damage(known, entry)) return known.id;
+  }
+  for (DamageEntry& known : entries_) {
+    if (!continues(known, entry)) continue;
+    known.sequence_hi = entry.sequence_hi;
+    return known.id;
   }
   entry.id = next_id_++;
   blocking_ += entry.accepted ? 0 : 1;

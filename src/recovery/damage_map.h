@@ -55,7 +55,8 @@ class DamageMap {
 
   /// Nothing blocks any read.
   [[nodiscard]] bool empty() const { return blocking_ == 0; }
-  /// Sorts hashes and gives the id, the old one when this damage is known. Asserts lo <= hi and begin < end.
+  /// Sorts hashes and gives the id, the old one when this damage is known or goes on where a known one ends: starts
+  /// that die one after the other add up to one loss. Asserts lo <= hi and begin < end.
   std::uint64_t add(DamageEntry entry);
   /// The entry whose lost version of `key` could be newer than the one found (0: none found); nullptr: the answer is
   /// right.

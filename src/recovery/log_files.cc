@@ -118,7 +118,8 @@ Status LogReplayer::look_at_header(Found& segment, std::size_t side, const std::
   Result<std::unique_ptr<File>> file = open_to_read(storage_, input_.directory + "/" + in_side(side, name));
   segment.unreadable = file.status();
   if (is_of_the_process(file.status())) return file.status();
-  for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
+  constexpr std::uint64_t kPlaces[] = {0, kSectorBytes, 0, kSectorBytes};  // twice: a device may refuse a read once
+  for (const std::uint64_t at : kPlaces) {
     if (!file.ok() || segment.header) break;
     std::string sector(kSectorBytes, '\0');
     Result<std::size_t> got = (*file)->read(at, sector);

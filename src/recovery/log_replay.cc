@@ -74,7 +74,7 @@ Status LogReplayer::read_one(const Found& segment) {
       prove(segment.header->prepared_sequence);
     }
     if (!ended_ && start > out_.last + 1 && (segment.successor_start == 0 || start < segment.successor_start)) {
-      lose_unlogged(out_.last + 1, start - 1, relative(segment.number), "no log file that is left holds these events");
+      lose_unlogged(out_.last + 1, start - 1, whole_log(), "no log file that is left holds these events");
       if (reach()) return {};
     }
   }
@@ -230,8 +230,7 @@ void LogReplayer::lost_header(const Found& segment) {
   if (segment.successor_start == 0) {
     newest_lost_ = true;  // also where the log seemed to end before it: it had its name because it held something
   } else if (!ended_ && segment.successor_start > out_.last + 1) {
-    lose_unlogged(out_.last + 1, segment.successor_start - 1, relative(segment.number),
-                  "the headers of the segment are lost");
+    lose_unlogged(out_.last + 1, segment.successor_start - 1, whole_log(), "the headers of the segment are lost");
   }
 }
 
@@ -368,10 +367,14 @@ bool LogReplayer::given_up(Sequence sequence) const {
                      [&](const auto& range) { return range.first <= sequence && sequence <= range.second; });
 }
 
-/// The end of the known loss that holds `sequence`. What was given up is known by its numbers alone, in whichever file
-/// they stand: a start that takes it for a new loss would stop there again, and give up what was written since.
+/// The end of the known loss that holds `sequence`. What was in no file, or was given up, is known by its numbers
+/// alone, in whichever file they are missed: a start that takes it for a new loss would tell it again, or stop there
+/// again and give up what was written since.
 Sequence LogReplayer::known_through(Sequence sequence, const std::string& file) const {
-  Sequence through = input_.known ? input_.known->known_through(sequence, file) : 0;
+  Sequence through = 0;
+  if (input_.known) {
+    through = std::max(input_.known->known_through(sequence, file), input_.known->known_through(sequence, whole_log()));
+  }
   for (const auto& [first, last] : given_up_) {
     if (first <= sequence && sequence <= last) through = std::max(through, last);
   }
@@ -411,8 +414,10 @@ void LogReplayer::finish() {
   const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;
   const bool ring_tells = !named && tail_.status.ok() && tail_.mark_known && tail_.whole;
   if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || none || missing)) {
+    out_.last = std::max(out_.last, known_through(out_.last + 1, whole_log()));  // in front of it
+    const std::uint64_t lost = std::max(next_found_ + 1, input_.next_segment) - 1;
     lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),
-                  newest_lost_ ? relative(segments_.back().number) : std::string("wal"),
+                  relative(newest_lost_ ? segments_.back().number : lost),
                   "the newest log file is lost; at least these events may have stood in it", false);
   }
   if (stopped_at_loss_) give_up_behind_the_gap();
@@ -442,7 +447,7 @@ void LogReplayer::give_up_behind_the_gap() {
   entry.sequence_lo = out_.last + 1;
   entry.sequence_hi = highest_seen_;
   entry.cause = kPointInTimeCause;
-  entry.file = "wal";
+  entry.file = whole_log();
   entry.accepted = true;
   out_.lost.push_back(std::move(entry));
   if (!ring_.empty() && ring_.rbegin()->first > out_.last) {

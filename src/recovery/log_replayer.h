@@ -80,6 +80,8 @@ class LogReplayer {
   void prove(Sequence through);
   void progress(std::uint64_t done);
   /// What damage is known by, wherever the segment was found.
+  /// Of a gap between files: which file stands behind it changes as the log is given back, and the loss stays known.
+  [[nodiscard]] static std::string whole_log() { return std::string(kLogDirectories[0]); }
   [[nodiscard]] static std::string relative(std::uint64_t number) { return in_side(0, segment_name(number)); }
   [[nodiscard]] static std::string in_side(std::size_t side, const std::string& name) {
     return std::string(kLogDirectories[side]) + "/" + name;

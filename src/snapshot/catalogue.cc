@@ -21,12 +21,16 @@ Result<ReadableBytes> read_manifest_file(Storage& storage, const std::string& pa
 }
 
 /// The copy of the newest, where snapshots/ has it no more: what can be read there may be of the past
-/// (Options::history), from which no log leads over a bulk load.
+/// (Options::history), from which no log leads over a bulk load, or an older state behind it.
 Status take_copy(Storage& storage, const std::string& directory, Catalogue& catalogue) {
   Result<ManifestRead> read = read_manifest_copy(storage, directory, catalogue.store);
   if (is_of_the_process(read.status())) return read.status();
   if (!read.ok()) return {};
-  if (const Manifest* readable = catalogue.newest(); readable && readable->number >= read->manifest.number) return {};
+  for (const Generation& other : catalogue.generations) {
+    if (other.manifest && other.number == read->manifest.number) return {};
+  }
+  const Manifest* newest = catalogue.newest();
+  if (newest && newest->number > read->manifest.number && !is_half_told(read->manifest, *newest)) return {};
   Generation generation;
   generation.number = read->manifest.number;
   generation.name = manifest_name(generation.number);
@@ -135,6 +139,11 @@ std::size_t Catalogue::unusable_since_newest() const {
   const auto newest = std::find_if(generations.begin(), generations.end(),
                                    [](const Generation& generation) { return generation.manifest.has_value(); });
   return static_cast<std::size_t>(newest - generations.begin());
+}
+
+bool is_half_told(const Manifest& state, const Manifest& newest) {
+  return newest.previous_number == state.number && newest.sequence < state.sequence &&
+         newest.previous_hash == manifest_hash(state);
 }
 
 Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,

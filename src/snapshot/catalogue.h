@@ -63,6 +63,11 @@ Result<Generation> read_generation(Storage& storage, const std::string& director
 Result<ManifestRead> read_manifest_copy(Storage& storage, const std::string& directory,
                                         const std::optional<StoreId>& store, ReadFrom from = ReadFrom::kCache);
 
+/// `newest` was published behind `state`, and is of an older state: by a start that gave what it found damaged to the
+/// older of two states and died before the newer had it. Sequences alone do not tell: `state` may be one that the
+/// device refused when what `newest` follows was made.
+bool is_half_told(const Manifest& state, const Manifest& newest);
+
 struct DroppedRun {
   std::uint64_t number = 0;
   std::string reason;

@@ -125,16 +125,17 @@ class FrameHealer {
   /// that stripe. One sector is a burst of one.
   bool find_burst(const std::vector<std::uint64_t>& hurt, std::uint64_t& damaged_at) {
     const std::uint64_t stripes = layout_.parity_sectors;
-    // Sectors within a burst may be unhurt, so the first stripe is one behind a widest gap.
-    const auto gap_before = [&](std::size_t i) {
-      return i == 0 ? hurt.front() + stripes - hurt.back() : hurt[i] - hurt[i - 1];
+    // Sectors within a burst may be unhurt, so it may begin at any hurt stripe: first at those behind the widest gaps.
+    const auto gap_before = [&](std::uint64_t first) {
+      const auto at = std::lower_bound(hurt.begin(), hurt.end(), first);
+      return at == hurt.begin() ? first + stripes - hurt.back() : first - *std::prev(at);
     };
-    std::uint64_t widest = 0;
-    for (std::size_t i = 0; i < hurt.size(); ++i) widest = std::max(widest, gap_before(i));
+    std::vector<std::uint64_t> firsts = hurt;
+    std::stable_sort(firsts.begin(), firsts.end(),
+                     [&](std::uint64_t a, std::uint64_t b) { return gap_before(a) > gap_before(b); });
     std::uint64_t hashed = 0;
-    for (std::size_t i = 0; i < hurt.size(); ++i) {
-      if (gap_before(i) != widest) continue;
-      for (std::uint64_t begin = hurt[i]; begin < layout_.sectors(); begin += stripes) {
+    for (const std::uint64_t first : firsts) {
+      for (std::uint64_t begin = first; begin < layout_.sectors(); begin += stripes) {
         xor_burst(hurt, begin);
         if (verifies()) {
           damaged_at = begin * kSectorBytes;
