@@ -314,7 +314,7 @@ TEST(History, NoLogLeadsOverABulkLoad) {
   ASSERT_TRUE(opened.ok()) << opened.status().to_string();
   EXPECT_EQ(read_all(opened->store), without);
   for (Sequence at = *load; at <= last; ++at) {
-    if (!past.states.contains(at)) continue;
+    if (!past.states.contains(at) || (kSanitized && at > *load + 5 && at % 7 != 0)) continue;
     opened = past.world.open_at(RecoveryTarget::at_sequence(at));
     if (!opened.ok() && at < *load + 2) {
       EXPECT_THAT(opened.status().message(), ::testing::HasSubstr("bulk load"));
