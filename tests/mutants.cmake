@@ -633,7 +633,7 @@ mutant(older_state_goes_by_its_sequence_alone snapshot/catalogue.cc snapshot_man
   [[newest.previous_number == state.number && ]] [[]])
 mutant(older_state_goes_by_its_number_alone snapshot/catalogue.cc snapshot_manifest_test:*IsHalfTold*
   [[newest.previous_hash == manifest_hash(state)]] [[true]])
-mutant(log_is_asked_behind_the_device wal/segments.cc stall_concurrent_test:*LetsEverybodyLook/GivingBackLog
+mutant(log_is_asked_behind_the_device wal/segments.cc stall_test:*LetsEverybodyLook/GivingBackLog
   [[    if (changed && status.ok()) status = storage_.sync_directory(directories_[side]);
 ]] [[    if (changed && status.ok()) {
       MutexLock held(mutex_);
