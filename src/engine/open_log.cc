@@ -266,19 +266,18 @@ Status Engine::set_damage(Start& start) {
     return {};
   }
 
-  const auto with_damage = [&](Sequence sequence, std::vector<PlacedRun> runs, const std::optional<Catalog>& catalog)
-                               NO_THREAD_SAFETY_ANALYSIS {
-                                 Manifest next = next_generation();
-                                 next.sequence = sequence;
-                                 next.catalog = catalog;
-                                 next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
-                                 next.next_segment = std::max(next.next_segment, start.log.next_segment);
-                                 next.runs = std::move(runs);
-                                 next.damage.clear();
-                                 start.damage.encode(next.damage);
-                                 start.pass_bytes += next.damage.size();
-                                 return next;
-                               };
+  const auto with_damage = [&](Sequence at, std::vector<PlacedRun> runs, const auto& names) NO_THREAD_SAFETY_ANALYSIS {
+    Manifest next = next_generation();
+    next.sequence = at;
+    next.catalog = names;
+    next.durable_sequence = std::max<Sequence>(snapshot_sequence_, start.log.proven);
+    next.next_segment = std::max(next.next_segment, start.log.next_segment);
+    next.runs = std::move(runs);
+    next.damage.clear();
+    start.damage.encode(next.damage);
+    start.pass_bytes += next.damage.size();
+    return next;
+  };
   // The generation that is kept beside the next one must know of the loss too: nothing else tells of it for ever.
   if (start.damage != before && !generations_.empty()) {
     const Manifest* older = &generations_[older_to_keep(generations_)];
