@@ -347,6 +347,34 @@ TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
   EXPECT_EQ(none.last, 21U);
 }
 
+// What a power cut left behind a tear was numbered anew in the next segment. It stays of no account when the frames in
+// front of it are hurt since, and reading does not end where it would.
+TEST_F(LogReplayTest, FramesWhoseNumbersWereGivenAnewAreNotApplied) {
+  SegmentBytes old;
+  const std::uint64_t first = old.events(1, 2);
+  const std::uint64_t torn = old.events(3, 3);
+  constexpr std::size_t kOther = 30;
+  old.events(4, 5, kOther);
+  old.events(6, 6, kOther);
+  const auto wipe = [&](std::uint64_t at) {
+    std::fill_n(old.bytes.begin() + static_cast<std::ptrdiff_t>(at), 2 * kSectorBytes, '\0');
+  };
+  wipe(torn);
+  SegmentBytes anew(64 << 10, kIncarnation + 1, 2, 3);
+  anew.events(3, 6);
+  put_file(disk, kDirectory + "/wal/" + segment_name(2), anew.bytes);
+  write_ring(7, 6);
+  for (const bool hurt : {false, true}) {
+    if (hurt) wipe(first);
+    put_file(disk, kSegmentPath, old.bytes);
+    const LogReplay log = replay();
+    EXPECT_EQ(applied, numbers(hurt ? 3 : 1, 6));
+    EXPECT_EQ(log.last, 6U);
+    ASSERT_EQ(log.lost.size(), hurt ? 1U : 0U);
+    if (hurt) { EXPECT_EQ(log.lost[0].sequence_hi, 2U); }
+  }
+}
+
 // A gap in front of a log, given up by a person, and later the log itself: that is another loss, told once.
 TEST_F(LogReplayTest, AGapThatIsKnownHidesNoNewerLoss) {
   DamageMap known;
@@ -366,6 +394,7 @@ TEST_F(LogReplayTest, AGapThatIsKnownHidesNoNewerLoss) {
     ASSERT_EQ(log.lost.size(), 1U);
     EXPECT_EQ(log.lost[0].sequence_lo, 6U);
     EXPECT_EQ(log.lost[0].file, "wal/" + segment_name(next_segment - 1));
+    EXPECT_EQ(log.next_segment, next_segment) << "the name of what is lost is not given anew";
     log.lost[0].accepted = true;
     (void)known.add(log.lost[0]);
     log = replay();

@@ -640,3 +640,8 @@ mutant(log_is_asked_behind_the_device wal/segments.cc stall_test:*LetsEverybodyL
       status = storage_.sync_directory(directories_[side]);
     }
 ]])
+mutant(name_of_a_lost_log_is_given_anew recovery/log_replay.cc simulation_test:*WhereItOnceDidNot*
+  [[    out_.next_segment = std::max(out_.next_segment, lost + 1);  // what stands under this name from now on is not lost
+]] [[]])
+mutant(frames_of_numbers_given_anew_are_applied recovery/log_replay.cc log_replay_test:*GivenAnew*
+  [[if (segment.successor_start != 0 && m.first >= segment.successor_start) continue;]] [[]])

@@ -18,12 +18,13 @@ inline const std::string kSegmentPath = kDirectory + "/wal/" + segment_name(1);
 
 struct SegmentBytes {
   explicit SegmentBytes(std::uint64_t capacity = 64 << 10, std::uint64_t incarnation = kIncarnation,
-                        std::uint64_t number = 1)
+                        std::uint64_t number = 1, Sequence start = 1)
       : bytes(capacity, '\0') {
     header.store = kStore;
     header.number = number;
     header.incarnation = incarnation;
-    header.start_sequence = 1;
+    header.start_sequence = start;
+    header.prepared_sequence = start - 1;
     header.capacity = capacity;
     header.window_bytes = 24 << 10;
     header.tail_nonce = kNonce;

@@ -245,6 +245,8 @@ void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, 
       continue;
     }
     if (!m.stretch) {
+      // Behind a tear, and given anew by a later segment: reading did not end before it, as that before it is hurt.
+      if (segment.successor_start != 0 && m.first >= segment.successor_start) continue;
       take_frame(m.header, m.events, {});
       prove(std::min(m.header.watermark, out_.last));
     } else if (m.last >= m.first && m.last > out_.last) {
@@ -415,9 +417,10 @@ void LogReplayer::finish() {
   const bool ring_tells = !named && tail_.status.ok() && tail_.mark_known && tail_.whole;
   if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || none || missing)) {
     out_.last = std::max(out_.last, known_through(out_.last + 1, whole_log()));  // in front of it
-    const std::uint64_t lost = std::max(next_found_ + 1, input_.next_segment) - 1;
-    lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),
-                  relative(newest_lost_ ? segments_.back().number : lost),
+    const std::uint64_t lost =
+        newest_lost_ ? segments_.back().number : std::max(next_found_ + 1, input_.next_segment) - 1;
+    out_.next_segment = std::max(out_.next_segment, lost + 1);  // what stands under this name from now on is not lost
+    lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven), relative(lost),
                   "the newest log file is lost; at least these events may have stood in it", false);
   }
   if (stopped_at_loss_) give_up_behind_the_gap();

@@ -205,6 +205,8 @@ Status add_events(const StoreFiles& files, KeyHistory& history, std::vector<Prob
                                           [&](const FrameView& frame) {
                                             if (!frame.header.has_events()) return;
                                             for_each_record(frame.header, frame.payload, [&](const WalRecord& record) {
+                                              if (segment.next_start != 0 && record.sequence >= segment.next_start)
+                                                return;  // given anew there
                                               history.event(segment.file(), frame.header.wall_ns, record);
                                             });
                                           },
