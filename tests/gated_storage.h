@@ -17,7 +17,7 @@
 
 namespace daruma {
 
-constexpr auto kLong = std::chrono::seconds(60);  // whatever takes so long hangs
+inline constexpr auto kLong = std::chrono::seconds(60);  // whatever takes so long hangs
 
 /// Of a call, told as "sync PATH".
 using Which = std::function<bool(std::string_view call)>;

@@ -206,9 +206,7 @@ inline Damage sector_damage(const std::string& path, std::uint64_t offset, std::
         EXPECT_TRUE(disk.overwrite(path, offset, all.substr(other, size)).ok());
         break;
       }
-      case Kind::kUnreadable:
-        disk.inject({.kind = FaultKind::kReadError, .path_contains = path, .offset = offset, .bytes = size});
-        break;
+      case Kind::kUnreadable: EXPECT_TRUE(disk.lose_sector(path, offset).ok()); break;
     }
   };
 }
