@@ -16,6 +16,7 @@
 #include "io/posix_storage.h"
 #include "memtable/memtable.h"
 #include "recovery/log_replay.h"
+#include "wal/earlier_footprints.h"
 #include "wal/frame_format.h"
 #include "wal/tail_ring.h"
 
@@ -61,9 +62,10 @@ void encode(benchmark::State& state) {
   const std::vector<std::string> all = events(static_cast<std::size_t>(state.range(0)));
   std::vector<WalRecord> records;
   for (const std::string& event : all) records.push_back({records.size() + 1, event});
+  const EarlierFootprints earlier;
   for (auto _ : state) {
     FrameHeader header;
-    benchmark::DoNotOptimize(encode_frame(kStore, header, make_body(records)));
+    benchmark::DoNotOptimize(encode_frame(kStore, header, make_body(records), earlier));
   }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }

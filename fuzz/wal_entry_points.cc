@@ -14,6 +14,7 @@
 #include "event/footprint.h"
 #include "io/sim_storage.h"
 #include "mend.h"
+#include "wal/earlier_footprints.h"
 #include "wal/frame_heal.h"
 #include "wal/wal_reader.h"
 
@@ -85,7 +86,7 @@ std::optional<std::vector<WalRecord>> records_of(const FrameHeader& header, std:
 /// As the log writes them.
 void write_and_read(const FrameHeader& where, const std::vector<WalRecord>& records) {
   FrameHeader header = where;
-  const AlignedBuffer frame = encode_frame(kStore, header, make_body(records));
+  const AlignedBuffer frame = encode_frame(kStore, header, make_body(records), EarlierFootprints());
   const std::optional<FrameHeader> read = decode_frame_header(frame.view(), kStore, where.offset);
   DARUMA_ASSERT(read && read->checksum == header.checksum);
   DARUMA_ASSERT(footprint_verifies(kStore, *read, frame.view()) && payload_verifies(kStore, *read, frame.view()));
@@ -151,10 +152,15 @@ void wal_frame(std::string_view input) {
   DARUMA_ASSERT(header->last_sequence <= kMaxSequence && (header->count() > 0) == header->has_events());
   if (header->frame_bytes > kMostFrameBytes || header->payload_raw_bytes > kMostFrameBytes) return;
 
-  std::string frame(bytes.substr(0, contents));
+  std::string frame(bytes.substr(0, layout.trailer_at()));
   frame.resize(layout.bytes(), '\0');
   const bool footprint_ok = footprint_verifies(kStore, *header, frame);
   const bool payload_ok = payload_verifies(kStore, *header, frame);
+  const std::vector<FrameFootprint> told = earlier_footprints(kStore, *header, frame);
+  for (std::size_t i = 0; i < told.size(); ++i) {
+    const Sequence next = i + 1 < told.size() ? told[i + 1].first : header->first_sequence;
+    DARUMA_ASSERT(told[i].first > 0 && told[i].first <= told[i].last && told[i].last + 1 == next);
+  }
   Mender trials;  // what does not verify from here on is no mistake of the input
   trials.listen();
   DARUMA_ASSERT(!decode_frame_header(bytes, kStore, kSegmentFramesAt + kSectorBytes));
@@ -175,7 +181,7 @@ void wal_frame(std::string_view input) {
                  .footprint = std::string(footprint_of(*header, frame)),
                  .payload = frame.substr(contents - header->payload_bytes, header->payload_bytes)};
   FrameHeader again = *header;
-  const AlignedBuffer whole = encode_frame(kStore, again, body);
+  const AlignedBuffer whole = encode_frame(kStore, again, body, EarlierFootprints());
   DARUMA_ASSERT(whole.size() == frame.size() && whole.view().substr(0, contents) == frame.substr(0, contents));
   const auto sectors = [&](char bits) {
     Sectors which;

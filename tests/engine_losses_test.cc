@@ -546,6 +546,39 @@ TEST(Losses, ALoadThatOnlyUnusableManifestsMayNameIsTold) {
   }
 }
 
+// So is the load whose event the log has lost, though what it touches is known: no key of its own.
+TEST(Losses, ALoadThatTheLogHasLostTooIsTold) {
+  LoadedSince world;
+  for (const std::string& path : world.since()) world.hurt(path);
+  world.hurt("store/recoveries/manifest");
+  const std::string mark = [&] {
+    EventBuilder event;
+    event.erase_range(kCatalogKeyspace, catalog_key(kLoadedKey), catalog_key(world.k.id()));
+    return std::string(event.bytes());
+  }();
+  unsigned hurt = 0;
+  const std::vector<DirectoryEntry> entries = *world.disk->list("store/wal");
+  for (const DirectoryEntry& entry : entries) {
+    if (!parse_segment_name(entry.name)) continue;
+    const std::string path = "store/wal/" + entry.name;
+    std::vector<FrameHeader> frames;
+    read_segment(*world.disk, path, std::nullopt, [&](const FrameView& frame) {
+      if (frame.payload.find(mark) != std::string_view::npos) frames.push_back(frame.header);
+    });
+    for (const FrameHeader& frame : frames) {
+      ASSERT_TRUE(world.disk->overwrite(path, frame.offset, std::string(frame.frame_bytes, 'x')).ok());
+      ++hurt;
+    }
+  }
+  ASSERT_GE(hurt, 1U);
+  for (int start = 0; start < 2; ++start) {
+    Store store = world.must_open();
+    const Result<std::string> got = store.get(world.k, "loaded");
+    EXPECT_TRUE(got.status().is(Code::kDataLoss)) << (got.ok() ? *got : got.status().to_string());
+    world.disk->kill();
+  }
+}
+
 TEST(Losses, ARunThatTheDeviceRefusedOnceIsNoLossAnyMore) {
   Hurt world;
   const Keyspace k = world.with_one_in_a_run("a", "1");
@@ -594,7 +627,8 @@ TEST(Losses, WhatTheDeviceRefusedOfTheLogOnceIsNoLossAnyMore) {
       world.give_back(segment, frame.offset, whole.substr(frame.offset, frame.frame_bytes));
     };
     const auto expect_doubt = [&](const Store& store) {
-      for (const char* key : {"b", "c", "never"}) EXPECT_TRUE(store.get(k, key).status().is(Code::kDataLoss)) << key;
+      for (const char* key : {"b", "c"}) EXPECT_TRUE(store.get(k, key).status().is(Code::kDataLoss)) << key;
+      EXPECT_TRUE(store.get(k, "never").status().is(Code::kNotFound)) << "the frame behind them tells which keys it is";
     };
     lose(frames.at(3));
     lose(frames.at(4));
@@ -716,6 +750,68 @@ TEST(Losses, OfTheNewestSegmentAreToldByTheRingThatNoSegmentNames) {
       const Status got = store.get(k, "key").status();
       EXPECT_TRUE(got.is(Code::kDataLoss)) << "start " << start << ": " << got.to_string();
       world.disk->kill();
+    }
+  }
+}
+
+// Wherever it hits: the keys that stood there are in doubt, and no other.
+TEST(Losses, ABurstOfNoiseInTheLogConcernsTheKeysThatStoodThere) {
+  constexpr std::uint64_t kBurst = 64 << 10;
+  constexpr int kKeys = 90;
+  const auto key = [](int i) { return "key" + std::to_string(i); };
+  Hurt world;
+  world.options.segment_bytes = 256 << 10;
+  Keyspace k;
+  const auto write = [&](Store& store, int first, int last) {
+    for (int i = first; i < last; ++i) EXPECT_TRUE(store.put(k, key(i), std::to_string(i)).ok());
+  };
+  {
+    Store store = world.must_open();
+    k = *store.create_keyspace("k");
+    write(store, 0, kKeys / 2);
+  }
+  world.disk->kill();
+  {
+    Store store = world.must_open();
+    write(store, kKeys / 2, kKeys);
+  }
+  world.disk->kill();
+  struct Written {
+    std::string path;
+    std::uint64_t end = 0;  // of what may be hit so that something is left behind it
+  };
+  std::vector<Written> log;
+  const std::vector<DirectoryEntry> entries = *world.disk->list("store/wal");
+  for (const DirectoryEntry& entry : entries) {
+    if (!parse_segment_name(entry.name)) continue;
+    const std::string path = "store/wal/" + entry.name;
+    log.push_back({path, read_segment(*world.disk, path, std::nullopt, [](const FrameView&) {}).end_offset});
+  }
+  ASSERT_GE(log.size(), 4U);
+  log.back().end -= 2 * kSectorBytes;
+  const auto whole = world.disk->clone(1);
+  Random random(1);
+  for (const Written& segment : log) {
+    // One copy of the header is left, and a frame behind it, here or in the next file.
+    for (std::uint64_t at = kSectorBytes; at + kBurst <= segment.end; at += 3000) {
+      SCOPED_TRACE(segment.path + " at " + std::to_string(at));
+      world.disk = whole->clone(1);
+      ASSERT_TRUE(world.disk->overwrite(segment.path, at, noise(kBurst, random)).ok());
+      int lost = 0;
+      for (int start = 0; start < 2; ++start) {
+        const int before = std::exchange(lost, 0);
+        const Store store = world.must_open();
+        for (int i = 0; i < kKeys; ++i) {
+          const Result<std::string> got = store.get(k, key(i));
+          if (got.ok()) { EXPECT_EQ(*got, std::to_string(i)); }
+          EXPECT_TRUE(got.ok() || got.status().is(Code::kDataLoss)) << got.status().to_string();
+          lost += got.ok() ? 0 : 1;
+        }
+        EXPECT_TRUE(store.get(k, "never").status().is(Code::kNotFound));
+        EXPECT_LE(lost, 9);
+        if (start == 1) { EXPECT_EQ(lost, before); }
+        world.disk->kill();
+      }
     }
   }
 }

@@ -371,8 +371,258 @@ TEST_F(LogReplayTest, FramesWhoseNumbersWereGivenAnewAreNotApplied) {
     EXPECT_EQ(applied, numbers(hurt ? 3 : 1, 6));
     EXPECT_EQ(log.last, 6U);
     ASSERT_EQ(log.lost.size(), hurt ? 1U : 0U);
-    if (hurt) { EXPECT_EQ(log.lost[0].sequence_hi, 2U); }
+    if (hurt) {
+      EXPECT_EQ(log.lost[0].sequence_hi, 2U);
+      continue;
+    }
+    EarlierFootprints right;
+    for (const auto& [from, to] : {std::pair(1U, 2U), std::pair(3U, 6U)}) {
+      std::vector<std::string> events;
+      for (Sequence s = from; s <= to; ++s) events.push_back(event_of(s));
+      right.keep(from, to, encode_footprint(footprint_of_all({events.begin(), events.end()})));
+    }
+    EXPECT_EQ(log.earlier.before(7, kSectorBytes), right.before(7, kSectorBytes));
   }
+}
+
+// Six small frames, each telling of those before it, in two segments.
+struct ToldLossTest : LogReplayTest {
+  ToldLossTest() : newer(64 << 10, kIncarnation + 1, 2, 4) {
+    segment = SegmentBytes();
+    segment.tells = newer.tells = true;
+    for (Sequence s = 1; s <= 3; ++s) at[s] = segment.events(s, s);
+    newer.earlier = segment.earlier;
+    segment.seal(4);
+    for (Sequence s = 4; s <= 6; ++s) at[s] = newer.events(s, s);
+    write_ring(7, 6);
+  }
+  static void wipe(std::string& bytes, std::uint64_t from, std::uint64_t to, char with = '\0') {
+    std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(from), bytes.begin() + static_cast<std::ptrdiff_t>(to), with);
+  }
+  LogReplay replay_both() {
+    put_file(disk, kSegmentPath, segment.bytes);
+    put_file(disk, kDirectory + "/wal/" + segment_name(2), newer.bytes);
+    return replay();
+  }
+  /// `first` to `last` are lost, and their keys are known.
+  static void expect_lost(const LogReplay& log, Sequence first, Sequence last) {
+    ASSERT_EQ(log.lost.size(), 1U);
+    EXPECT_EQ(log.lost[0].sequence_lo, first);
+    EXPECT_EQ(log.lost[0].sequence_hi, last);
+    ASSERT_EQ(log.lost[0].keys, DamageEntry::Keys::kHashes);
+    std::vector<std::uint64_t> keys;
+    for (Sequence s = first; s <= last; ++s) keys.push_back(key_hash(1, "key" + std::to_string(s)));
+    EXPECT_THAT(log.lost[0].hashes, testing::UnorderedElementsAreArray(keys));
+  }
+
+  SegmentBytes newer;
+  std::map<Sequence, std::uint64_t> at;
+};
+
+TEST_F(ToldLossTest, AStretchBetweenFramesIsLostByItsKeys) {
+  for (const char with : {'\0', 'x'}) {
+    wipe(newer.bytes, at[4], at[6], with);
+    const LogReplay log = replay_both();
+    EXPECT_THAT(applied, ElementsAre(1, 2, 3, 6));
+    EXPECT_THAT(cases(log), ElementsAre("acked_frame_hurt_footprint"));
+    expect_lost(log, 4, 5);
+    EXPECT_EQ(log.set_aside.size(), 1U);
+  }
+}
+
+TEST_F(ToldLossTest, AStretchThatTheDeviceRefusesIsLostByItsKeys) {
+  put_file(disk, kSegmentPath, segment.bytes);
+  put_file(disk, kDirectory + "/wal/" + segment_name(2), newer.bytes);
+  for (std::uint64_t sector = at[4]; sector < at[6]; sector += kSectorBytes)
+    EXPECT_TRUE(disk.lose_sector(kDirectory + "/wal/" + segment_name(2), sector).ok());
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 6));
+  expect_lost(log, 4, 5);
+}
+
+TEST_F(ToldLossTest, TheNextSegmentTellsOfTheEndOfOne) {
+  wipe(segment.bytes, at[2], segment.end, 'x');
+  const LogReplay log = replay_both();
+  EXPECT_THAT(applied, ElementsAre(1, 4, 5, 6));
+  expect_lost(log, 2, 3);
+}
+
+TEST_F(ToldLossTest, TheNextSegmentTellsOfOneThatIsGone) {
+  wipe(segment.bytes, 0, segment.bytes.size());
+  LogReplay log = replay_both();
+  EXPECT_THAT(applied, ElementsAre(4, 5, 6));
+  expect_lost(log, 1, 3);
+  ASSERT_TRUE(disk.remove(kSegmentPath).ok());
+  log = replay();
+  EXPECT_THAT(applied, ElementsAre(4, 5, 6));
+  expect_lost(log, 1, 3);
+}
+
+// Between two that are left: told where the one before it says that nothing of its own was given anew.
+TEST_F(ToldLossTest, TheNextSegmentTellsOfOneInTheMiddleThatIsGone) {
+  SegmentBytes third(64 << 10, kIncarnation + 2, 3, 7);
+  third.tells = true;
+  third.earlier = newer.earlier;
+  third.events(7, 7);
+  put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+  put_file(disk, kSegmentPath, segment.bytes);
+  LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 7));
+  expect_lost(log, 4, 6);
+  put_file(disk, kDirectory + "/wal/" + segment_name(2), std::string(newer.bytes.size(), 'x'));
+  log = replay();
+  expect_lost(log, 4, 6);
+}
+
+// A power cut leaves 3 torn, and 4 and 5, never acknowledged, behind it. The next life gives all three anew in a file
+// that is lost: what is left of these numbers is not what was acknowledged.
+TEST_F(ToldLossTest, WhatALostFileMayHaveGivenAnewIsNotCertain) {
+  for (const Sequence third_start : {6U, 5U}) {
+    SCOPED_TRACE(third_start);
+    SegmentBytes first;
+    first.tells = true;
+    first.events(1, 2);
+    first.watermark = 2;
+    const std::uint64_t torn = first.events(3, 3);
+    const std::string fourth = event_of(4);
+    const std::string fifth = third_start == 5 ? event_of(5, 30) : event_of(5);
+    const std::vector<WalRecord> records = {{4, fourth}, {5, fifth}};
+    first.body(make_body(records));
+    wipe(first.bytes, torn, torn + 2 * kSectorBytes);
+    SegmentBytes third(64 << 10, kIncarnation + 2, 3, third_start);
+    third.tells = true;
+    for (Sequence s = 1; s < third_start; ++s) third.earlier.keep(s, s, encode_footprint(*footprint(event_of(s))));
+    third.events(third_start, 7);
+    put_file(disk, kSegmentPath, first.bytes);
+    put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+    const LogReplay log = replay();
+    EXPECT_EQ(log.last, 7U);
+    EXPECT_EQ(applied.back(), 7U);
+    const DamageEntry& all = log.lost.back();
+    EXPECT_EQ(all.keys, DamageEntry::Keys::kAll);
+    EXPECT_EQ(all.sequence_lo, 3U);
+    EXPECT_EQ(all.sequence_hi, third_start) << "also what is left of these numbers is in doubt";
+    EXPECT_TRUE(log.earlier.before(8, kSectorBytes).size() < third.earlier.before(8, kSectorBytes).size());
+  }
+}
+
+// Not in doubt where a seal says that it was durable, and not any more where the file is there again.
+TEST_F(ToldLossTest, WhatIsProvenIsCertainWhateverFileIsGone) {
+  for (const bool sealed : {true, false}) {
+    SCOPED_TRACE(sealed);
+    SegmentBytes first;
+    first.watermark = 0;
+    for (Sequence s = 1; s <= 3; ++s) first.events(s, s);
+    first.watermark = 3;
+    if (sealed) first.seal(4);
+    SegmentBytes second(64 << 10, kIncarnation + 1, 2, 2);
+    second.events(2, 3);
+    SegmentBytes third(64 << 10, kIncarnation + 2, 3, 4);
+    third.events(4, 6);
+    put_file(disk, kSegmentPath, first.bytes);
+    put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+    LogReplay log = replay();
+    EXPECT_EQ(applied, numbers(1, 6));
+    ASSERT_EQ(log.lost.size(), sealed ? 0U : 1U);
+    if (sealed) continue;
+    EXPECT_EQ(log.lost[0].cause, kUncertainCause);
+    EXPECT_EQ(log.lost[0].sequence_lo, 1U);
+    DamageMap known;
+    const std::uint64_t id = known.add(log.lost[0]);
+    input.known = &known;
+    log = replay();
+    EXPECT_TRUE(log.lost.empty());
+    EXPECT_TRUE(log.found_again.empty());
+    put_file(disk, kDirectory + "/wal/" + segment_name(2), second.bytes);
+    log = replay();
+    EXPECT_EQ(applied, numbers(1, 6));
+    EXPECT_THAT(log.found_again, ElementsAre(id));
+  }
+}
+
+// Whether it was read or not, and whatever else begins where the next one will.
+TEST_F(ToldLossTest, ThePredecessorIsTheNewestSegmentThatBeginsBelow) {
+  SegmentBytes empty(64 << 10, kIncarnation + 2, 3, 7);
+  put_file(disk, kDirectory + "/wal/" + segment_name(3), empty.bytes);
+  EXPECT_EQ(replay_both().predecessor.number, 2U);
+  input.snapshot_sequence = 6;
+  EXPECT_EQ(replay().predecessor.number, 2U) << "all in the snapshot";
+  put_file(disk, kDirectory + "/wal/" + segment_name(2), std::string(newer.bytes.size(), 'x'));
+  EXPECT_EQ(replay().predecessor.number, 2U) << "it cannot be read, and may be read again";
+  ASSERT_TRUE(disk.remove(kDirectory + "/wal/" + segment_name(3)).ok());
+  EXPECT_EQ(replay().predecessor.number, 1U);
+}
+
+TEST_F(ToldLossTest, ALossThatTouchesNoKeyIsToldOnce) {
+  SegmentBytes one;
+  one.tells = true;
+  one.events(1, 1);
+  EventBuilder nothing;
+  nothing.erase_range(0, "z", "a");
+  const WalRecord record{2, nothing.bytes()};
+  const std::uint64_t mark = one.body(make_body({&record, 1}));
+  const std::uint64_t last = one.events(3, 3);
+  wipe(one.bytes, mark, last);
+  put_file(disk, kSegmentPath, one.bytes);
+  write_ring(4, 3);
+  const LogReplay log = replay();
+  ASSERT_EQ(log.lost_marks.size(), 1U);
+  EXPECT_EQ(log.lost_marks[0].first, 2U);
+  EXPECT_EQ(log.lost_marks[0].second.begin, "z");
+  DamageMap known;
+  (void)known.add(log.lost.at(0));
+  EXPECT_TRUE(log.lost[0].accepted);
+  input.known = &known;
+  EXPECT_THAT(cases(replay()), ElementsAre("known_loss_frame"));
+}
+
+TEST_F(ToldLossTest, WhereTheTellersAreGoneTooEveryKeyIs) {
+  wipe(segment.bytes, at[2], segment.end, 'x');
+  wipe(newer.bytes, at[4], newer.end, 'x');
+  const LogReplay log = replay_both();
+  EXPECT_THAT(applied, ElementsAre(1));
+  ASSERT_EQ(log.lost.size(), 2U);
+  for (const DamageEntry& entry : log.lost) EXPECT_EQ(entry.keys, DamageEntry::Keys::kAll);
+}
+
+TEST_F(ToldLossTest, AToldLossIsNotLostAgainAndIsFoundAgain) {
+  const std::string whole = newer.bytes;
+  wipe(newer.bytes, at[4], at[6]);
+  DamageMap known;
+  (void)known.add(replay_both().lost.at(0));
+  input.known = &known;
+  EXPECT_TRUE(replay_both().lost.empty());
+  newer.bytes = whole;
+  EXPECT_THAT(replay_both().found_again, ElementsAre(known.entries().at(0).id));
+}
+
+// In flight when the power went: whatever a frame that landed says of one that did not, that was never acknowledged.
+TEST_F(ToldLossTest, WhatWasInFlightIsTornThoughItsKeysAreTold) {
+  for (const bool tells : {false, true}) {
+    SegmentBytes flight;
+    flight.header.boot = boot_hash("another boot");
+    flight.header.tail_nonce = 0;
+    flight.rewrite_header();
+    flight.tells = tells;
+    flight.watermark = 0;
+    flight.events(1, 1);
+    const std::uint64_t torn = flight.events(2, 2);
+    const std::uint64_t landed = flight.events(3, 3);
+    wipe(flight.bytes, torn, landed);
+    put_file(disk, kSegmentPath, flight.bytes);
+    const LogReplay log = replay();
+    EXPECT_THAT(applied, ElementsAre(1));
+    EXPECT_TRUE(log.lost.empty());
+    EXPECT_EQ(log.discarded_sum.stretches, 2U);
+  }
+}
+
+// The next life is handed what the frames of this one touch; not of those that it frames again.
+TEST_F(ToldLossTest, TheNextLifeCanTellOfTheLastFramesOfThisOne) {
+  const LogReplay log = replay_both();
+  EXPECT_EQ(log.last, 6U);
+  EXPECT_EQ(log.earlier.before(7, kSectorBytes), newer.earlier.before(7, kSectorBytes));
+  EXPECT_FALSE(log.earlier.before(7, kSectorBytes).empty());
 }
 
 // A gap in front of a log, given up by a person, and later the log itself: that is another loss, told once.

@@ -16,7 +16,7 @@ mutant(fail_over_forgets_the_unacknowledged wal/wal_writer_files.cc wal_writer_t
   [[records = records_after(durable_, kMaxTailBytes + kMaxEventBytes);]]
   [[records.clear();]])
 mutant(failed_rotation_goes_on_in_the_old_segment wal/wal_writer_files.cc log_copies_test:LogCopies.Nothing*
-  [[    segment_.acknowledged = full.acknowledged;
+  [[    segment_.acknowledged = predecessor_;
     return status;]] [[    segment_ = std::move(full);
     return status;]])
 mutant(failed_frame_is_not_noticed wal/wal_writer_frames.cc wal_writer_test
@@ -104,7 +104,7 @@ mutant(left_out_directory_is_not_tried_again wal/wal_writer.cc log_copies_test
 ]] [[  return {};
 ]])
 mutant(copied_segment_does_not_say_so wal/wal_writer_files.cc log_copies_test
-  [[segment.sides == kBothSides ? kSegmentCopied : 0;]] [[0;]])
+  [[segment.sides == kBothSides ? kSegmentCopied : 0]] [[0]])
 mutant(two_hurt_copies_not_put_together wal/wal_reader.cc log_copies_test
   [[both.state = merge_frames(h_.store, f, both.frame, copy.frame);]] [[both.state = FrameState::kHurt;]])
 mutant(log_of_another_store_taken recovery/log_files.cc log_copies_test
@@ -184,8 +184,7 @@ mutant(lost_newest_segment_only_missed_where_nothing_ends recovery/log_replay.cc
     newest_lost_]] [[  if (segment.successor_start == 0 && !ended_) {
     newest_lost_]])
 mutant(empty_range_is_lost_as_a_range recovery/log_stretch.cc engine_losses_test:Losses.ALostErase*
-  [[      if (!range.end.empty() && range.end <= range.begin) continue;  // erased nothing
-]] [[]])
+  [[if (!range.end.empty() && range.end <= range.begin) {]] [[if (false) {]])
 mutant(known_loss_is_lost_again recovery/log_stretch.cc log_replay_test
   [[facts.known_through = known_through(facts.first, relative(segment.number));]] [[facts.known_through = 0;]])
 mutant(loss_without_an_end_is_as_new_as_what_follows recovery/log_stretch.cc log_replay_test
@@ -194,8 +193,7 @@ mutant(loss_without_an_end_is_as_new_as_what_follows recovery/log_stretch.cc log
 mutant(lost_newest_segment_is_as_new_as_what_follows recovery/log_stretch.cc log_replay_test
   [[entry.sequence_hi = end_known ? last : last + 1;]] [[(void)end_known, entry.sequence_hi = last;]])
 mutant(footprint_ignored recovery/log_stretch.cc log_replay_test
-  [[if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint &&]]
-  [[if (false && met.footprint &&]])
+  [[lose_keys(std::move(entry), met.footprint);]] [[lose_keys(std::move(entry), {});]])
 mutant(healed_log_not_told recovery/log_replay.cc log_replay_test
   [[    finding.last_sequence = frame.header.last_sequence;
     out_.log_hurt = true;]] [[    finding.last_sequence = frame.header.last_sequence;]])
@@ -620,8 +618,8 @@ mutant(copy_of_a_newer_state_is_passed_over snapshot/catalogue.cc engine_damaged
   [[ && !is_half_told(read->manifest, *newest)]] [[]])
 mutant(headers_are_read_once recovery/log_files.cc engine_damaged_start_test:*OneRead*
   [[{0, kSectorBytes, 0, kSectorBytes}]] [[{0, kSectorBytes}]])
-mutant(gap_is_named_after_what_follows recovery/log_replay.cc engine_damaged_start_test:*AtEachPoint*
-  [[+ 1, start - 1, whole_log(),]] [[+ 1, start - 1, relative(segment.number),]])
+mutant(gap_is_named_after_what_follows recovery/log_chain.cc engine_damaged_start_test:*AtEachPoint*
+  [[lose_unlogged(out_.last + 1, last, whole_log(), why,]] [[lose_unlogged(out_.last + 1, last, relative(segment.number), why,]])
 mutant(each_start_that_dies_adds_a_loss recovery/damage_map.cc engine_damaged_start_test:*AtEachPoint*
   [[if (!continues(known, entry)) continue;]] [[continue;]])
 mutant(known_gap_hides_a_newer_loss recovery/log_replay.cc log_replay_test:*AGapThatIsKnown*
@@ -644,4 +642,39 @@ mutant(name_of_a_lost_log_is_given_anew recovery/log_replay.cc simulation_test:*
   [[    out_.next_segment = std::max(out_.next_segment, lost + 1);  // what stands under this name from now on is not lost
 ]] [[]])
 mutant(frames_of_numbers_given_anew_are_applied recovery/log_replay.cc log_replay_test:*GivenAnew*
-  [[if (segment.successor_start != 0 && m.first >= segment.successor_start) continue;]] [[]])
+  [[!anew(record.sequence) && ]] [[]])
+mutant(frames_of_numbers_given_anew_are_told_of recovery/log_replay.cc log_replay_test:*GivenAnew*
+  [[if (anew(header.first_sequence)) return;]] [[]])
+
+# --- what a frame tells of those before it
+mutant(frame_that_is_framed_again_is_told_twice wal/earlier_footprints.cc wal_format_test:Earlier*
+  [[while (!kept_.empty() && kept_.back().last >= first)]] [[while (false)]])
+mutant(keys_are_told_across_a_hole wal/earlier_footprints.cc wal_format_test:Earlier*
+  [[if (!follows || encoded.empty() ||]] [[if (encoded.empty() ||]])
+mutant(told_keys_are_not_checked wal/earlier_footprints.cc wal_format_test:Earlier*
+  [[if (!checksum_holds(stated,]] [[if (false && !checksum_holds(stated,]])
+mutant(keys_of_half_a_loss_are_taken_for_all wal/earlier_footprints.cc wal_reader_test:WalReader.OfALoss*
+  [[if (told.empty() || first < told.front().first ||]] [[if (told.empty() ||]])
+mutant(next_life_is_not_handed_what_was_framed engine/open_log.cc engine_losses_test:Losses.ABurst*
+  [[  create.earlier = log.earlier;
+]] [[]])
+mutant(next_segment_is_not_asked recovery/log_replay.cc engine_losses_test:Losses.ABurst*
+  [[  DARUMA_TRY(ask_next(segment, scan));
+]] [[]])
+mutant(file_that_is_gone_gave_nothing_anew recovery/log_replay.cc log_replay_test:ToldLoss*
+  [[if (lacks_between(segment, *next)) doubt(]] [[if (false) doubt(]])
+mutant(keys_are_told_of_numbers_that_may_be_anew recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[|| through <= scan.max_watermark;]] [[|| true;]])
+mutant(what_proves_an_end_is_not_read recovery/log_replay.cc log_replay_test:ToldLoss*
+  [[behind_target), !proven_here};]] [[behind_target), true};]])
+mutant(segment_given_up_is_a_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[const bool below = segment.header && segment.header->start_sequence <= out_.proven;]]
+  [[const bool below = segment.header.has_value();]])
+mutant(unread_segment_is_no_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[if (!below && (!segment.header || !segment.header->names_predecessor())) continue;]] [[if (!below) continue;]])
+mutant(empty_segment_is_a_predecessor wal/wal_writer_files.cc wal_writer_test:WalWriter.AnEmpty*
+  [[if (segment.header.start_sequence < start) predecessor_]] [[predecessor_]])
+mutant(lost_load_is_not_noticed engine/open_log.cc engine_losses_test:Losses.ALoad*
+  [[if (start.may_lack_load && range.keyspace == kCatalogKeyspace]] [[if (false && range.keyspace == kCatalogKeyspace]])
+mutant(loss_of_no_key_is_found_for_ever recovery/log_stretch.cc log_replay_test:ToldLoss*
+  [[if (out_.lost.size() == before)]] [[if (false)]])

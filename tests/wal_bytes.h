@@ -25,10 +25,18 @@ struct SegmentBytes {
     header.incarnation = incarnation;
     header.start_sequence = start;
     header.prepared_sequence = start - 1;
+    if (number > 1) {
+      header.optional_features = kSegmentNamesPredecessor;
+      header.predecessor = {number - 1, start - 1, 0};
+    }
     header.capacity = capacity;
     header.window_bytes = 24 << 10;
     header.tail_nonce = kNonce;
     header.wall_ns = 1'700'000'000'000'000'000;
+    rewrite_header();
+  }
+  /// As `header` is now. Before the first frame.
+  void rewrite_header() {
     for (const std::uint64_t at : {std::uint64_t{0}, std::uint64_t{kSectorBytes}})
       bytes.replace(at, kSectorBytes, encode_segment_header(header, at));
     previous = header.checksum;
@@ -45,15 +53,16 @@ struct SegmentBytes {
     FrameHeader h;
     h.incarnation = header.incarnation;
     h.offset = end;
-    h.watermark = frame_body.first_sequence - 1;
+    h.watermark = watermark.value_or(frame_body.first_sequence - 1);
     h.previous = previous;
     h.wall_ns = 1'700'000'000'000'000'001;
     h.next_segment = next_segment;
-    const AlignedBuffer frame = encode_frame(kStore, h, frame_body);
+    const AlignedBuffer frame = encode_frame(kStore, h, frame_body, earlier);
     const std::uint64_t at = end;
     bytes.replace(at, frame.size(), frame.view());
     end += frame.size();
     previous = h.checksum;
+    if (tells && h.has_events()) earlier.keep(h.first_sequence, h.last_sequence, frame_body.footprint);
     return at;
   }
   std::uint64_t seal(Sequence next) { return body(make_empty_body(kFrameSeal, next), 2); }
@@ -62,6 +71,9 @@ struct SegmentBytes {
   std::string bytes;
   std::uint64_t end = kSegmentFramesAt;
   std::uint64_t previous = 0;
+  std::optional<Sequence> watermark;  ///< of the next frames; nothing: that all before them is durable
+  bool tells = false;                 ///< each frame of those before it, as the writer does
+  EarlierFootprints earlier;
 };
 
 /// What the reader says of `bytes`. Delivered events are checked against event_of when `event_bytes` is not 0.

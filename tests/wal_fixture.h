@@ -87,13 +87,15 @@ struct Disk {
     EXPECT_TRUE(storage->sync_directory("").ok());
   }
   Result<std::unique_ptr<WalWriter>> try_writer(const WalOptions& options = small_options(), std::uint64_t segment = 1,
-                                                Sequence start = 1, std::span<const WalRecord> persist = {}) {
+                                                Sequence start = 1, std::span<const WalRecord> persist = {},
+                                                const EarlierFootprints& earlier = EarlierFootprints()) {
     WalCreate create;
     create.directory = kDirectory;
     create.store = kStore;
     create.next_segment = segment;
     create.start_sequence = start;
     create.persist = persist;
+    create.earlier = earlier;
     return WalWriter::create(storage, options, create, clock, random);
   }
   std::unique_ptr<WalWriter> writer(const WalOptions& options = small_options()) {

@@ -40,6 +40,73 @@ TEST(WalFormat, GoldenSegment) {
   for (const auto& [s, event] : read.events) EXPECT_EQ(event, event_of(s));
 }
 
+TEST(WalFormat, GoldenSegmentWhoseFramesTellOfTheFramesBefore) {
+  SegmentBytes segment(40 << 10);
+  segment.tells = true;
+  segment.events(1, 3);
+  segment.events(4, 4);
+  const std::uint64_t at = segment.seal(5);
+  expect_golden("wal_v1_earlier.log", segment.bytes);
+  const std::string_view bytes = std::string_view(segment.bytes).substr(at);
+  const std::vector<FrameFootprint> told = earlier_footprints(kStore, *decode_frame_header(bytes, kStore, at), bytes);
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(told[0].first, 1U);
+  EXPECT_EQ(told[0].last, 3U);
+  EXPECT_EQ(told[1].first, 4U);
+  EXPECT_EQ(told[1].last, 4U);
+  for (Sequence s = 1; s <= 4; ++s) {
+    for (const FrameFootprint& one : told) {
+      EXPECT_EQ(one.footprint.touches(1, "key" + std::to_string(s)), one.first <= s && s <= one.last);
+    }
+  }
+}
+
+TEST(EarlierFootprints, AFrameTellsOfThoseDirectlyBeforeIt) {
+  const auto footprint = [](Sequence s) { return encode_footprint(*daruma::footprint(event_of(s))); };
+  EarlierFootprints earlier;
+  EXPECT_TRUE(earlier.before(1, kSectorBytes).empty());
+  for (Sequence s = 1; s <= 4; ++s) earlier.keep(s, s, footprint(s));
+  const std::string all = earlier.before(5, kSectorBytes);
+  ASSERT_FALSE(all.empty());
+  EXPECT_EQ(earlier.before(5, all.size() - 1).size(), all.size() / 4 * 3) << "the newest of them, as many as fit";
+  EXPECT_EQ(earlier.before(3, kSectorBytes).size(), all.size() / 2) << "3 and 4 are framed again";
+  EXPECT_TRUE(earlier.before(6, kSectorBytes).empty()) << "5 is not known";
+  earlier.keep(3, 4, footprint(3));
+  EXPECT_EQ(earlier.before(5, kSectorBytes).size(), all.size() / 4 * 3) << "two frames have become one";
+  EXPECT_TRUE(earlier.before(4, kSectorBytes).empty()) << "3 stands in a frame with 4";
+  earlier.keep(6, 6, footprint(6));
+  EXPECT_EQ(earlier.before(7, kSectorBytes).size(), all.size() / 4) << "nothing is told across a hole";
+  earlier.keep(7, 7, {});
+  EXPECT_TRUE(earlier.before(8, kSectorBytes).empty()) << "its footprint is lost";
+  for (Sequence s = 8; s < 8 + 2 * EarlierFootprints::kMaxFrames; ++s) earlier.keep(s, s, footprint(s));
+  EXPECT_EQ(earlier.before(8 + 2 * EarlierFootprints::kMaxFrames, kSectorBytes).size(),
+            all.size() / 4 * EarlierFootprints::kMaxFrames);
+  earlier.keep(500, 500, std::string(EarlierFootprints::kMaxBytes, 'x'));
+  EXPECT_TRUE(earlier.before(501, kSectorBytes).empty()) << "too big";
+}
+
+TEST(EarlierFootprints, AreBelievedOnlyAsTheyWereWritten) {
+  SegmentBytes segment(40 << 10);
+  segment.tells = true;
+  segment.events(1, 1);
+  segment.events(2, 2);
+  const std::uint64_t at = segment.events(3, 3);
+  const std::string frame = segment.bytes.substr(at, 2 * kSectorBytes);
+  const FrameHeader header = *decode_frame_header(frame, kStore, at);
+  ASSERT_EQ(earlier_footprints(kStore, header, frame).size(), 2U);
+  const std::size_t begin = kFrameHeaderBytes + header.footprint_bytes + header.payload_bytes;
+  const std::size_t end = begin + 12 + segment.earlier.before(3, kSectorBytes).size();
+  for (std::size_t i = begin; i < end; ++i) {
+    std::string hurt = frame;
+    hurt[i] = static_cast<char>(hurt[i] ^ 0x10);
+    EXPECT_TRUE(earlier_footprints(kStore, header, hurt).empty()) << i;
+  }
+  FrameHeader elsewhere = header;
+  elsewhere.offset += 2 * kSectorBytes;
+  EXPECT_TRUE(earlier_footprints(kStore, elsewhere, frame).empty());
+  EXPECT_TRUE(earlier_footprints({1, 2}, header, frame).empty());
+}
+
 TEST(WalFormat, GoldenRing) {
   RingBytes ring;
   ring.slot(1, 0, 0);

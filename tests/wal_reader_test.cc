@@ -149,6 +149,76 @@ TEST(WalReader, WhereTheFirstSectorIsBeyondHealingTheHeaderBehindTheDataStillTel
   EXPECT_EQ(read.scan.poisoned[0].header.first_sequence, 2u);
 }
 
+/// One frame an event, each telling of those before it. `event_bytes`: of event i mod their number.
+SegmentBytes telling_segment(Sequence events, const std::vector<std::size_t>& event_bytes) {
+  SegmentBytes segment(2 << 20);
+  segment.tells = true;
+  for (Sequence s = 1; s <= events; ++s) segment.events(s, s, event_bytes[s % event_bytes.size()]);
+  return segment;
+}
+
+std::string key_of(Sequence s) { return "key" + std::to_string(s); }
+
+// Whatever a burst takes: what is said of a loss names every key of it; and where frames are small, it is said.
+TEST(WalReader, ABurstOfNoiseIsLostByTheKeysThatItTook) {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    SCOPED_TRACE(seed);
+    Random random(seed);
+    const bool small = seed % 2 == 0;
+    SegmentBytes segment =
+        telling_segment(60, small ? std::vector<std::size_t>{40, 900} : std::vector<std::size_t>{40, 3700, 9000});
+    const std::uint64_t length = 64 << 10;
+    const std::uint64_t at =
+        kSegmentFramesAt + random.next() % (segment.end - kSegmentFramesAt - length - 32 * kSectorBytes);
+    for (std::uint64_t i = 0; i < length; ++i) segment.bytes[at + i] = static_cast<char>(random.next());
+    const Reading read = read_bytes(segment.bytes);
+    std::map<Sequence, std::optional<Footprint>> lost;
+    for (const LogGap& gap : read.scan.gaps) {
+      for (Sequence s = gap.first_sequence; s <= gap.last_sequence; ++s) lost[s] = gap.footprint;
+    }
+    for (const PoisonedFrame& frame : read.scan.poisoned) lost[frame.header.first_sequence] = frame.footprint;
+    EXPECT_EQ(read.events.size() + lost.size(), 60U);
+    EXPECT_GE(lost.size(), small ? 6U : 3U);
+    for (const auto& [sequence, footprint] : lost) {
+      if (small) { ASSERT_TRUE(footprint) << sequence; }
+      if (!footprint) continue;
+      EXPECT_TRUE(footprint->touches(1, key_of(sequence))) << sequence;
+      EXPECT_FALSE(footprint->touches(1, key_of(lost.begin()->first - 1)));
+      EXPECT_FALSE(footprint->touches(1, key_of(lost.rbegin()->first + 1)));
+    }
+  }
+}
+
+TEST(WalReader, OfALossLongerThanTheFramesBehindItTellNothingIsSaid) {
+  SegmentBytes segment = telling_segment(EarlierFootprints::kMaxFrames + 10, {40});
+  const auto wipe = [&](Sequence first, Sequence last) {
+    std::string bytes = segment.bytes;
+    bytes.replace(kSegmentFramesAt + 2 * kSectorBytes * (first - 1), 2 * kSectorBytes * (last + 1 - first),
+                  2 * kSectorBytes * (last + 1 - first), '\0');
+    const Reading read = read_bytes(bytes);
+    EXPECT_EQ(read.scan.gaps.size(), 1U);
+    return read.scan.gaps.at(0).footprint;
+  };
+  EXPECT_TRUE(wipe(3, 2 + EarlierFootprints::kMaxFrames));
+  EXPECT_FALSE(wipe(3, 3 + EarlierFootprints::kMaxFrames));
+}
+
+TEST(WalReader, AFrameThatHasNoRoomLeavesTheTellingToTheNext) {
+  SegmentBytes segment = telling_segment(3, {40});
+  const std::uint64_t full = segment.events(4, 4, kSectorBytes - 2 * kFrameHeaderBytes - 40);
+  segment.events(5, 5);
+  std::string& bytes = segment.bytes;
+  bytes.replace(kSegmentFramesAt + 4 * kSectorBytes, 2 * kSectorBytes, 2 * kSectorBytes, 'x');
+  const std::optional<FrameHeader> header =
+      decode_frame_header(std::string_view(bytes).substr(full, kSectorBytes), kStore, full);
+  ASSERT_TRUE(header);
+  ASSERT_TRUE(earlier_footprints(kStore, *header, std::string_view(bytes).substr(full, header->frame_bytes)).empty());
+  const Reading read = read_bytes(bytes);
+  ASSERT_EQ(read.scan.gaps.size(), 1U);
+  ASSERT_TRUE(read.scan.gaps[0].footprint);
+  EXPECT_TRUE(read.scan.gaps[0].footprint->touches(1, key_of(3)));
+}
+
 TEST(WalReader, StopsAtASeal) {
   SegmentBytes segment = three_frames();
   segment.seal(7);

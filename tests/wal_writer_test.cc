@@ -229,6 +229,88 @@ TEST(WalWriter, AFailedSyncMovesToANewSegmentAndAcknowledges) {
   }
 }
 
+/// For each frame of the log, its header and what it tells of those before it.
+std::vector<std::pair<FrameHeader, std::vector<FrameFootprint>>> tellings(Storage& storage) {
+  std::vector<std::pair<FrameHeader, std::vector<FrameFootprint>>> all;
+  for (const std::string& path : log_paths(storage)) {
+    const std::unique_ptr<File> file = *storage.open(path, OpenMode::kRead);
+    read_segment(storage, path, kStore, [&](const FrameView& f) {
+      std::string bytes(f.header.frame_bytes, '\0');
+      ASSERT_EQ(*file->read(f.header.offset, bytes), bytes.size());
+      all.emplace_back(f.header, earlier_footprints(kStore, f.header, bytes));
+    });
+  }
+  return all;
+}
+
+// Across segments, and where frames that failed are framed again in other portions.
+TEST(WalWriter, EachFrameTellsOfTheKeysOfThoseBeforeIt) {
+  Disk disk;
+  auto wal = disk.writer();
+  for (Sequence s = 1; s <= 30; ++s) {
+    if (s == 20) disk.storage->inject({.kind = FaultKind::kWriteError, .path_contains = ".log", .times = 1});
+    append_to(*wal, s + s % 3);
+    ASSERT_TRUE(wal->wait_durable(wal->appended_sequence()).ok());
+  }
+  ASSERT_EQ(wal->stats().failures, 1U);
+  ASSERT_GE(log_paths(*disk.storage).size(), 4U);
+  ASSERT_TRUE(wal->step_idle().ok());
+  Sequence from = 1;  // nothing is told across the frames of a failed write
+  for (const auto& [header, told] : tellings(*disk.storage)) {
+    if (header.first_sequence <= from) continue;
+    ASSERT_FALSE(told.empty()) << header.first_sequence;
+    EXPECT_LE(told.front().first, from);
+    EXPECT_EQ(told.back().last + 1, header.first_sequence);
+    for (Sequence s = 1; s < header.first_sequence; ++s) {
+      for (const FrameFootprint& one : told)
+        EXPECT_EQ(one.footprint.touches(1, "key" + std::to_string(s)), one.first <= s && s <= one.last) << s;
+    }
+  }
+}
+
+TEST(WalWriter, TheFirstFrameTellsOfTheKeysOfTheLifeBefore) {
+  Disk disk;
+  EarlierFootprints before;
+  for (Sequence s = 5; s <= 7; ++s) before.keep(s, s, encode_footprint(*footprint(event_of(s))));
+  const std::string again = event_of(7);
+  const std::vector<WalRecord> persist = {{7, again}};
+  const auto wal = disk.try_writer(small_options(), 3, 7, persist, before);
+  ASSERT_TRUE(wal.ok());
+  append_to(**wal, 8);
+  ASSERT_TRUE((*wal)->wait_durable(8).ok());
+  const auto all = tellings(*disk.storage);
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_TRUE(footprint_between(all[0].second, 5, 6));
+  EXPECT_TRUE(footprint_between(all[1].second, 5, 7));
+}
+
+// It is given up as soon as the next one begins where it did, and then goes.
+TEST(WalWriter, AnEmptySegmentIsNobodysPredecessor) {
+  Disk disk;
+  const auto wal = disk.writer();
+  append_to(*wal, 5);
+  ASSERT_TRUE(wal->wait_durable(5).ok());
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(wal->reboot().ok());
+  append_to(*wal, 6);
+  ASSERT_TRUE(wal->wait_durable(6).ok());
+  disk.storage->inject({.kind = FaultKind::kWriteError, .path_contains = ".log", .times = 1});
+  append_to(*wal, 7);
+  ASSERT_TRUE(wal->wait_durable(7).ok());
+  Sequence begins = 0;
+  std::uint64_t newest = 0;
+  const Log log = read_log(*disk.storage);
+  for (const auto& [path, scan] : log.scans) {
+    if (begins != 0) {
+      EXPECT_EQ(scan.header->predecessor.number, newest) << path;
+      EXPECT_LT(begins, scan.header->start_sequence) << path;
+    }
+    if (scan.last_good_sequence < scan.header->start_sequence) continue;
+    begins = scan.header->start_sequence;
+    newest = scan.header->number;
+  }
+  EXPECT_GE(log.scans.size(), 3U);
+}
+
 TEST(WalWriter, AFailedWriteNeverTouchesThatSegmentAgain) {
   Disk disk;
   auto wal = disk.writer();

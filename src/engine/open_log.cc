@@ -129,6 +129,10 @@ void Engine::note_loads(Start& start, std::span<const WalRecord> events) {
 
 /// The log names a load and has none of its records, and nothing that is left tells whether the snapshot has them.
 void Engine::lose_loads(Start& start) {
+  for (const auto& [sequence, range] : start.log.lost_marks) {
+    if (start.may_lack_load && range.keyspace == kCatalogKeyspace && range.begin == catalog_key(kLoadedKey))
+      start.loads.emplace_back(sequence, catalog_id(range.end));
+  }
   for (const auto& [sequence, id] : start.loads) {
     if (!current_->find(id)) continue;  // dropped since
     DamageEntry entry;
@@ -304,6 +308,7 @@ Status Engine::start_log(Start& start) {
   create.next_segment += start.log_tries++;  // of one that failed something may stand under its name
   create.start_sequence = log.proven + 1;
   create.predecessor = log.predecessor;
+  create.earlier = log.earlier;
   create.persist = persist;
   create.older_segments = log.segments;
   create.copy_refused = copy_refused_;

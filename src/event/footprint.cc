@@ -2,7 +2,9 @@
 #include "event/footprint.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
+#include <utility>
 
 #include "base/checksum.h"
 #include "base/coding.h"
@@ -15,6 +17,15 @@ bool Footprint::touches(std::uint32_t keyspace, std::string_view key) const {
   return std::any_of(ranges.begin(), ranges.end(), [&](const FootprintRange& r) {
     return r.keyspace == keyspace && key >= r.begin && (r.end.empty() || key < r.end);
   });
+}
+
+void Footprint::add(const Footprint& other) {
+  std::vector<std::uint64_t> all;
+  all.reserve(keys.size() + other.keys.size());
+  std::set_union(keys.begin(), keys.end(), other.keys.begin(), other.keys.end(), std::back_inserter(all));
+  keys = std::move(all);
+  ranges.insert(ranges.end(), other.ranges.begin(), other.ranges.end());
+  everything = everything || other.everything;
 }
 
 namespace {

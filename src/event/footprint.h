@@ -32,6 +32,8 @@ struct Footprint {
   std::vector<FootprintRange> ranges;
   bool everything = false;  ///< any key of any keyspace may have been touched
   [[nodiscard]] bool touches(std::uint32_t keyspace, std::string_view key) const;
+  /// Touches what `other` touches too. Widens nothing: the sum may be larger than either limit above.
+  void add(const Footprint& other);
   bool operator==(const Footprint&) const = default;
 };
 

@@ -60,6 +60,7 @@ Result<LogReplay> LogReplayer::run() {
   (void)reach();
   for (const Found& segment : segments_) DARUMA_TRY(read_one(segment));
   finish();
+  name_predecessor();
   return std::move(out_);
 }
 
@@ -69,19 +70,18 @@ Status LogReplayer::read_one(const Found& segment) {
     out_.segments.push_back({segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides});
     const Sequence start = segment.header->start_sequence;
     // One that a successor begins below is given up whole, and proves nothing of the numbers that were given anew.
-    if (segment.successor_start == 0 || start < segment.successor_start) {
+    if (!is_given_up(segment)) {
       prove(start - 1);
       prove(segment.header->prepared_sequence);
-    }
-    if (!ended_ && start > out_.last + 1 && (segment.successor_start == 0 || start < segment.successor_start)) {
-      lose_unlogged(out_.last + 1, start - 1, whole_log(), "no log file that is left holds these events");
+      if (!ended_ && start > out_.last + 1)
+        DARUMA_TRY(lose_before(segment, "no log file that is left holds these events"));
       if (reach()) return {};
     }
   }
   if (segment.header && segment.successor_start != 0 && segment.successor_start <= input_.snapshot_sequence + 1)
     return {};  // all in the snapshot
   if (!segment.header) {
-    lost_header(segment);
+    DARUMA_TRY(lost_header(segment));
     done_bytes_ += segment.file_bytes;
     return {};
   }
@@ -91,6 +91,7 @@ Status LogReplayer::read_one(const Found& segment) {
   std::vector<Met> met;
   bool anomaly = false;
   file_ = relative(segment.number);
+  given_anew_from_ = segment.successor_start;
   const auto take = [&](const FrameView& frame) {
     highest_seen_ = std::max(highest_seen_, frame.header.last_sequence);
     out_.last_wall_ns = std::max(out_.last_wall_ns, frame.header.wall_ns);
@@ -110,6 +111,7 @@ Status LogReplayer::read_one(const Found& segment) {
       m.header = frame.header;
       m.offset = frame.header.offset;
       m.events.assign(frame.payload);
+      m.encoded_footprint.assign(frame.footprint);
       met.push_back(std::move(m));
     }
   };
@@ -118,9 +120,9 @@ Status LogReplayer::read_one(const Found& segment) {
   for (const std::string& file : files) paths.push_back(input_.directory + "/" + file);
   const Enough enough = end_of_interest(segment);
   const bool short_one = enough.sequence != 0 && enough.sequence <= out_.last + kWorthAThread;
-  const SegmentScan scan = input_.read_ahead && !short_one
-                               ? read_segment_ahead(storage_, paths, out_.store, take, enough, input_.beside_reading)
-                               : read_segment(storage_, paths, out_.store, take, enough);
+  SegmentScan scan = input_.read_ahead && !short_one
+                         ? read_segment_ahead(storage_, paths, out_.store, take, enough, input_.beside_reading)
+                         : read_segment(storage_, paths, out_.store, take, enough);
   out_.bytes_read += scan.bytes_read;
   done_bytes_ += segment.file_bytes;
   progress(done_bytes_);
@@ -154,9 +156,9 @@ Status LogReplayer::read_one(const Found& segment) {
   if (!scan.header) {  // it was there a moment ago
     Found gone = segment;
     gone.unreadable = scan.status;
-    lost_header(gone);
-    return {};
+    return lost_header(gone);
   }
+  DARUMA_TRY(ask_next(segment, scan));
   for (const PoisonedFrame& poisoned : scan.poisoned) {
     Met m;
     m.stretch = true;
@@ -173,6 +175,7 @@ Status LogReplayer::read_one(const Found& segment) {
     Met m;
     m.stretch = true;
     m.kind = header_of(gap.kind);
+    if (gap.kind != Stop::kSequenceGap && of_one_numbering(segment, scan, gap.last_sequence)) told_of(m, gap.footprint);
     m.first = gap.first_sequence;
     m.last = gap.last_sequence;
     m.offset = gap.offset;
@@ -180,7 +183,8 @@ Status LogReplayer::read_one(const Found& segment) {
     met.push_back(std::move(m));
   }
   std::sort(met.begin(), met.end(), [](const Met& a, const Met& b) { return a.offset < b.offset; });
-  settle_segment(segment, scan, met);
+  DARUMA_TRY(settle_segment(segment, scan, met));
+  any_read_ = any_read_ || !is_given_up(segment);
   if (stopped_at_loss_) set_aside_behind_the_gap(segment, stopped_at_offset_, scan);
   return {};
 }
@@ -202,7 +206,9 @@ RecoveryFinding& LogReplayer::healed(const char* what, const std::string& file, 
 /// what is durable and has the rest; only an older copy of it leaves whole frames behind.
 Enough LogReplayer::end_of_interest(const Found& segment) const {
   const Sequence behind_target = input_.target.by_sequence() ? input_.target.sequence + 1 : kMaxSequence;
-  if (segment.successor_start != 0) return {std::min(segment.successor_start, behind_target), true};
+  // Behind the last that counts may stand what proves it, where the next file does not.
+  const bool proven_here = segment.successor_start != 0 && lacks_between(segment, *next_of(segment));
+  if (segment.successor_start != 0) return {std::min(segment.successor_start, behind_target), !proven_here};
   if (input_.target.by_sequence()) return {behind_target, true};
   const bool ring_tells =
       tail_.status.ok() && tail_.whole && out_.same_boot && segment.header->tail_nonce == tail_nonce_;
@@ -212,7 +218,7 @@ Enough LogReplayer::end_of_interest(const Found& segment) const {
 
 /// Whether it held events is told by what stands around it; only as the newest, with nothing behind it, may it hide any
 /// number of them.
-void LogReplayer::lost_header(const Found& segment) {
+Status LogReplayer::lost_header(const Found& segment) {
   RecoveryFinding finding;
   finding.case_name = "unreadable_segment";
   finding.file = segment_files(segment.number, segment.sides).front();
@@ -230,11 +236,12 @@ void LogReplayer::lost_header(const Found& segment) {
   if (segment.successor_start == 0) {
     newest_lost_ = true;  // also where the log seemed to end before it: it had its name because it held something
   } else if (!ended_ && segment.successor_start > out_.last + 1) {
-    lose_unlogged(out_.last + 1, segment.successor_start - 1, whole_log(), "the headers of the segment are lost");
+    DARUMA_TRY(lose_before(*next_of(segment), "the headers of the segment are lost"));
   }
+  return {};
 }
 
-void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
+Status LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
   for (Met& m : met) {
     if (ended_) {
       if (!m.stretch && !stopped_at_loss_ && !out_.reached &&
@@ -245,21 +252,23 @@ void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, 
       continue;
     }
     if (!m.stretch) {
-      // Behind a tear, and given anew by a later segment: reading did not end before it, as that before it is hurt.
-      if (segment.successor_start != 0 && m.first >= segment.successor_start) continue;
-      take_frame(m.header, m.events, {});
+      take_frame(m.header, m.events, m.encoded_footprint);
       prove(std::min(m.header.watermark, out_.last));
     } else if (m.last >= m.first && m.last > out_.last) {
       judge_stretch(segment, scan, m, m.last);
       (void)reach();
     }
   }
-  if (scan.header) { out_.predecessor = {segment.number, out_.last, scan.last_hash}; }
-  if (ended_) return;
+  if (scan.header) read_.push_back({segment.number, out_.last, scan.last_hash});
+  if (ended_) return {};
   // Behind the last frame: the end of the log, unless something proves that more was there.
+  const Found* next = next_of(segment);
   Sequence expected_through = 0;
   if (segment.successor_start > 0) expected_through = segment.successor_start - 1;
-  if (segment.successor_start != 0 && out_.last >= expected_through) return;
+  if (segment.successor_start != 0 && out_.last >= expected_through) {
+    if (lacks_between(segment, *next)) doubt(scan.max_watermark + 1, expected_through);
+    return {};
+  }
   if (segment.successor_start == 0 && scan.next_segment != 0) {
     // Sealed, and the segment that the seal names is not there.
     Met m;
@@ -268,25 +277,34 @@ void LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, 
     m.first = out_.last + 1;
     m.offset = scan.end_offset;
     judge_stretch(segment, scan, m, 0);
-    return;
+    return {};
   }
   Met m;
   m.stretch = true;
   m.kind = header_of(scan.stop);
   m.first = out_.last + 1;
   m.last = expected_through;
+  if (next != nullptr && of_one_numbering(segment, scan, out_.last)) {
+    DARUMA_TRY_ASSIGN(std::optional<Footprint> footprint, footprint_before(*next, m.first, m.last));
+    told_of(m, std::move(footprint));
+  }
   m.offset = scan.stop_offset;
   judge_stretch(segment, scan, m, expected_through);
+  return {};
 }
 
 void LogReplayer::take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint) {
+  const auto anew = [&](Sequence s) { return given_anew_from_ != 0 && s >= given_anew_from_; };
+  if (anew(header.first_sequence)) return;  // behind a tear
+  out_.earlier.keep(header.first_sequence, header.last_sequence, footprint);
   prove(std::min(header.watermark, out_.last));
   if (header.last_sequence <= out_.last || reach_before(std::max(header.first_sequence, out_.last + 1), header.wall_ns))
     return;
   frame_offset_ = header.offset;
   admitted_.clear();
   for_each_record(header, raw, [&](const WalRecord& record) {
-    if (record.sequence > out_.last && !ended_ && admit(record, footprint)) admitted_.push_back(record);
+    if (record.sequence > out_.last && !anew(record.sequence) && !ended_ && admit(record, footprint))
+      admitted_.push_back(record);
     (void)reach();
   });
   apply(admitted_);
@@ -357,9 +375,11 @@ void LogReplayer::find_again() {
   for (const DamageEntry& entry : input_.known->entries()) {
     const bool of_log = std::any_of(kLogDirectories.begin(), kLogDirectories.end(),
                                     [&](std::string_view directory) { return entry.file.starts_with(directory); });
-    const bool all = std::any_of(applied_.begin(), applied_.end(), [&](const auto& stretch) {
-      return stretch.first <= entry.sequence_lo && entry.sequence_hi <= stretch.last;
-    });
+    const bool all = entry.cause == kUncertainCause
+                         ? is_certain(entry)
+                         : std::any_of(applied_.begin(), applied_.end(), [&](const auto& stretch) {
+                             return stretch.first <= entry.sequence_lo && entry.sequence_hi <= stretch.last;
+                           });
     if (of_log && all && !entry.accepted && !given_up_for_good(entry)) out_.found_again.push_back(entry.id);
   }
 }
@@ -397,7 +417,7 @@ void LogReplayer::finish() {
   if (!stopped_at_loss_) {
     if (tail_.status.ok() && tail_.mark_known && !named && tail_.durable_sequence > out_.last) {
       lose_unlogged(out_.last + 1, tail_.durable_sequence, tail_file(),
-                    "the ring says that these were durable, and no log file holds them");
+                    "the ring says that these were durable, and no log file holds them", std::nullopt);
       newest_lost_ = false;
     }
   }
@@ -421,7 +441,7 @@ void LogReplayer::finish() {
         newest_lost_ ? segments_.back().number : std::max(next_found_ + 1, input_.next_segment) - 1;
     out_.next_segment = std::max(out_.next_segment, lost + 1);  // what stands under this name from now on is not lost
     lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven), relative(lost),
-                  "the newest log file is lost; at least these events may have stood in it", false);
+                  "the newest log file is lost; at least these events may have stood in it", std::nullopt, false);
   }
   if (stopped_at_loss_) give_up_behind_the_gap();
   // Whatever is left of the log: an event that took one of these numbers would never be applied.

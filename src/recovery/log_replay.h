@@ -26,6 +26,7 @@
 #include "recovery/attempts.h"
 #include "recovery/damage_map.h"
 #include "recovery/quarantine.h"
+#include "wal/earlier_footprints.h"
 #include "wal/segments.h"
 #include "wal/tail_format.h"
 #include "wal/wal_format.h"
@@ -34,6 +35,9 @@ namespace daruma {
 
 /// Cause of the damage entry that stands for everything behind the loss at which RecoveryPolicy::kPointInTime stopped.
 inline constexpr const char* kPointInTimeCause = "point_in_time";
+
+/// Of what stands in the log, where a file behind it is gone that may have given its numbers anew.
+inline constexpr const char* kUncertainCause = "log_uncertain";
 
 /// The events of this loss are never applied again, whatever the log still holds of them.
 bool given_up_for_good(const DamageEntry& entry);
@@ -70,12 +74,15 @@ struct LogReplay {
   std::vector<LiveSegment> segments;                      ///< found, rising
   std::uint64_t next_segment = 1;
   Predecessor predecessor;
+  EarlierFootprints earlier;  ///< of the frames that were taken
   bool same_boot = false;
   bool reached = false;   ///< the target
   Status copy_refused{};  ///< wal-copy/ is not ours to touch: the log of another store, or of another life of this one
   bool log_hurt = false;  ///< healed as it was read; only a checkpoint that lets go of the log makes it whole again
   Status unreadable;      ///< a segment that the device did not give; ok: none
   std::vector<DamageEntry> lost;
+  /// Erasures of ranges in which no key can be, among what is lost, each with the last number of its loss.
+  std::vector<std::pair<Sequence, FootprintRange>> lost_marks;
   /// Ids in the damage map of the snapshot: lost to an earlier start, to which the device refused what this one read.
   std::vector<std::uint64_t> found_again;
   std::vector<SetAside> set_aside;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Inside of log replay (log_replay.h): what there is of segments and rings (log_files.cc), the walk over it
-// (log_replay.cc), and the judging of what could not be used as it stands (log_stretch.cc).
+// (log_replay.cc), what one segment says of another (log_chain.cc), and the judging of what could not be used as it
+// stands (log_stretch.cc).
 //
 // What must stay true: events are taken in order of their sequence, each at most once; `out_.last` is the end of what
 // is settled, and nothing at or below it is looked at again.
@@ -36,11 +37,16 @@ class LogReplayer {
     Status unreadable;             ///< why there is no header
     Sequence successor_start = 0;  ///< lowest of any later segment: numbers from there on were given anew. 0: none
   };
+  /// Every number that it could hold was given anew.
+  static bool is_given_up(const Found& segment) {
+    return segment.successor_start != 0 && segment.header->start_sequence >= segment.successor_start;
+  }
   /// One thing met while reading a segment, in order: a frame's events, or a stretch to judge.
   struct Met {
     bool stretch = false;
     Sequence first = 0, last = 0;
     std::string events;  ///< raw records of a frame behind an anomaly
+    std::string encoded_footprint;
     FrameHeader header;
     // of a stretch
     Header kind = Header::kOk;
@@ -61,8 +67,8 @@ class LogReplayer {
   Status read_one(const Found& segment);
   [[nodiscard]] Enough end_of_interest(const Found& segment) const;
   RecoveryFinding& healed(const char* what, const std::string& file, std::uint64_t offset, const char* action);
-  void lost_header(const Found& segment);
-  void settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);
+  Status lost_header(const Found& segment);
+  Status settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met);
   void take_frame(const FrameHeader& header, std::string_view raw, std::string_view footprint);
   /// Takes the next event into account; false when it is not to be applied.
   bool admit(const WalRecord& record, std::string_view frame_footprint);
@@ -95,6 +101,19 @@ class LogReplayer {
   [[nodiscard]] bool given_up(Sequence sequence) const;
   [[nodiscard]] Sequence known_through(Sequence sequence, const std::string& file) const;
 
+  // log_chain.cc
+  [[nodiscard]] const Found* next_of(const Found& segment) const;
+  static bool lacks_between(const Found& segment, const Found& next);
+  [[nodiscard]] bool of_one_numbering(const Found& segment, const SegmentScan& scan, Sequence through) const;
+  [[nodiscard]] Result<std::optional<Footprint>> footprint_before(const Found& segment, Sequence first,
+                                                                  Sequence last) const;
+  Status ask_next(const Found& segment, SegmentScan& scan) const;
+  Status lose_before(const Found& segment, const char* why);
+  void doubt(Sequence first, Sequence last);
+  [[nodiscard]] bool is_certain(const DamageEntry& doubted) const;
+  void name_predecessor();
+  static void told_of(Met& stretch, std::optional<Footprint> footprint);
+
   // log_stretch.cc
   /// Judges a stretch piece by piece.
   void judge_stretch(const Found& segment, const SegmentScan& scan, const Met& met, Sequence known_last);
@@ -109,7 +128,8 @@ class LogReplayer {
             std::optional<std::string> contents = std::nullopt);
   /// Events that the ring's mark proves, and that no segment has; perhaps more than these.
   void lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail,
-                     bool end_known = true);
+                     const std::optional<Footprint>& footprint, bool end_known = true);
+  void lose_keys(DamageEntry entry, const std::optional<Footprint>& footprint);
 
   Storage& storage_;
   const LogReplayInput& input_;
@@ -132,8 +152,11 @@ class LogReplayer {
     Sequence last = 0;
     std::string file;
   };
-  std::vector<Applied> applied_;  // without a gap; kept while the damage map tells of losses
-  Sequence persist_from_ = 0;     // proven or not; 0: only what is not
+  std::vector<Applied> applied_;   // without a gap; kept while the damage map tells of losses
+  Sequence persist_from_ = 0;      // proven or not; 0: only what is not
+  std::vector<Predecessor> read_;  // the segments
+  bool any_read_ = false;          // that is not given up
+  Sequence given_anew_from_ = 0;   // of the segment at hand: its successor_start
   bool ended_ = false;
   bool stopped_at_loss_ = false;         ///< RecoveryPolicy::kPointInTime met one
   bool newest_lost_ = false;             ///< the newest segment is there and has no header

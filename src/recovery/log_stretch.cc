@@ -180,7 +180,7 @@ void LogReplayer::poison(Sequence sequence, std::string_view event, Payload payl
 }
 
 void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string& file, const std::string& detail,
-                                bool end_known) {
+                                const std::optional<Footprint>& footprint, bool end_known) {
   const Sequence known = known_through(first, file);
   RecoveryFinding finding;
   finding.case_name = "log_missing";
@@ -204,9 +204,38 @@ void LogReplayer::lose_unlogged(Sequence first, Sequence last, const std::string
     entry.sequence_hi = end_known ? last : last + 1;
     entry.cause = finding.case_name;
     entry.file = file;
-    out_.lost.push_back(std::move(entry));
+    lose_keys(std::move(entry), footprint);
   }
   out_.last = std::max(out_.last, last);
+}
+
+/// Of `footprint`; without one, every key.
+void LogReplayer::lose_keys(DamageEntry entry, const std::optional<Footprint>& footprint) {
+  if (!footprint || footprint->everything) {
+    out_.lost.push_back(std::move(entry));
+    return;
+  }
+  const std::size_t before = out_.lost.size();
+  DamageEntry none = entry;
+  none.accepted = true;
+  if (!footprint->keys.empty()) {
+    entry.keys = DamageEntry::Keys::kHashes;
+    entry.hashes = footprint->keys;
+    out_.lost.push_back(entry);
+  }
+  entry.hashes.clear();
+  entry.keys = DamageEntry::Keys::kRange;
+  for (const FootprintRange& range : footprint->ranges) {
+    if (!range.end.empty() && range.end <= range.begin) {  // erased nothing
+      out_.lost_marks.emplace_back(entry.sequence_hi, range);
+      continue;
+    }
+    entry.keyspace = range.keyspace;
+    entry.begin = range.begin;
+    entry.end = range.end.empty() ? std::nullopt : std::optional(range.end);
+    out_.lost.push_back(entry);
+  }
+  if (out_.lost.size() == before) out_.lost.push_back(std::move(none));  // concerns no key, and is known from now on
 }
 
 void LogReplayer::lose(const Assessment& judged, const Met& met, const std::string& file, RecoveryFinding& finding,
@@ -245,24 +274,7 @@ void LogReplayer::lose(const Assessment& judged, const Met& met, const std::stri
   }
   out_.last = std::max(out_.last, entry.sequence_hi);
   if (judged.lost_end_unknown) ++entry.sequence_hi;
-  if (judged.row->decision == Decision::kPoisonedQuarantineByFootprint && met.footprint && !met.footprint->everything) {
-    if (!met.footprint->keys.empty()) {
-      entry.keys = DamageEntry::Keys::kHashes;
-      entry.hashes = met.footprint->keys;
-      out_.lost.push_back(entry);
-    }
-    entry.hashes.clear();
-    entry.keys = DamageEntry::Keys::kRange;
-    for (const FootprintRange& range : met.footprint->ranges) {
-      if (!range.end.empty() && range.end <= range.begin) continue;  // erased nothing
-      entry.keyspace = range.keyspace;
-      entry.begin = range.begin;
-      entry.end = range.end.empty() ? std::nullopt : std::optional(range.end);
-      out_.lost.push_back(entry);
-    }
-  } else {
-    out_.lost.push_back(std::move(entry));
-  }
+  lose_keys(std::move(entry), met.footprint);
 }
 
 }  // namespace daruma

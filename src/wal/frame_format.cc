@@ -11,6 +11,7 @@
 #include "event/event.h"
 #include "event/footprint.h"
 #include "parity/parity_format.h"
+#include "wal/earlier_footprints.h"
 
 namespace daruma {
 namespace {
@@ -18,8 +19,6 @@ namespace {
 constexpr std::size_t kFrameChecksumAt = kFrameHeaderBytes - 8;
 constexpr std::size_t kFrameOffsetAt = 24;
 constexpr std::size_t kLz4MinBytes = 4096;
-// A frame's parts share its offset; offsets are sector-aligned, so the low bits tell the parts apart.
-constexpr std::uint64_t kFootprintPart = 1, kPayloadPart = 2;
 
 }  // namespace
 
@@ -115,7 +114,8 @@ FrameBody make_empty_body(std::uint16_t flags, Sequence next) {
   return body;
 }
 
-AlignedBuffer encode_frame(const StoreId& store, FrameHeader& header, const FrameBody& body) {
+AlignedBuffer encode_frame(const StoreId& store, FrameHeader& header, const FrameBody& body,
+                           const EarlierFootprints& earlier) {
   header.flags = body.flags;
   header.frame_bytes = static_cast<std::uint32_t>(body.frame_bytes());
   header.footprint_bytes = static_cast<std::uint32_t>(body.footprint.size());
@@ -144,10 +144,11 @@ AlignedBuffer encode_frame(const StoreId& store, FrameHeader& header, const Fram
   put_u64(h, header.checksum);
   DARUMA_ASSERT(h.size() == kFrameHeaderBytes);
 
+  const std::string told = encode_earlier(store, header, earlier);
   AlignedBuffer frame(header.frame_bytes);
   char* p = frame.data();
-  for (std::string_view part :
-       {std::string_view(h), std::string_view(body.footprint), std::string_view(body.payload)}) {
+  for (std::string_view part : {std::string_view(h), std::string_view(body.footprint), std::string_view(body.payload),
+                                std::string_view(told)}) {
     if (!part.empty()) std::memcpy(p, part.data(), part.size());
     p += part.size();
   }

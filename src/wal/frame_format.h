@@ -2,7 +2,7 @@
 //
 // The bytes of a frame, the unit in which the log is written: data sectors, then parity sectors.
 //
-//   header | footprint | payload | zeros | header again || parity
+//   header | footprint | payload | footprints of earlier frames, zeros | header again || parity
 //
 // What must stay true:
 //   - A frame starts and ends at a sector boundary: writing one cannot touch bytes of another.
@@ -27,6 +27,8 @@
 
 namespace daruma {
 
+class EarlierFootprints;
+
 inline constexpr std::size_t kFrameHeaderBytes = 128;
 inline constexpr std::uint32_t kFrameMagic = 0x52465244;        ///< "DRFR"
 inline constexpr std::uint64_t kMaxFrameRawBytes = 160u << 20;  ///< bound of decompression
@@ -35,6 +37,9 @@ inline constexpr std::uint64_t kFrameDataPerParity = 32;        ///< data sector
 inline constexpr std::uint16_t kFrameLz4 = 1;   ///< payload is LZ4
 inline constexpr std::uint16_t kFrameMark = 2;  ///< no events: tells a watermark
 inline constexpr std::uint16_t kFrameSeal = 4;  ///< no events: the segment is complete; names its successor
+
+/// A frame's parts share its offset; offsets are sector-aligned, so the low bits of a position tell the parts apart.
+inline constexpr std::uint64_t kFootprintPart = 1, kPayloadPart = 2, kEarlierPart = 3;
 
 /// How many sectors of a frame are data, and how many parity.
 struct FrameLayout {
@@ -109,7 +114,8 @@ std::size_t record_bytes(std::string_view event);
 
 /// The whole frame. `header` comes with incarnation, offset, watermark, previous, wall_ns and next_segment; the rest is
 /// filled in, its checksum last.
-AlignedBuffer encode_frame(const StoreId& store, FrameHeader& header, const FrameBody& body);
+AlignedBuffer encode_frame(const StoreId& store, FrameHeader& header, const FrameBody& body,
+                           const EarlierFootprints& earlier);
 
 /// Whether the parts of a frame verify; `frame` holds header.frame_bytes.
 bool footprint_verifies(const StoreId& store, const FrameHeader& header, std::string_view frame);

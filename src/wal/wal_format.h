@@ -34,6 +34,8 @@ constexpr LogSides side_bit(std::size_t side) { return static_cast<LogSides>(1U 
 constexpr bool stands_in(LogSides sides, std::size_t side) { return (sides & side_bit(side)) != 0; }
 /// Optional feature of a segment: it stands in both, and what was acknowledged is in both.
 inline constexpr std::uint32_t kSegmentCopied = 1;
+/// Optional feature of a segment: its predecessor is the newest one that begins below it.
+inline constexpr std::uint32_t kSegmentNamesPredecessor = 2;
 
 /// "0000000000000042.log"
 std::string segment_name(std::uint64_t number);
@@ -69,6 +71,7 @@ struct SegmentHeader {
   std::uint64_t checksum = 0;  ///< of the copy at offset 0; the first frame's `previous`
 
   [[nodiscard]] bool copied() const { return (optional_features & kSegmentCopied) != 0; }
+  [[nodiscard]] bool names_predecessor() const { return (optional_features & kSegmentNamesPredecessor) != 0; }
 };
 
 /// The sector that stands at `position` (0 or kSectorBytes); sets header.checksum for position 0.

@@ -6,6 +6,7 @@
 #include "base/coding.h"
 #include "base/status_macros.h"
 #include "parity/parity_format.h"
+#include "wal/earlier_footprints.h"
 #include "wal/frame_heal.h"
 #include "wal/sector_reader.h"
 
@@ -49,6 +50,7 @@ class SegmentWalk {
     for (const auto& file : files_) limit_ = std::max(limit_, limit_of(*file));
     if (!part_) return;
     part_->rests = false;
+    if (part_->before) scan_.gaps.push_back(*part_->before);
     if (part_->place.expected == 0) return;
     offset_ = part_->place.offset;
     expected_ = part_->place.expected;
@@ -63,6 +65,7 @@ class SegmentWalk {
     const std::uint64_t began = offset_;
     while (!rests(began) && step()) {}
     if (part_) part_->place = {offset_, expected_, previous_};
+    if (part_ && part_->before) part_->before = scan_.gaps.front();
     // What stands behind trailing frames with bad payloads matters less than that they are bad, unless it cannot be
     // read: it may be one more that was acknowledged.
     if (trailing_poison_ && scan_.stop != Stop::kSealed && scan_.stop != Stop::kReadError) {
@@ -271,6 +274,7 @@ class SegmentWalk {
     if (before > 0)
       scan_.later.push_back({f.offset, f.frame_bytes, f.first_sequence, f.last_sequence, f.watermark, raw.ok()});
     if (raw.ok()) {
+      if (before > 0) tell_of_losses(f, frame);
       if (!footprint_ok) scan_.damaged_footprints.push_back(f.offset);
       ++scan_.frames;
       scan_.events += f.count();
@@ -293,6 +297,21 @@ class SegmentWalk {
     if ((f.flags & kFrameSeal) == 0) return true;
     scan_.next_segment = f.next_segment;
     return end(Stop::kSealed);
+  }
+
+  /// Takes what a frame says of those before it as the footprints of losses that have none.
+  void tell_of_losses(const FrameHeader& f, const std::string& frame) {
+    const std::vector<FrameFootprint> told = earlier_footprints(h_.store, f, frame);
+    if (told.empty()) return;
+    const Sequence from = told.front().first;
+    for (auto gap = scan_.gaps.rbegin(); gap != scan_.gaps.rend() && gap->first_sequence >= from; ++gap) {
+      if (!gap->footprint) gap->footprint = footprint_between(told, gap->first_sequence, gap->last_sequence);
+    }
+    for (auto bad = scan_.poisoned.rbegin(); bad != scan_.poisoned.rend() && bad->header.first_sequence >= from;
+         ++bad) {
+      if (!bad->footprint)
+        bad->footprint = footprint_between(told, bad->header.first_sequence, bad->header.last_sequence);
+    }
   }
 
   std::span<const std::unique_ptr<SectorReader>> files_;

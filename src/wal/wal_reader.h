@@ -50,7 +50,7 @@ struct FrameView {
 /// A frame that had to be stepped over: header good, payload not.
 struct PoisonedFrame {
   FrameHeader header;                  ///< offset, frame_bytes, first_sequence, last_sequence
-  std::optional<Footprint> footprint;  ///< when it verifies
+  std::optional<Footprint> footprint;  ///< when it verifies, or a frame behind it tells
   bool unreadable = false;             ///< the device refuses more of it than its parity replaces
 };
 
@@ -69,6 +69,7 @@ struct LogGap {
   std::uint64_t end_offset = 0;  ///< where reading went on
   Sequence first_sequence = 0;   ///< missing; none when last < first
   Sequence last_sequence = 0;
+  std::optional<Footprint> footprint{};  ///< of what is missing, as a frame behind it tells
 };
 
 /// A frame met behind the first anomaly: what an earlier gap may be proven by.
@@ -131,11 +132,12 @@ struct SegmentPlace {
 
 /// A part of a segment, for whoever follows a log that is being written.
 struct SegmentPart {
-  SegmentPlace place;           ///< where to begin; then, where reading went on to
-  Sequence through = 0;         ///< nothing behind this event is looked for: it may be in flight
-  std::uint64_t bytes_max = 0;  ///< reading rests after a frame behind so many
-  bool direct = false;          ///< past the page cache
-  bool rests = false;           ///< set: it came to `through` or to `bytes_max`; else SegmentScan::stop says why not
+  SegmentPlace place;              ///< where to begin; then, where reading went on to
+  Sequence through = 0;            ///< nothing behind this event is looked for: it may be in flight
+  std::uint64_t bytes_max = 0;     ///< reading rests after a frame behind so many
+  bool direct = false;             ///< past the page cache
+  std::optional<LogGap> before{};  ///< a loss in front of `place`: whether frames from there on tell its footprint
+  bool rests = false;              ///< set: it came to `through` or to `bytes_max`; else SegmentScan::stop says why not
 };
 
 /// Reads the segment that stands in `paths`, calling `on_frame` for every good frame in order. `store`: when known,

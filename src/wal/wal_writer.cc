@@ -49,6 +49,7 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
       queue_(make_queue()) {
   in_flight_.reserve(options.max_in_flight);
   completed_.reserve((options.max_in_flight + std::size_t{1}) * options.copies);
+  earlier_ = start.earlier;  // into the room that it has
   if (options.copies == 2) left_out_[1] = start.copy_refused;
 }
 

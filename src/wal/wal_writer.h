@@ -33,6 +33,7 @@
 #include "base/random.h"
 #include "io/event_count.h"
 #include "io/storage.h"
+#include "wal/earlier_footprints.h"
 #include "wal/segments.h"
 #include "wal/tail_ring.h"
 
@@ -54,6 +55,7 @@ struct WalCreate {
   std::uint64_t next_segment = 1;  ///< number of the first segment made; above every number ever used
   Sequence start_sequence = 1;
   Predecessor predecessor;
+  EarlierFootprints earlier;  ///< of the frames that were replayed
   /// What recovery replays but cannot prove durable: start_sequence and on, without holes. Durable before `create`
   /// returns.
   std::span<const WalRecord> persist;
@@ -199,6 +201,7 @@ class WalWriter {
   Status write_empty(std::uint16_t flags, std::uint64_t next_segment) EXCLUDES(mutex_);
   Status make_room(std::uint64_t bytes) EXCLUDES(mutex_);
   Status write_ahead(std::uint64_t bytes) EXCLUDES(mutex_);
+  void go_on_from(const Segment& segment, Sequence start);
   Status rotate(std::uint64_t room) EXCLUDES(mutex_);
   bool collect(bool wait) EXCLUDES(mutex_);
   bool wait_for_device() EXCLUDES(mutex_);
@@ -256,6 +259,7 @@ class WalWriter {
   LogSides seal_out_ = 0;  ///< not yet back from there
   std::uint64_t in_flight_bytes_ = 0;
   std::uint64_t next_tag_ = 1;
+  EarlierFootprints earlier_;
   Sequence framed_ = 0;   ///< last sequence put into a frame
   Sequence written_ = 0;  ///< highest that a file in wal/ may hold
   Sequence told_ = 0;     ///< highest watermark that the log itself tells, durably

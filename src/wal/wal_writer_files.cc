@@ -237,7 +237,7 @@ Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<c
     recycled += prepared.recycled ? 1 : 0;
     return {};
   }));
-  h.optional_features = segment.sides == kBothSides ? kSegmentCopied : 0;
+  h.optional_features = kSegmentNamesPredecessor | (segment.sides == kBothSides ? kSegmentCopied : 0);
   h.store = store_;
   h.number = number;
   h.incarnation = random_.next();
@@ -271,13 +271,18 @@ Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<c
   return {};
 }
 
+/// One in which nothing before `start` can stand is given up, and is no predecessor.
+void WalWriter::go_on_from(const Segment& segment, Sequence start) {
+  if (segment.header.start_sequence < start) predecessor_ = segment.acknowledged;
+}
+
 Status WalWriter::rotate(std::uint64_t room) {
   DARUMA_TRY(drain());
   Segment full = std::move(segment_);
   segment_ = Segment();
-  predecessor_ = full.acknowledged;
+  go_on_from(full, framed_ + 1);
   if (Status status = or_out_of_memory([&] { return open_segment(framed_ + 1, {}, room); }); !status.ok()) {
-    segment_.acknowledged = full.acknowledged;
+    segment_.acknowledged = predecessor_;
     return status;
   }
   segment_.on_trial = full.sides != sides_;
@@ -326,7 +331,6 @@ Status WalWriter::move_to_new_segment(const Status& cause) {
   for (const InFlight& flight : in_flight_) failed |= flight.failed;
   in_flight_.clear();
   in_flight_bytes_ = 0;
-  predecessor_ = segment_.acknowledged;
   std::vector<WalRecord> records;
   Sequence durable = 0;
   // A directory is tried again at once, and once.
@@ -340,6 +344,7 @@ Status WalWriter::move_to_new_segment(const Status& cause) {
       if (stands_in(left_out, side)) left_out_[side] = cause;
     }
   }
+  go_on_from(segment_, durable + 1);
   DARUMA_TRY(open_segment(durable + 1, records, 0, left_out));
   segment_.on_trial = failed != 0;
   if (!records.empty()) framed_ = records.back().sequence;

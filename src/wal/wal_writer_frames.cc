@@ -119,10 +119,11 @@ AlignedBuffer WalWriter::frame_at_end(Segment& segment, const FrameBody& body, S
   header.previous = segment.previous;
   header.wall_ns = clock_.wall_ns();
   header.next_segment = next_segment;
-  AlignedBuffer frame = encode_frame(store_, header, body);
+  AlignedBuffer frame = encode_frame(store_, header, body, earlier_);
   DARUMA_ASSERT(segment.offset + frame.size() <= segment.header.capacity);
   segment.offset += frame.size();
   segment.previous = header.checksum;
+  if (header.has_events()) earlier_.keep(body.first_sequence, body.last_sequence, body.footprint);
   return frame;
 }
 

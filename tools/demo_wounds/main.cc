@@ -18,6 +18,7 @@
 #include "event/event.h"
 #include "io/posix_storage.h"
 #include "snapshot/catalogue.h"
+#include "wal/earlier_footprints.h"
 #include "wal/wal_reader.h"
 
 namespace daruma {
@@ -67,6 +68,7 @@ Result<std::uint64_t> pretend_older_boot(const Segment& segment, File& file) {
   std::uint64_t previous = header.checksum;
   DARUMA_TRY(file.write(0, first));
   DARUMA_TRY(file.write(kSectorBytes, encode_segment_header(header, kSectorBytes)));
+  EarlierFootprints earlier;
   for (FrameHeader frame : segment.frames) {
     DARUMA_TRY_ASSIGN(const std::string bytes, read_bytes(file, frame.offset, frame.frame_bytes));
     FrameBody body;
@@ -77,8 +79,9 @@ Result<std::uint64_t> pretend_older_boot(const Segment& segment, File& file) {
     body.footprint = bytes.substr(kFrameHeaderBytes, frame.footprint_bytes);
     body.payload = bytes.substr(kFrameHeaderBytes + frame.footprint_bytes, frame.payload_bytes);
     frame.previous = previous;
-    const AlignedBuffer again = encode_frame(header.store, frame, body);
+    const AlignedBuffer again = encode_frame(header.store, frame, body, earlier);
     DARUMA_TRY(file.write(frame.offset, again.view()));
+    if (frame.has_events()) earlier.keep(frame.first_sequence, frame.last_sequence, body.footprint);
     previous = frame.checksum;
   }
   return previous;
@@ -102,7 +105,7 @@ Status half_a_write(const Segment& segment, File& file, std::uint64_t previous, 
       segment.frames.empty() ? segment.scan.header->start_sequence - 1 : segment.frames.back().last_sequence;
   const WalRecord record{last + 1, event.bytes()};
   const FrameBody body = make_body({&record, 1});
-  const AlignedBuffer whole = encode_frame(segment.scan.header->store, frame, body);
+  const AlignedBuffer whole = encode_frame(segment.scan.header->store, frame, body, EarlierFootprints());
   const std::uint64_t landed = round_down(whole.view().size() / 2, kSectorBytes);
   DARUMA_TRY(file.write(frame.offset, whole.view().substr(0, landed)));
   std::printf("half of a write is put at the end of the log (%s, %llu of %llu bytes, at %llu)\n", segment.name.c_str(),
