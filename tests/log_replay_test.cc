@@ -476,7 +476,7 @@ TEST_F(ToldLossTest, TheNextSegmentTellsOfOneInTheMiddleThatIsGone) {
 
 // A power cut leaves 3 torn, and 4 and 5, never acknowledged, behind it. The next life gives all three anew in a file
 // that is lost: what is left of these numbers is not what was acknowledged.
-TEST_F(ToldLossTest, WhatALostFileMayHaveGivenAnewIsNotCertain) {
+TEST_F(ToldLossTest, WhatALostFileMayHaveGivenAnewIsNotTaken) {
   for (const Sequence third_start : {6U, 5U}) {
     SCOPED_TRACE(third_start);
     SegmentBytes first;
@@ -484,8 +484,8 @@ TEST_F(ToldLossTest, WhatALostFileMayHaveGivenAnewIsNotCertain) {
     first.events(1, 2);
     first.watermark = 2;
     const std::uint64_t torn = first.events(3, 3);
-    const std::string fourth = event_of(4);
-    const std::string fifth = third_start == 5 ? event_of(5, 30) : event_of(5);
+    const std::string fourth = event_of(4, 30);
+    const std::string fifth = event_of(5, 30);
     const std::vector<WalRecord> records = {{4, fourth}, {5, fifth}};
     first.body(make_body(records));
     wipe(first.bytes, torn, torn + 2 * kSectorBytes);
@@ -496,48 +496,75 @@ TEST_F(ToldLossTest, WhatALostFileMayHaveGivenAnewIsNotCertain) {
     put_file(disk, kSegmentPath, first.bytes);
     put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
     const LogReplay log = replay();
-    EXPECT_EQ(log.last, 7U);
-    EXPECT_EQ(applied.back(), 7U);
-    const DamageEntry& all = log.lost.back();
-    EXPECT_EQ(all.keys, DamageEntry::Keys::kAll);
-    EXPECT_EQ(all.sequence_lo, 3U);
-    EXPECT_EQ(all.sequence_hi, third_start) << "also what is left of these numbers is in doubt";
-    EXPECT_TRUE(log.earlier.before(8, kSectorBytes).size() < third.earlier.before(8, kSectorBytes).size());
+    std::vector<Sequence> taken = numbers(third_start, 7);
+    taken.insert(taken.begin(), {1, 2});
+    EXPECT_EQ(applied, taken);
+    Sequence next = 3;
+    for (const DamageEntry& entry : log.lost) {
+      EXPECT_EQ(entry.keys, DamageEntry::Keys::kAll);
+      EXPECT_EQ(entry.sequence_lo, next);
+      next = entry.sequence_hi + 1;
+    }
+    EXPECT_EQ(next, third_start);
   }
 }
 
-// Not in doubt where a seal says that it was durable, and not any more where the file is there again.
-TEST_F(ToldLossTest, WhatIsProvenIsCertainWhateverFileIsGone) {
-  for (const bool sealed : {true, false}) {
-    SCOPED_TRACE(sealed);
-    SegmentBytes first;
-    first.watermark = 0;
-    for (Sequence s = 1; s <= 3; ++s) first.events(s, s);
-    first.watermark = 3;
-    if (sealed) first.seal(4);
-    SegmentBytes second(64 << 10, kIncarnation + 1, 2, 2);
-    second.events(2, 3);
-    SegmentBytes third(64 << 10, kIncarnation + 2, 3, 4);
-    third.events(4, 6);
-    put_file(disk, kSegmentPath, first.bytes);
-    put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
-    LogReplay log = replay();
-    EXPECT_EQ(applied, numbers(1, 6));
-    ASSERT_EQ(log.lost.size(), sealed ? 0U : 1U);
-    if (sealed) continue;
-    EXPECT_EQ(log.lost[0].cause, kUncertainCause);
-    EXPECT_EQ(log.lost[0].sequence_lo, 1U);
+// The same, with the file of the next life the newest: its headers, or all of it, are gone. The snapshot is behind the
+// tear. The life after that one goes on from it.
+TEST_F(ToldLossTest, WhatTheNewestFileMayHaveGivenAnewIsNotTaken) {
+  SegmentBytes first;
+  first.tells = true;
+  first.events(1, 2);
+  first.watermark = 2;
+  const std::uint64_t torn = first.events(3, 3);
+  const std::uint64_t behind = first.events(4, 4);
+  first.events(5, 5, 30);
+  wipe(first.bytes, torn, behind);
+  put_file(disk, kSegmentPath, first.bytes);
+  input.snapshot_sequence = input.snapshot_durable = 4;
+  const std::string second = kDirectory + "/wal/" + segment_name(2);
+  for (const bool deleted : {false, true}) {
+    SCOPED_TRACE(deleted);
+    write_ring(6, 5);
+    put_file(disk, second, std::string(64 << 10, 'x'));
+    if (deleted) {
+      ASSERT_TRUE(disk.remove(second).ok());
+      input.next_segment = 3;
+    }
+    const LogReplay log = replay();
+    EXPECT_TRUE(applied.empty());
+    ASSERT_FALSE(log.lost.empty());
+    EXPECT_EQ(log.lost[0].sequence_lo, 5U);
+    EXPECT_EQ(log.predecessor.number, 2U);
+    EXPECT_EQ(log.next_segment, 3U);
+    const Sequence next = log.last + 1;
+    SegmentBytes third(64 << 10, kIncarnation + 2, 3, next);
+    third.events(next, 8);
+    const std::string path = kDirectory + "/wal/" + segment_name(3);
+    put_file(disk, path, third.bytes);
     DamageMap known;
-    const std::uint64_t id = known.add(log.lost[0]);
+    for (const DamageEntry& entry : log.lost) (void)known.add(entry);
     input.known = &known;
-    log = replay();
-    EXPECT_TRUE(log.lost.empty());
-    EXPECT_TRUE(log.found_again.empty());
-    put_file(disk, kDirectory + "/wal/" + segment_name(2), second.bytes);
-    log = replay();
-    EXPECT_EQ(applied, numbers(1, 6));
-    EXPECT_THAT(log.found_again, ElementsAre(id));
+    const LogReplay later = replay();
+    EXPECT_EQ(applied, numbers(next, 8));
+    EXPECT_TRUE(later.found_again.empty());
+    input.known = nullptr;
+    ASSERT_TRUE(disk.remove(path).ok());
   }
+}
+
+TEST_F(ToldLossTest, BehindALossThatIsProvenAllIsTakenWhateverFileIsGone) {
+  wipe(segment.bytes, at[2], at[3]);
+  SegmentBytes third(64 << 10, kIncarnation + 2, 3, 7);
+  third.tells = true;
+  third.earlier = newer.earlier;
+  third.events(7, 7);
+  put_file(disk, kSegmentPath, segment.bytes);
+  put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(1, 3, 7));
+  ASSERT_EQ(log.lost.size(), 2U);
+  for (const DamageEntry& entry : log.lost) EXPECT_EQ(entry.keys, DamageEntry::Keys::kHashes);
 }
 
 // Whether it was read or not, and whatever else begins where the next one will.
@@ -549,6 +576,8 @@ TEST_F(ToldLossTest, ThePredecessorIsTheNewestSegmentThatBeginsBelow) {
   EXPECT_EQ(replay().predecessor.number, 2U) << "all in the snapshot";
   put_file(disk, kDirectory + "/wal/" + segment_name(2), std::string(newer.bytes.size(), 'x'));
   EXPECT_EQ(replay().predecessor.number, 2U) << "it cannot be read, and may be read again";
+  ASSERT_TRUE(disk.remove(kDirectory + "/wal/" + segment_name(2)).ok());
+  EXPECT_EQ(replay().predecessor.number, 2U) << "which the one that is given up names";
   ASSERT_TRUE(disk.remove(kDirectory + "/wal/" + segment_name(3)).ok());
   EXPECT_EQ(replay().predecessor.number, 1U);
 }

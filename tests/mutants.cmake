@@ -177,8 +177,7 @@ mutant(healed_from_ring_not_written_anew recovery/log_replay.cc log_replay_test
 mutant(given_up_numbers_used_again recovery/log_replay.cc log_replay_test
   [[for (const auto& [first, last] : given_up_) out_.last = std::max(out_.last, last);]] [[]])
 mutant(missing_newest_segment_not_missed recovery/log_replay.cc log_replay_test
-  [[const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;]]
-  [[const bool missing = false;]])
+  [[(newest_lost_ || lacks_newest())]] [[newest_lost_]])
 mutant(lost_newest_segment_only_missed_where_nothing_ends recovery/log_replay.cc engine_losses_test:Losses.TheNewestSegment*
   [[  if (segment.successor_start == 0) {
     newest_lost_]] [[  if (segment.successor_start == 0 && !ended_) {
@@ -625,7 +624,7 @@ mutant(each_start_that_dies_adds_a_loss recovery/damage_map.cc engine_damaged_st
 mutant(known_gap_hides_a_newer_loss recovery/log_replay.cc log_replay_test:*AGapThatIsKnown*
   [[    out_.last = std::max(out_.last, known_through(out_.last + 1, whole_log()));  // in front of it
 ]] [[]])
-mutant(lost_log_is_named_after_the_last_found recovery/log_replay.cc log_replay_test:*AGapThatIsKnown*
+mutant(lost_log_is_named_after_the_last_found recovery/log_chain.cc log_replay_test:*AGapThatIsKnown*
   [[std::max(next_found_ + 1, input_.next_segment) - 1]] [[next_found_]])
 mutant(older_state_goes_by_its_sequence_alone snapshot/catalogue.cc snapshot_manifest_test:*IsHalfTold*
   [[newest.previous_number == state.number && ]] [[]])
@@ -638,8 +637,8 @@ mutant(log_is_asked_behind_the_device wal/segments.cc stall_test:*LetsEverybodyL
       status = storage_.sync_directory(directories_[side]);
     }
 ]])
-mutant(name_of_a_lost_log_is_given_anew recovery/log_replay.cc simulation_test:*WhereItOnceDidNot*
-  [[    out_.next_segment = std::max(out_.next_segment, lost + 1);  // what stands under this name from now on is not lost
+mutant(name_of_a_lost_log_is_given_anew recovery/log_chain.cc simulation_test:*WhereItOnceDidNot*
+  [[  out_.next_segment = std::max(out_.next_segment, lost_newest() + 1);
 ]] [[]])
 mutant(frames_of_numbers_given_anew_are_applied recovery/log_replay.cc log_replay_test:*GivenAnew*
   [[!anew(record.sequence) && ]] [[]])
@@ -661,17 +660,25 @@ mutant(next_life_is_not_handed_what_was_framed engine/open_log.cc engine_losses_
 mutant(next_segment_is_not_asked recovery/log_replay.cc engine_losses_test:Losses.ABurst*
   [[  DARUMA_TRY(ask_next(segment, scan));
 ]] [[]])
-mutant(file_that_is_gone_gave_nothing_anew recovery/log_replay.cc log_replay_test:ToldLoss*
-  [[if (lacks_between(segment, *next)) doubt(]] [[if (false) doubt(]])
+mutant(frames_behind_a_tear_are_taken recovery/log_replay.cc log_replay_test:ToldLoss*
+  [[if (behind_tear) continue;]] [[]])
+mutant(tear_before_a_newest_file_that_is_gone recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[lacks_between(segment, *next) : newest_is_gone();]] [[lacks_between(segment, *next) : false;]])
+mutant(file_that_is_gone_is_no_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[  out_.predecessor = {lost_newest(), out_.last, 0};
+]] [[]])
+mutant(each_loss_before_a_file_that_is_gone_is_a_tear recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[return facts.later_watermark < stretch.first &&]] [[return facts.later_watermark >= 0 &&]])
 mutant(keys_are_told_of_numbers_that_may_be_anew recovery/log_chain.cc log_replay_test:ToldLoss*
   [[|| through <= scan.max_watermark;]] [[|| true;]])
 mutant(what_proves_an_end_is_not_read recovery/log_replay.cc log_replay_test:ToldLoss*
   [[behind_target), !proven_here};]] [[behind_target), true};]])
 mutant(segment_given_up_is_a_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
-  [[const bool below = segment.header && segment.header->start_sequence <= out_.proven;]]
-  [[const bool below = segment.header.has_value();]])
-mutant(unread_segment_is_no_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
-  [[if (!below && (!segment.header || !segment.header->names_predecessor())) continue;]] [[if (!below) continue;]])
+  [[return segment.header->start_sequence <= out_.proven;]] [[return segment.header->start_sequence > 0;]])
+mutant(predecessor_of_a_segment_given_up_is_forgotten recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[segment.header->names_predecessor() ? segment.header->predecessor : Predecessor();]] [[Predecessor();]])
+mutant(unreadable_segment_is_no_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[Predecessor one{segment.number, out_.last, 0};]] [[Predecessor one;]])
 mutant(empty_segment_is_a_predecessor wal/wal_writer_files.cc wal_writer_test:WalWriter.AnEmpty*
   [[if (segment.header.start_sequence < start) predecessor_]] [[predecessor_]])
 mutant(lost_load_is_not_noticed engine/open_log.cc engine_losses_test:Losses.ALoad*

@@ -26,6 +26,43 @@ bool LogReplayer::lacks_between(const Found& segment, const Found& next) {
   return next.header->names_predecessor() && next.header->predecessor.number > segment.number;
 }
 
+bool LogReplayer::ring_is_named() const {
+  return std::any_of(segments_.begin(), segments_.end(),
+                     [&](const Found& segment) { return segment.header && segment.header->tail_nonce == tail_nonce_; });
+}
+
+/// The snapshot knows of a newer log file than there is, or something else of one where there is none.
+bool LogReplayer::lacks_newest() const {
+  const bool none = segments_.empty() && input_.started_before;
+  return none || (input_.next_segment > 1 && next_found_ < input_.next_segment);
+}
+
+/// The newest log file is gone, or only its headers are.
+bool LogReplayer::newest_is_gone() const {
+  const bool ring_of_another = tail_.status.ok() && tail_.mark_known && !ring_is_named();
+  return (!segments_.empty() && !segments_.back().header) || lacks_newest() || ring_of_another;
+}
+
+/// What it is called, or would be.
+std::uint64_t LogReplayer::lost_newest() const {
+  if (!segments_.empty() && !segments_.back().header) return segments_.back().number;
+  return std::max(next_found_ + 1, input_.next_segment) - 1;
+}
+
+/// The file behind `segment` is gone, or only its headers are.
+bool LogReplayer::lacks_behind(const Found& segment) const {
+  const Found* next = next_of(segment);
+  return next != nullptr ? lacks_between(segment, *next) : newest_is_gone();
+}
+
+/// What stands behind a tear was given up, and its numbers were given anew in the next file. Where that is gone,
+/// nothing says so: a stretch that nothing in its own segment proves durable may be a tear.
+bool LogReplayer::may_be_tear(const Found& segment, const SegmentScan& scan, const Met& stretch) const {
+  if (!lacks_behind(segment)) return false;
+  const StretchFacts facts = facts_of(segment, scan, stretch, stretch.last);
+  return facts.later_watermark < stretch.first && facts.later_frame_end <= facts.begin + facts.window_bytes;
+}
+
 /// Whether what `segment` holds up to `through` has its numbers for good: no file that is gone can have given them
 /// anew.
 bool LogReplayer::of_one_numbering(const Found& segment, const SegmentScan& scan, Sequence through) const {
@@ -50,21 +87,23 @@ Result<std::optional<Footprint>> LogReplayer::footprint_before(const Found& segm
 /// Of the last losses in a segment, whose own frames may say nothing, the next one may.
 Status LogReplayer::ask_next(const Found& segment, SegmentScan& scan) const {
   const Found* next = next_of(segment);
+  if (next == nullptr) return {};
+  bool told = true;  // what is further in front is not told of either
   const auto ask = [&](Sequence first, Sequence last, std::optional<Footprint>& footprint) -> Status {
     last = std::min(last, segment.successor_start - 1);
     if (footprint || first > last || !of_one_numbering(segment, scan, last)) return {};
     DARUMA_TRY_ASSIGN(footprint, footprint_before(*next, first, last));
+    told = footprint.has_value();
     return {};
   };
-  for (std::size_t i = next == nullptr ? 0 : scan.gaps.size(); i-- > 0;) {
+  for (std::size_t i = scan.gaps.size(); told && i-- > 0;) {
     LogGap& gap = scan.gaps[i];
     DARUMA_TRY(ask(gap.first_sequence, gap.last_sequence, gap.footprint));
-    if (!gap.footprint) break;
   }
-  for (std::size_t i = next == nullptr ? 0 : scan.poisoned.size(); i-- > 0;) {
+  told = true;
+  for (std::size_t i = scan.poisoned.size(); told && i-- > 0;) {
     PoisonedFrame& frame = scan.poisoned[i];
     DARUMA_TRY(ask(frame.header.first_sequence, frame.header.last_sequence, frame.footprint));
-    if (!frame.footprint) break;
   }
   return {};
 }
@@ -78,48 +117,8 @@ Status LogReplayer::lose_before(const Found& segment, const char* why) {
   return {};
 }
 
-/// The file behind a segment is gone. Events were taken from there up to where the next file begins, which nothing
-/// proves durable, and which that one may have given anew: the entry outbids the last of them too.
-void LogReplayer::doubt(Sequence first, Sequence last) {
-  first = std::max(first, input_.snapshot_sequence + 1);
-  if (first > last || input_.stop_at_loss) return;
-  out_.earlier = EarlierFootprints();
-  RecoveryFinding finding;
-  finding.case_name = kUncertainCause;
-  finding.file = whole_log();
-  finding.first_sequence = first;
-  finding.last_sequence = last;
-  finding.verdict = name(Verdict::kUndecided);
-  const bool known = known_through(first, whole_log()) >= last;
-  finding.action = name(known ? Decision::kStepOver : Decision::kMissingRange);
-  finding.detail = "a log file that is gone may have given these numbers to other events";
-  out_.findings.push_back(std::move(finding));
-  if (known) return;
-  DamageEntry entry;
-  entry.sequence_lo = first;
-  entry.sequence_hi = last + 1;
-  entry.cause = kUncertainCause;
-  entry.file = whole_log();
-  ++out_.lost_sum.stretches;
-  out_.lost_sum.events += last + 1 - first;
-  out_.lost.push_back(std::move(entry));
-}
-
-/// The file that was gone is there again: each of these events was taken, and nothing lacks in front of the segment
-/// behind them.
-bool LogReplayer::is_certain(const DamageEntry& doubted) const {
-  Sequence next = doubted.sequence_lo;
-  for (const Applied& stretch : applied_) {
-    if (stretch.first <= next && next <= stretch.last) next = stretch.last + 1;
-  }
-  return next >= doubted.sequence_hi && std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
-           const Found* behind = segment.header ? next_of(segment) : nullptr;
-           return behind != nullptr && behind->header->start_sequence == doubted.sequence_hi &&
-                  behind->header->predecessor.number == segment.number;
-         });
-}
-
-/// The newest segment that begins below what is numbered next; of one that does not, and soon goes, its own.
+/// The newest segment that begins below what is numbered next; of one that does not, and soon goes, its own. One that
+/// is gone is named too, and its number is not given again: it may have given numbers anew.
 void LogReplayer::name_predecessor() {
   const auto last_of = [&](const Found& segment) {
     const auto read =
@@ -127,12 +126,22 @@ void LogReplayer::name_predecessor() {
     const Sequence last = segment.successor_start == 0 ? out_.last : segment.successor_start - 1;
     return read != read_.end() ? *read : Predecessor{segment.number, last, 0};
   };
+  const auto begins_below = [&](const Found& segment) { return segment.header->start_sequence <= out_.proven; };
   for (const Found& segment : segments_) {
-    const bool below = segment.header && segment.header->start_sequence <= out_.proven;
-    if (!below && (!segment.header || !segment.header->names_predecessor())) continue;
-    const Predecessor one = below ? last_of(segment) : segment.header->predecessor;
+    Predecessor one{segment.number, out_.last, 0};
+    if (segment.header && begins_below(segment)) one = last_of(segment);
+    if (segment.header && !begins_below(segment)) {
+      one = segment.header->names_predecessor() ? segment.header->predecessor : Predecessor();
+      const bool goes = std::any_of(segments_.begin(), segments_.end(), [&](const Found& named) {
+        return named.number == one.number && named.header && !begins_below(named);
+      });
+      if (goes) continue;
+    }
     if (one.number >= out_.predecessor.number) out_.predecessor = one;
   }
+  if (!newest_is_gone()) return;
+  out_.predecessor = {lost_newest(), out_.last, 0};
+  out_.next_segment = std::max(out_.next_segment, lost_newest() + 1);
 }
 
 /// A stretch whose keys a frame behind it tells is like a frame whose header and footprint are left.

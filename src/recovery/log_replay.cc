@@ -242,6 +242,7 @@ Status LogReplayer::lost_header(const Found& segment) {
 }
 
 Status LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan, std::vector<Met>& met) {
+  bool behind_tear = false;
   for (Met& m : met) {
     if (ended_) {
       if (!m.stretch && !stopped_at_loss_ && !out_.reached &&
@@ -252,9 +253,12 @@ Status LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan
       continue;
     }
     if (!m.stretch) {
+      if (behind_tear) continue;
       take_frame(m.header, m.events, m.encoded_footprint);
       prove(std::min(m.header.watermark, out_.last));
-    } else if (m.last >= m.first && m.last > out_.last) {
+    } else if (m.last >= m.first) {
+      behind_tear = behind_tear || may_be_tear(segment, scan, m);
+      if (m.last <= out_.last) continue;
       judge_stretch(segment, scan, m, m.last);
       (void)reach();
     }
@@ -265,10 +269,7 @@ Status LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan
   const Found* next = next_of(segment);
   Sequence expected_through = 0;
   if (segment.successor_start > 0) expected_through = segment.successor_start - 1;
-  if (segment.successor_start != 0 && out_.last >= expected_through) {
-    if (lacks_between(segment, *next)) doubt(scan.max_watermark + 1, expected_through);
-    return {};
-  }
+  if (segment.successor_start != 0 && out_.last >= expected_through) return {};
   if (segment.successor_start == 0 && scan.next_segment != 0) {
     // Sealed, and the segment that the seal names is not there.
     Met m;
@@ -375,11 +376,9 @@ void LogReplayer::find_again() {
   for (const DamageEntry& entry : input_.known->entries()) {
     const bool of_log = std::any_of(kLogDirectories.begin(), kLogDirectories.end(),
                                     [&](std::string_view directory) { return entry.file.starts_with(directory); });
-    const bool all = entry.cause == kUncertainCause
-                         ? is_certain(entry)
-                         : std::any_of(applied_.begin(), applied_.end(), [&](const auto& stretch) {
-                             return stretch.first <= entry.sequence_lo && entry.sequence_hi <= stretch.last;
-                           });
+    const bool all = std::any_of(applied_.begin(), applied_.end(), [&](const auto& stretch) {
+      return stretch.first <= entry.sequence_lo && entry.sequence_hi <= stretch.last;
+    });
     if (of_log && all && !entry.accepted && !given_up_for_good(entry)) out_.found_again.push_back(entry.id);
   }
 }
@@ -411,9 +410,7 @@ void LogReplayer::finish() {
     out_.proven = std::min(out_.proven, out_.last);
     return;
   }
-  const bool named = std::any_of(segments_.begin(), segments_.end(), [&](const Found& segment) {
-    return segment.header && segment.header->tail_nonce == tail_nonce_;
-  });
+  const bool named = ring_is_named();
   if (!stopped_at_loss_) {
     if (tail_.status.ok() && tail_.mark_known && !named && tail_.durable_sequence > out_.last) {
       lose_unlogged(out_.last + 1, tail_.durable_sequence, tail_file(),
@@ -432,15 +429,11 @@ void LogReplayer::finish() {
     if (out_.attempts) out_.attempts->rest();
   }
   // The newest log file is gone: it, and only it, could hold more than anything tells of.
-  const bool none = segments_.empty() && input_.started_before;
-  const bool missing = input_.next_segment > 1 && next_found_ < input_.next_segment;
   const bool ring_tells = !named && tail_.status.ok() && tail_.mark_known && tail_.whole;
-  if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || none || missing)) {
+  if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || lacks_newest())) {
     out_.last = std::max(out_.last, known_through(out_.last + 1, whole_log()));  // in front of it
-    const std::uint64_t lost =
-        newest_lost_ ? segments_.back().number : std::max(next_found_ + 1, input_.next_segment) - 1;
-    out_.next_segment = std::max(out_.next_segment, lost + 1);  // what stands under this name from now on is not lost
-    lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven), relative(lost),
+    lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),
+                  relative(newest_lost_ ? segments_.back().number : lost_newest()),
                   "the newest log file is lost; at least these events may have stood in it", std::nullopt, false);
   }
   if (stopped_at_loss_) give_up_behind_the_gap();

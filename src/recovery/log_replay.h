@@ -36,9 +36,6 @@ namespace daruma {
 /// Cause of the damage entry that stands for everything behind the loss at which RecoveryPolicy::kPointInTime stopped.
 inline constexpr const char* kPointInTimeCause = "point_in_time";
 
-/// Of what stands in the log, where a file behind it is gone that may have given its numbers anew.
-inline constexpr const char* kUncertainCause = "log_uncertain";
-
 /// The events of this loss are never applied again, whatever the log still holds of them.
 bool given_up_for_good(const DamageEntry& entry);
 

@@ -104,13 +104,17 @@ class LogReplayer {
   // log_chain.cc
   [[nodiscard]] const Found* next_of(const Found& segment) const;
   static bool lacks_between(const Found& segment, const Found& next);
+  [[nodiscard]] bool ring_is_named() const;
+  [[nodiscard]] bool lacks_newest() const;
+  [[nodiscard]] bool newest_is_gone() const;
+  [[nodiscard]] std::uint64_t lost_newest() const;
+  [[nodiscard]] bool lacks_behind(const Found& segment) const;
+  [[nodiscard]] bool may_be_tear(const Found& segment, const SegmentScan& scan, const Met& stretch) const;
   [[nodiscard]] bool of_one_numbering(const Found& segment, const SegmentScan& scan, Sequence through) const;
   [[nodiscard]] Result<std::optional<Footprint>> footprint_before(const Found& segment, Sequence first,
                                                                   Sequence last) const;
   Status ask_next(const Found& segment, SegmentScan& scan) const;
   Status lose_before(const Found& segment, const char* why);
-  void doubt(Sequence first, Sequence last);
-  [[nodiscard]] bool is_certain(const DamageEntry& doubted) const;
   void name_predecessor();
   static void told_of(Met& stretch, std::optional<Footprint> footprint);
 
