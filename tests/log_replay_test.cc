@@ -351,7 +351,8 @@ TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
 // front of it are hurt since, and reading does not end where it would.
 TEST_F(LogReplayTest, FramesWhoseNumbersWereGivenAnewAreNotApplied) {
   SegmentBytes old;
-  const std::uint64_t first = old.events(1, 2);
+  const std::uint64_t first = old.events(1, 1);
+  old.events(2, 2);
   const std::uint64_t torn = old.events(3, 3);
   constexpr std::size_t kOther = 30;
   old.events(4, 5, kOther);
@@ -368,19 +369,16 @@ TEST_F(LogReplayTest, FramesWhoseNumbersWereGivenAnewAreNotApplied) {
     if (hurt) wipe(first);
     put_file(disk, kSegmentPath, old.bytes);
     const LogReplay log = replay();
-    EXPECT_EQ(applied, numbers(hurt ? 3 : 1, 6));
+    const Sequence from = hurt ? 2 : 1;
+    EXPECT_EQ(applied, numbers(from, 6));
     EXPECT_EQ(log.last, 6U);
     ASSERT_EQ(log.lost.size(), hurt ? 1U : 0U);
-    if (hurt) {
-      EXPECT_EQ(log.lost[0].sequence_hi, 2U);
-      continue;
-    }
-    EarlierFootprints right;
-    for (const auto& [from, to] : {std::pair(1U, 2U), std::pair(3U, 6U)}) {
-      std::vector<std::string> events;
-      for (Sequence s = from; s <= to; ++s) events.push_back(event_of(s));
-      right.keep(from, to, encode_footprint(footprint_of_all({events.begin(), events.end()})));
-    }
+    if (hurt) { EXPECT_EQ(log.lost[0].sequence_hi, 1U); }
+    EarlierFootprints right;  // what the next life is told
+    for (Sequence s = from; s < 3; ++s) right.keep(s, s, encode_footprint(*footprint(event_of(s))));
+    std::vector<std::string> events;
+    for (Sequence s = 3; s <= 6; ++s) events.push_back(event_of(s));
+    right.keep(3, 6, encode_footprint(footprint_of_all({events.begin(), events.end()})));
     EXPECT_EQ(log.earlier.before(7, kSectorBytes), right.before(7, kSectorBytes));
   }
 }
@@ -580,6 +578,18 @@ TEST_F(ToldLossTest, ThePredecessorIsTheNewestSegmentThatBeginsBelow) {
   EXPECT_EQ(replay().predecessor.number, 2U) << "which the one that is given up names";
   ASSERT_TRUE(disk.remove(kDirectory + "/wal/" + segment_name(3)).ok());
   EXPECT_EQ(replay().predecessor.number, 1U);
+}
+
+// What the ring heals is written anew, so that all behind it is given up.
+TEST_F(ToldLossTest, ASegmentThatIsGivenUpIsNoPredecessorThoughAnotherNamesIt) {
+  wipe(segment.bytes, at[2], at[3]);
+  write_ring(2, 2);
+  SegmentBytes third(64 << 10, kIncarnation + 2, 3, 7);
+  put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+  const LogReplay log = replay_both();
+  EXPECT_EQ(applied, numbers(1, 6));
+  EXPECT_EQ(log.proven, 1U);
+  EXPECT_EQ(log.predecessor.number, 1U);
 }
 
 TEST_F(ToldLossTest, ALossThatTouchesNoKeyIsToldOnce) {

@@ -652,7 +652,7 @@ mutant(keys_are_told_across_a_hole wal/earlier_footprints.cc wal_format_test:Ear
   [[if (!follows || encoded.empty() ||]] [[if (encoded.empty() ||]])
 mutant(told_keys_are_not_checked wal/earlier_footprints.cc wal_format_test:Earlier*
   [[if (!checksum_holds(stated,]] [[if (false && !checksum_holds(stated,]])
-mutant(keys_of_half_a_loss_are_taken_for_all wal/earlier_footprints.cc wal_reader_test:WalReader.OfALoss*
+mutant(keys_of_half_a_loss_are_taken_for_all wal/earlier_footprints.cc wal_format_test:Earlier*
   [[if (told.empty() || first < told.front().first ||]] [[if (told.empty() ||]])
 mutant(next_life_is_not_handed_what_was_framed engine/open_log.cc engine_losses_test:Losses.ABurst*
   [[  create.earlier = log.earlier;
@@ -671,14 +671,13 @@ mutant(each_loss_before_a_file_that_is_gone_is_a_tear recovery/log_chain.cc log_
   [[return facts.later_watermark < stretch.first &&]] [[return facts.later_watermark >= 0 &&]])
 mutant(keys_are_told_of_numbers_that_may_be_anew recovery/log_chain.cc log_replay_test:ToldLoss*
   [[|| through <= scan.max_watermark;]] [[|| true;]])
-mutant(what_proves_an_end_is_not_read recovery/log_replay.cc log_replay_test:ToldLoss*
-  [[behind_target), !proven_here};]] [[behind_target), true};]])
 mutant(segment_given_up_is_a_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
   [[return segment.header->start_sequence <= out_.proven;]] [[return segment.header->start_sequence > 0;]])
 mutant(predecessor_of_a_segment_given_up_is_forgotten recovery/log_chain.cc log_replay_test:ToldLoss*
-  [[segment.header->names_predecessor() ? segment.header->predecessor : Predecessor();]] [[Predecessor();]])
-mutant(unreadable_segment_is_no_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
-  [[Predecessor one{segment.number, out_.last, 0};]] [[Predecessor one;]])
+  [[      one = segment.header->predecessor;
+]] [[]])
+mutant(segment_that_goes_is_a_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[if (goes) continue;]] [[]])
 mutant(empty_segment_is_a_predecessor wal/wal_writer_files.cc wal_writer_test:WalWriter.AnEmpty*
   [[if (segment.header.start_sequence < start) predecessor_]] [[predecessor_]])
 mutant(lost_load_is_not_noticed engine/open_log.cc engine_losses_test:Losses.ALoad*

@@ -40,7 +40,7 @@ TEST(WalFormat, GoldenSegment) {
   for (const auto& [s, event] : read.events) EXPECT_EQ(event, event_of(s));
 }
 
-TEST(WalFormat, GoldenSegmentWhoseFramesTellOfTheFramesBefore) {
+TEST(EarlierFootprints, GoldenSegment) {
   SegmentBytes segment(40 << 10);
   segment.tells = true;
   segment.events(1, 3);
@@ -50,6 +50,9 @@ TEST(WalFormat, GoldenSegmentWhoseFramesTellOfTheFramesBefore) {
   const std::string_view bytes = std::string_view(segment.bytes).substr(at);
   const std::vector<FrameFootprint> told = earlier_footprints(kStore, *decode_frame_header(bytes, kStore, at), bytes);
   ASSERT_EQ(told.size(), 2U);
+  EXPECT_TRUE(footprint_between(told, 2, 4));
+  EXPECT_FALSE(footprint_between(told, 3, 5)) << "5 is not told of";
+  EXPECT_FALSE(footprint_between({told[1]}, 3, 4)) << "3 is not told of";
   EXPECT_EQ(told[0].first, 1U);
   EXPECT_EQ(told[0].last, 3U);
   EXPECT_EQ(told[1].first, 4U);

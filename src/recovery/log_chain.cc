@@ -128,10 +128,12 @@ void LogReplayer::name_predecessor() {
   };
   const auto begins_below = [&](const Found& segment) { return segment.header->start_sequence <= out_.proven; };
   for (const Found& segment : segments_) {
-    Predecessor one{segment.number, out_.last, 0};
-    if (segment.header && begins_below(segment)) one = last_of(segment);
-    if (segment.header && !begins_below(segment)) {
-      one = segment.header->names_predecessor() ? segment.header->predecessor : Predecessor();
+    if (!segment.header) continue;
+    Predecessor one;
+    if (begins_below(segment)) {
+      one = last_of(segment);
+    } else if (segment.header->names_predecessor()) {
+      one = segment.header->predecessor;
       const bool goes = std::any_of(segments_.begin(), segments_.end(), [&](const Found& named) {
         return named.number == one.number && named.header && !begins_below(named);
       });

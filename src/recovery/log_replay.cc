@@ -206,9 +206,7 @@ RecoveryFinding& LogReplayer::healed(const char* what, const std::string& file, 
 /// what is durable and has the rest; only an older copy of it leaves whole frames behind.
 Enough LogReplayer::end_of_interest(const Found& segment) const {
   const Sequence behind_target = input_.target.by_sequence() ? input_.target.sequence + 1 : kMaxSequence;
-  // Behind the last that counts may stand what proves it, where the next file does not.
-  const bool proven_here = segment.successor_start != 0 && lacks_between(segment, *next_of(segment));
-  if (segment.successor_start != 0) return {std::min(segment.successor_start, behind_target), !proven_here};
+  if (segment.successor_start != 0) return {std::min(segment.successor_start, behind_target), true};
   if (input_.target.by_sequence()) return {behind_target, true};
   const bool ring_tells =
       tail_.status.ok() && tail_.whole && out_.same_boot && segment.header->tail_nonce == tail_nonce_;
