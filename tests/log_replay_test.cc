@@ -551,6 +551,30 @@ TEST_F(ToldLossTest, WhatTheNewestFileMayHaveGivenAnewIsNotTaken) {
   }
 }
 
+// As written before segments named their predecessors: that one may have been removed as it held nothing.
+TEST_F(ToldLossTest, ASegmentThatDoesNotSayWhatItsPredecessorIsTellsOfNoFileThatIsGone) {
+  for (const bool says : {false, true}) {
+    SCOPED_TRACE(says);
+    SegmentBytes first;
+    first.watermark = 0;
+    first.events(1, 1);
+    const std::uint64_t lost = first.events(2, 2);
+    wipe(first.bytes, lost, first.end);
+    first.events(3, 3);
+    SegmentBytes third(64 << 10, kIncarnation + 2, 3, 4);
+    if (!says) third.header.optional_features = 0;
+    third.rewrite_header();
+    third.events(4, 6);
+    put_file(disk, kSegmentPath, first.bytes);
+    put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+    replay();
+    std::vector<Sequence> taken = numbers(3, 6);
+    if (says) taken.erase(taken.begin());
+    taken.insert(taken.begin(), 1);
+    EXPECT_EQ(applied, taken);
+  }
+}
+
 TEST_F(ToldLossTest, BehindALossThatIsProvenAllIsTakenWhateverFileIsGone) {
   wipe(segment.bytes, at[2], at[3]);
   SegmentBytes third(64 << 10, kIncarnation + 2, 3, 7);

@@ -676,6 +676,8 @@ mutant(segment_given_up_is_a_predecessor recovery/log_chain.cc log_replay_test:T
 mutant(predecessor_of_a_segment_given_up_is_forgotten recovery/log_chain.cc log_replay_test:ToldLoss*
   [[      one = segment.header->predecessor;
 ]] [[]])
+mutant(predecessor_is_believed_of_any_segment recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[next.header->names_predecessor() && next]] [[next]])
 mutant(segment_that_goes_is_a_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
   [[if (goes) continue;]] [[]])
 mutant(empty_segment_is_a_predecessor wal/wal_writer_files.cc wal_writer_test:WalWriter.AnEmpty*

@@ -66,8 +66,7 @@ bool LogReplayer::may_be_tear(const Found& segment, const SegmentScan& scan, con
 /// Whether what `segment` holds up to `through` has its numbers for good: no file that is gone can have given them
 /// anew.
 bool LogReplayer::of_one_numbering(const Found& segment, const SegmentScan& scan, Sequence through) const {
-  const Found* next = next_of(segment);
-  return next == nullptr || !lacks_between(segment, *next) || through <= scan.max_watermark;
+  return !lacks_behind(segment) || through <= scan.max_watermark;
 }
 
 /// What the first frames of a segment tell of the events `first` to `last`, which stood in front of it.

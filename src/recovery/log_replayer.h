@@ -45,8 +45,8 @@ class LogReplayer {
   struct Met {
     bool stretch = false;
     Sequence first = 0, last = 0;
-    std::string events;  ///< raw records of a frame behind an anomaly
-    std::string encoded_footprint;
+    std::string events;             ///< raw records of a frame behind an anomaly
+    std::string encoded_footprint;  ///< of that frame; empty when it does not verify
     FrameHeader header;
     // of a stretch
     Header kind = Header::kOk;

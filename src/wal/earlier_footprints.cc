@@ -45,7 +45,7 @@ void EarlierFootprints::keep(Sequence first, Sequence last, std::string_view enc
   forget_oldest(old);
   put_varint(entries_, last + 1 - first);
   put_bytes(entries_, encoded);
-  kept_.push_back({first, last, bytes});
+  kept_.push_back({last, bytes});
 }
 
 std::string EarlierFootprints::before(Sequence first, std::size_t room) const {
@@ -89,11 +89,11 @@ std::vector<FrameFootprint> earlier_footprints(const StoreId& store, const Frame
     const std::uint64_t count = entries.varint();
     Result<Footprint> footprint = decode_footprint(entries.bytes());
     if (!entries.ok() || !footprint.ok() || count == 0 || count >= header.first_sequence - events) return {};
-    told.push_back({events, events + count - 1, *std::move(footprint)});  // counted from the oldest, for now
+    told.push_back({events, events + count - 1, *std::move(footprint)});
     events += count;
   }
   if (!entries.done()) return {};
-  for (FrameFootprint& one : told) {
+  for (FrameFootprint& one : told) {  // counted from the oldest, whose number is known only now
     one.first += header.first_sequence - events;
     one.last += header.first_sequence - events;
   }

@@ -36,7 +36,6 @@ class EarlierFootprints {
 
  private:
   struct Kept {
-    Sequence first = 0;
     Sequence last = 0;
     std::size_t bytes = 0;  // in entries_
   };
