@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -205,15 +206,27 @@ class HurtStore {
     DARUMA_ASSERT(opened.ok() || opened.status().is(Code::kUnsupported) || !honest);
     if (!opened.ok()) return {};
     std::vector<std::string> answers;
-    if (Result<Keyspace> keyspace = opened->store.keyspace("k"); keyspace.ok()) {
+    Result<Keyspace> keyspace = opened->store.keyspace("k");
+    if (honest && !keyspace.ok()) DARUMA_ASSERT(keyspace.status().is(Code::kDataLoss));
+    if (keyspace.ok()) {
+      std::map<std::string, std::string> found;
       for (int i = 0; i < kKeys; ++i) {
-        Result<std::string> value = opened->store.get(*keyspace, std::to_string(i));
-        if (honest) DARUMA_ASSERT(value.ok() ? *value == "v" + std::to_string(i) : value.status().is(Code::kDataLoss));
+        const std::string key = std::to_string(i);
+        Result<std::string> value = opened->store.get(*keyspace, key);
+        if (honest) DARUMA_ASSERT(value.ok() ? *value == "v" + key : value.status().is(Code::kDataLoss));
+        if (value.ok()) found.emplace(key, *value);
         answers.push_back(value.ok() ? *value : value.status().to_string());
       }
       Result<Cursor> cursor = opened->store.cursor(*keyspace, {});
       DARUMA_ASSERT(cursor.ok());
-      for (cursor->seek_first(); cursor->valid(); cursor->next()) {}
+      // What gets found, and all of it up to where the scan says that it ends.
+      auto next = found.begin();
+      for (cursor->seek_first(); cursor->valid(); cursor->next(), ++next) {
+        if (!honest) continue;
+        DARUMA_ASSERT(next != found.end() && cursor->key() == next->first && cursor->value() == next->second);
+      }
+      if (honest) DARUMA_ASSERT(cursor->status().ok() ? next == found.end() : !cursor->status().is(Code::kNotFound));
+      if (honest && found.size() < kKeys) DARUMA_ASSERT(!cursor->status().ok());
     }
     opened = Status(Code::kAborted, "the process died");
     disk_->kill();

@@ -188,6 +188,51 @@ TEST(EnginePolicy, RefuseNamesTheLossAndChangesNothing) {
   expect_all(store, keys("behind", kBehind), Code::kOk);
 }
 
+TEST(EnginePolicy, ARunThatEndsTooEarlyIsToldAtOnceAndRefusedWhereParityCannotHelp) {
+  World world;
+  Random random(5);
+  std::vector<std::string> values;
+  for (int i = 0; i < 800; ++i) values.push_back(noise(400, random));
+  {
+    Store store = world.must_open();
+    const Keyspace keyspace = *store.create_keyspace("k");
+    for (int i = 0; i < 800; ++i) ASSERT_TRUE(store.put(keyspace, "key" + std::to_string(i), values[i]).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  world.disk->kill();
+  std::string path;
+  std::size_t bytes = 0;
+  for (const auto& [file, held] : contents(*world.disk, "store/runs")) {
+    if (held.size() > bytes) path = file, bytes = held.size();
+  }
+  for (const std::size_t left : {std::size_t{0}, bytes / 2, bytes - 1}) {
+    SCOPED_TRACE(std::to_string(left) + " of " + std::to_string(bytes) + " bytes left");
+    World hurt;
+    hurt.disk = world.disk->clone(1);
+    ASSERT_TRUE(hurt.disk->truncate(path, left).ok());
+    const bool heals = left == bytes - 1;
+    const std::uint64_t fingerprint = hurt.disk->fingerprint();
+    if (!heals) {
+      const Status refused = hurt.open(with(RecoveryPolicy::kRefuse)).status();
+      EXPECT_EQ(refused.code(), Code::kDataLoss) << refused.to_string();
+      EXPECT_EQ(refused.where().file, path);
+      EXPECT_EQ(hurt.disk->fingerprint(), fingerprint);
+    }
+    RecoveryReport report;
+    const Store store = hurt.must_open(&report);
+    ASSERT_EQ(report.findings.size(), 1U) << report.to_text();
+    EXPECT_EQ(report.findings[0].case_name, "run_cut");
+    EXPECT_EQ("store/" + report.findings[0].file, path);
+    EXPECT_EQ(report.findings[0].offset, left);
+    EXPECT_EQ(report.findings[0].bytes, bytes - left);
+    EXPECT_EQ(report.findings[0].verdict, heals ? "healed" : "corrupt");
+    for (int i = 0; i < 800; ++i) {
+      const Result<std::string> got = store.get(*store.keyspace("k"), "key" + std::to_string(i));
+      EXPECT_TRUE(got.ok() ? *got == values[i] : !heals && got.status().is(Code::kCorruption)) << got.status().to_string();
+    }
+  }
+}
+
 /// The state before the loss, and nothing in doubt.
 void expect_stopped_before_the_loss(const Store& store) {
   expect_all(store, keys("before", kBefore), Code::kOk);

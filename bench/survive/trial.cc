@@ -160,11 +160,13 @@ void ask(const Contender& contender, const Mode& mode, const FileClass& of, Faul
   findings.phase = Findings::kOpened;
   findings.told = store->told_of_loss();
   std::string_view value;
+  std::vector<bool> told(kKeys + kNeverWritten);
   for (std::uint32_t key = 0; key < kKeys + kNeverWritten; ++key) {
     const Answer answer = session->get(Script::key(key), value);
     ++findings.asked;
     if (answer == Answer::kError) {
       ++findings.reported;
+      told[key] = true;
       continue;
     }
     switch (script.judge(key, answer == Answer::kValue ? std::optional(value) : std::nullopt)) {
@@ -175,7 +177,8 @@ void ask(const Contender& contender, const Mode& mode, const FileClass& of, Faul
       case Script::Verdict::kResurrected: ++findings.resurrected; break;
     }
   }
-  // A key below the last one seen was passed over in silence; one behind it too, unless the scan ended with an error.
+  // A key that is not seen was passed over in silence, unless the scan ends with an error: then those behind the last
+  // one seen are excused, and before it those of which a get says that they are lost.
   std::vector<bool> seen(kKeys + kNeverWritten);
   std::uint32_t next = 0;
   const bool ended = session->scan({}, [&](std::string_view key, std::string_view scanned) {
@@ -191,7 +194,8 @@ void ask(const Contender& contender, const Mode& mode, const FileClass& of, Faul
   });
   findings.scan_error = !ended;
   const std::uint32_t upto = ended ? static_cast<std::uint32_t>(seen.size()) : next;
-  for (std::uint32_t key = 0; key < upto; ++key) findings.scan_silent += script.lives(key) && !seen[key];
+  for (std::uint32_t key = 0; key < upto; ++key)
+    findings.scan_silent += script.lives(key) && !seen[key] && (ended || !told[key]);
   const Change one{"later", "written behind the damage"};
   findings.write_failed =
       !write(*session, {&one, 1}) || session->get(one.key, value) != Answer::kValue || value != *one.value;

@@ -72,6 +72,27 @@ Contents Simulation::read_all(const Store& store) const {
   return contents;
 }
 
+/// A walk through a store that is hurt shows what gets of the same start gave, and passes over none of it.
+void Simulation::check_walk(const Store& store, const KeyspaceInfo& info, const std::set<std::string>& errors,
+                            const std::map<std::string, const Value*>& values) const {
+  Result<Cursor> cursor = store.cursor(info.keyspace);
+  if (!cursor.ok()) return check_excused(cursor.status(), named(info.keyspace.id(), "(cursor)"));
+  const auto wrong = [&](const std::string& what) {
+    throw Violation{"never-wrong", "scan of keyspace " + std::to_string(info.keyspace.id()) + " that is hurt " + what};
+  };
+  auto next = values.begin();
+  for (cursor->seek_first(); cursor->valid(); cursor->next(), ++next) {
+    const std::string key(cursor->key());
+    if (errors.contains(key)) wrong("shows " + key + ", of which a get says that it cannot be known");
+    if (next == values.end() || next->first > key) wrong("finds " + key + ", and a get does not");
+    if (next->first < key) wrong("passes over " + next->first + ", which a get finds");
+    if (!next->second->is(cursor->value())) wrong("finds another value in " + key);
+  }
+  if (!cursor->status().ok()) return check_excused(cursor->status(), named(info.keyspace.id(), "(scan)"));
+  if (next != values.end()) wrong("ends before " + next->first + ", which a get finds");
+  if (!errors.empty()) wrong("says nothing of " + *errors.begin() + ", which a get cannot answer");
+}
+
 /// A walk over a range, either way: every key in order and none left out, up to where an error says that it ends.
 void Simulation::check_scan(Random& random, std::uint32_t keyspace, const Contents& expected, const View* view) const {
   const auto& universe = key_universe();
@@ -81,8 +102,8 @@ void Simulation::check_scan(Random& random, std::uint32_t keyspace, const Conten
   if (view) options.view = *view;
   Result<Cursor> cursor = store_->cursor(handle(keyspace), options);
   if (!cursor.ok()) return check_excused(cursor.status(), named(keyspace, "(cursor)"));
-  const auto& [name, values, unknown] = expected.keyspaces.at(keyspace);
-  if (!unknown.empty()) return;
+  const auto& values = expected.keyspaces.at(keyspace).values;
+  const auto& unknown = expected.keyspaces.at(keyspace).unknown;
   auto first = values.lower_bound(options.lower);
   auto last = options.upper.empty() ? values.end() : values.lower_bound(options.upper);
   if (!options.upper.empty() && options.upper <= options.lower) last = first;
@@ -91,19 +112,28 @@ void Simulation::check_scan(Random& random, std::uint32_t keyspace, const Conten
     throw Violation{"never-wrong",
                     "scan of keyspace " + std::to_string(keyspace) + (forward ? ", " : " backward, ") + what};
   };
+  // Passes over what the scan did not see, if it may not have.
+  const auto pass = [&](const std::string& found) {
+    const std::string& key = (forward ? first++ : --last)->first;
+    if (unknown.contains(key)) return;
+    if (cursor->status().ok()) wrong("finds " + found + " in place of " + key);
+    check_excused(cursor->status(), named(keyspace, "(scan)"));
+  };
   forward ? cursor->seek_first() : cursor->seek_last();
-  while (cursor->valid()) {
-    if (first == last) wrong("finds too much: " + std::string(cursor->key()));
-    const auto at = forward ? first++ : --last;
-    if (cursor->key() != at->first) {
-      if (!cursor->status().ok()) return check_excused(cursor->status(), named(keyspace, "(scan)"));
-      wrong("finds " + std::string(cursor->key()) + " in place of " + at->first);
+  for (; cursor->valid(); forward ? cursor->next() : cursor->prev()) {
+    const std::string key(cursor->key());
+    while (first != last && (forward ? first->first < key : std::prev(last)->first > key)) pass(key);
+    const bool there = first != last && (forward ? first->first : std::prev(last)->first) == key;
+    const auto at = !there ? values.end() : forward ? first++ : --last;
+    if (unknown.contains(key)) {
+      if (!writings_.genuine(keyspace, key, cursor->value())) wrong("finds a value that was never written to " + key);
+      continue;
     }
-    if (!at->second.is(cursor->value())) wrong("finds another value in " + at->first);
-    forward ? cursor->next() : cursor->prev();
+    if (!there) wrong("finds too much: " + key);
+    if (!at->second.is(cursor->value())) wrong("finds another value in " + key);
   }
   if (!cursor->status().ok()) return check_excused(cursor->status(), named(keyspace, "(scan)"));
-  if (first != last) wrong("ends before " + (forward ? first->first : std::prev(last)->first));
+  while (first != last) pass("the end");
 }
 
 void Simulation::read(Act::Kind kind, Random& random) {

@@ -120,6 +120,8 @@ class Simulation {
   void check_get(const Store& store, std::uint32_t keyspace, std::string_view key, const Contents& expected,
                  const View* view) const;
   void check_scan(Random& random, std::uint32_t keyspace, const Contents& expected, const View* view) const;
+  void check_walk(const Store& store, const KeyspaceInfo& info, const std::set<std::string>& errors,
+                  const std::map<std::string, const Value*>& values) const;
   void check_answer(const Result<std::string>& got, std::uint32_t keyspace, std::string_view key,
                     const Contents& expected) const;
   /// Throws when an error is not to be excused.

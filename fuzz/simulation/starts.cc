@@ -280,9 +280,8 @@ std::optional<Sequence> Simulation::judge_point_in_time(const Store::Opened& ope
 
 /// Damage of which nothing that is left need tell: then of a value only that its key once had it can be held.
 bool Simulation::leaves_no_proof() const {
-  const bool log_proves_little = power_was_cut_ || wounds_.in(Room::kRing);
-  const bool log = wounds_.in(Room::kLog) && log_proves_little &&
-                   (wounds_.more_than_a_sector_in(Room::kLog) || wounds_.in(Room::kRing));
+  const std::size_t sectors = wounds_.sectors_where_the_log_may_end(*disk_);
+  const bool log = (power_was_cut_ && sectors > 1) || (wounds_.in(Room::kRing) && sectors > 0);
   const bool run = wounds_.in(Room::kRuns, Wound::Kind::kLost) && wounds_.in(Room::kSnapshots) &&
                    wounds_.in(Room::kOther);  // recoveries/manifest
   // One half tells what once was true, and the other does not contradict it.
@@ -325,12 +324,15 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
     } else if (legal.size() != 1) {
       in.name.clear();
     }
+    std::set<std::string> errors;
+    std::map<std::string, const Value*> values;
     for (const std::string& key : key_universe()) {
       const Result<std::string> got = store.get(info.keyspace, key);
       const std::string where = "keyspace " + std::to_string(info.keyspace.id()) + " key " + key;
       if (!got.ok() && !got.status().is(Code::kNotFound)) {
         check_excused(got.status(), where);
         note("  ", where, ": ", got.status().to_string());
+        errors.insert(key);
         const bool unseen = std::any_of(unseen_.begin(), unseen_.end(), [&](const Change& put) {
           return put.keyspace == info.keyspace.id() && put.key == key;
         });
@@ -349,7 +351,9 @@ Contents Simulation::judge_hurt(const Store::Opened& opened) {
                                                       : std::string(" is not found, and nothing tells why"))};
       }
       found.learn(info.keyspace.id(), key, value);
+      if (value) values.emplace(key, value);
     }
+    check_walk(store, info, errors, values);
   }
   std::erase_if(found.keyspaces, [&](const auto& entry) {
     if (there.contains(entry.first)) return false;

@@ -2,6 +2,7 @@
 #include "simulation/wounds.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/bytes.h"
 #include "snapshot/manifest.h"
@@ -315,21 +316,40 @@ bool Wounds::more_than_a_sector_in(Room room) const {
   return sectors > 1;
 }
 
+/// A log file that two others follow is whole: a tear can be in one of them alone. Of a file that is not what it was, or
+/// not there, nobody knows what it was followed by.
+std::size_t Wounds::sectors_where_the_log_may_end(SimStorage& disk) const {
+  std::size_t sectors = 0;
+  for (const Wound& wound : open_) {
+    if (wound.room != Room::kLog) continue;
+    std::size_t behind = 0;
+    if (wound.one_sector() || wound.kind == Kind::kBurst) {
+      for (const Place& file : files_of(disk)) {
+        const std::string_view directory(wound.path.data(), wound.path.find_last_of('/') + 1);
+        behind += file.room == Room::kLog && file.path.starts_with(directory) && file.path > wound.path;
+      }
+    }
+    if (behind < 2) sectors += wound.one_sector() ? 1 : 2;
+  }
+  return sectors;
+}
+
 bool Wounds::harmless(bool two_logs) const {
-  std::size_t faults = 0;
-  std::string log;  // directory that may be hurt in any way
+  std::array<std::size_t, 3> faults{};  // of the log, runs and snapshots, which make up for their own
+  std::string log;                      // directory that may be hurt in any way
   for (const Wound& wound : since_whole_) {
     if (wound.kind == Kind::kStranger || wound.room == Room::kOther) continue;
     const std::string directory = wound.path.substr(0, wound.path.find_last_of('/'));
-    if (two_logs && log.empty() && (wound.room == Room::kLog || wound.room == Room::kRing)) log = directory;
+    const bool of_the_log = wound.room == Room::kLog || wound.room == Room::kRing;
+    if (two_logs && log.empty() && of_the_log) log = directory;
     if (directory == log) continue;
     const bool burst_in_a_run = wound.room == Room::kRuns && wound.kind == Kind::kBurst;
     const bool manifest_gone = wound.room == Room::kSnapshots &&
                                (wound.kind == Kind::kLost || wound.kind == Kind::kCut || wound.kind == Kind::kEmptied);
     if (!wound.one_sector() && !burst_in_a_run && !manifest_gone) return false;
-    ++faults;
+    if (++faults[of_the_log ? 0 : wound.room == Room::kRuns ? 1 : 2] > 1) return false;
   }
-  return faults <= 1;
+  return true;
 }
 
 }  // namespace daruma::simulation

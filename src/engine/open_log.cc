@@ -13,6 +13,14 @@
 #include "snapshot/retention.h"
 
 namespace daruma {
+
+Status refusal(const std::string& directory, const RecoveryFinding& lost) {
+  return {Code::kDataLoss,
+          "acknowledged data is damaged, and the policy is to refuse: " + lost.case_name,
+          {.file = directory + "/" + lost.file, .offset = lost.offset, .sequence = lost.first_sequence},
+          "nothing was changed; open with RecoveryPolicy::kServe to serve what is whole"};
+}
+
 namespace {
 
 constexpr std::uint64_t kSetAsideBytes = 16 << 20;  // most bytes of one quarantine entry
@@ -109,11 +117,7 @@ Status Engine::replay(Start& start) {
       const bool hurt = finding.verdict == "corrupt" || finding.verdict == "undecided" || finding.verdict == "poisoned";
       return hurt && finding.first_sequence != 0 && finding.action != "step_over";
     });
-    const RecoveryFinding& first = lost != report.findings.end() ? *lost : report.findings.front();
-    return {Code::kDataLoss,
-            "acknowledged data is damaged, and the policy is to refuse: " + first.case_name,
-            {.file = directory_ + "/" + first.file, .offset = first.offset, .sequence = first.first_sequence},
-            "nothing was changed; open with RecoveryPolicy::kServe to serve what is whole"};
+    return refusal(directory_, lost != report.findings.end() ? *lost : report.findings.front());
   }
   return {};
 }

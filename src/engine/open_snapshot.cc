@@ -6,6 +6,7 @@
 // What must stay true: a run that cannot be used blocks the keys that it may have held, and is never passed over.
 #include <algorithm>
 #include <cstdio>
+#include <map>
 
 #include "base/status_macros.h"
 #include "engine/jobs.h"
@@ -15,6 +16,7 @@
 #include "recovery/history.h"
 #include "run/run_format.h"
 #include "snapshot/retention.h"
+#include "snapshot/run_loss.h"
 
 namespace daruma {
 namespace {
@@ -31,6 +33,24 @@ Result<std::vector<DirectoryEntry>> list_if_there(Storage& storage, const std::s
       (!is_of_the_process(entries.status()) && stands_as_file(storage, parent, name)))
     return std::vector<DirectoryEntry>();
   return entries;
+}
+
+/// A run that ends too early, read whole for the report to tell what that cost: reads of what parity cannot give back
+/// fail until the background has rebuilt it, or has put it into the damage map.
+Result<RecoveryFinding> look_at_cut(const LiveRun& run, std::uint64_t bytes_left) {
+  const RunLoss loss = loss_of_run(*run.reader, run.info);
+  if (is_of_the_process(loss.why)) return loss.why;
+  RecoveryFinding finding;
+  finding.case_name = "run_cut";
+  finding.file = "runs/" + run_name(run.info.number);
+  finding.offset = bytes_left;
+  finding.bytes = run.info.file_bytes - bytes_left;
+  finding.first_sequence = run.info.min_sequence;
+  finding.last_sequence = run.info.max_sequence;
+  finding.verdict = loss.none() ? "healed" : "corrupt";
+  finding.action = loss.none() ? "from_its_parity" : "rebuild_in_background";
+  finding.detail = loss.why.to_string();
+  return finding;
 }
 
 }  // namespace
@@ -191,12 +211,23 @@ void Engine::find_again(Start& start, const RunInfo& info) {
 Status Engine::open_runs(Start& start) {
   const Manifest* newest = start.catalogue.newest();
   const std::optional<Catalog> told = newest ? newest->catalog : std::nullopt;
+  std::map<std::uint64_t, std::uint64_t> bytes_there;
+  for (const DirectoryEntry& entry : start.run_files) {
+    if (const std::optional<std::uint64_t> number = run_number(entry.name)) bytes_there.emplace(*number, entry.bytes);
+  }
   for (const PlacedRun& placed : start.runs) {
     on_disk_[placed.info.number] = placed.info;
     if (is_marker(placed.info)) continue;
     ++start.report.files;
     Result<std::shared_ptr<LiveRun>> run = open_run(placed.info);
     if (run.ok()) {
+      if (const auto there = bytes_there.find(placed.info.number);
+          there != bytes_there.end() && there->second < placed.info.file_bytes) {
+        DARUMA_TRY_ASSIGN(RecoveryFinding cut, look_at_cut(**run, there->second));
+        const bool lost = cut.verdict == "corrupt" && placed.info.keyspace != kCatalogKeyspace;
+        if (lost && options_.recovery_policy == RecoveryPolicy::kRefuse) return refusal(directory_, cut);
+        start.report.findings.push_back(std::move(cut));
+      }
       live_[placed.info.number] = std::move(*run);
       continue;
     }

@@ -18,6 +18,9 @@ namespace daruma {
 inline constexpr std::array<std::string_view, 7> kStartPasses = {"lock",      "choose snapshot", "open runs", "replay",
                                                                  "set aside", "start log",       "tidy"};
 
+/// Under RecoveryPolicy::kRefuse, with the first thing that is lost.
+Status refusal(const std::string& directory, const RecoveryFinding& lost);
+
 struct Engine::Start {
   RecoveryReport report;
   std::int64_t began_ns = 0;

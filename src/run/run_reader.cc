@@ -70,7 +70,7 @@ Result<const RunContents*> RunReader::load() const {
       findings.begin(), findings.end(), [](const RunFinding& f) { return !f.healed && f.status.is(Code::kIoError); });
   if (loaded.ok() && refused_by_device > 0) {
     findings_ = std::move(findings);
-    if (!partial_.empty() && partial_.back().first == refused_by_device) return partial_.back().second.get();
+    if (!partial_.empty() && partial_.back().first <= refused_by_device) return partial_.back().second.get();
     partial_.emplace_back(refused_by_device, std::move(*loaded));
     return partial_.back().second.get();
   }

@@ -124,7 +124,8 @@ class RunReader {
   mutable std::atomic<bool> lost_{false};
   mutable Mutex mutex_;
   mutable std::unique_ptr<const RunContents> contents_ GUARDED_BY(mutex_);
-  /// Read around sectors that the device refused, by how many those were; readers hold them.
+  /// Read around sectors that the device refused, by how many those were: one is kept only if it lacks fewer than those
+  /// before, which readers hold.
   mutable std::vector<std::pair<std::ptrdiff_t, std::unique_ptr<const RunContents>>> partial_ GUARDED_BY(mutex_);
   mutable Status refused_ GUARDED_BY(mutex_);  ///< not ok: the file is not served; reading it again would say the same
   mutable std::vector<RunFinding> findings_ GUARDED_BY(mutex_);
