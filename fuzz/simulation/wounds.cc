@@ -316,8 +316,8 @@ bool Wounds::more_than_a_sector_in(Room room) const {
   return sectors > 1;
 }
 
-/// A log file that two others follow is whole: a tear can be in one of them alone. Of a file that is not what it was, or
-/// not there, nobody knows what it was followed by.
+/// A log file that two others follow is whole: a tear can be in one of them alone. Of a file that is not what it was,
+/// or not there, nobody knows what it was followed by.
 std::size_t Wounds::sectors_where_the_log_may_end(SimStorage& disk) const {
   std::size_t sectors = 0;
   for (const Wound& wound : open_) {

@@ -68,8 +68,8 @@ class Wounds {
   [[nodiscard]] bool more_than_a_sector_in(Room room) const;
   /// Two for what is larger than one.
   [[nodiscard]] std::size_t sectors_where_the_log_may_end(SimStorage& disk) const;
-  /// All that happened since the disk was whole must cost nothing: one sector at most in each of log, runs and snapshots,
-  /// or what holds no data; and anything in one of two directories of the log.
+  /// All that happened since the disk was whole must cost nothing: one sector at most in each of log, runs and
+  /// snapshots, or what holds no data; and anything in one of two directories of the log.
   [[nodiscard]] bool harmless(bool two_logs) const;
 
  private:
