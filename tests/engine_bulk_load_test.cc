@@ -280,6 +280,26 @@ TEST(BulkLoad, AllOrNothingAtEveryPoint) {
   EXPECT_GT(without, 10U);
 }
 
+TEST(BulkLoad, AnAcknowledgedOneStandsInTwoGenerations) {
+  LoadWorld world;
+  Records loaded;
+  {
+    Store store = world.must_open();
+    const Keyspace k = *store.create_keyspace("k");
+    ASSERT_TRUE(store.checkpoint().ok());
+    const Records all = records(60);
+    ASSERT_TRUE(store.bulk_load(k, source_of(all)).ok());
+    loaded = held(store);
+  }
+  world.disk->kill();
+  lose_newest_manifest(*world.disk);
+  lose(*world.disk, "store/recoveries/manifest");
+  RecoveryReport report;
+  Store store = world.must_open(&report);
+  EXPECT_TRUE(report.clean()) << report.to_text();
+  EXPECT_TRUE(held(store) == loaded);
+}
+
 // With no manifest left the runs tell of a load that was whole, and one that was cut off is at least not half there.
 TEST(BulkLoad, AllOrNothingAtEveryPointWithoutManifests) {
   const Moments moments = moments_of_a_load();

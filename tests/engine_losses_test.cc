@@ -429,6 +429,7 @@ TEST(Losses, TheLossOfTheNewestManifestDoesNotMakeALossForgotten) {
   { EXPECT_TRUE(world.must_open().get(k, "only in the ring").status().is(Code::kDataLoss)); }
   world.disk->kill();
   world.lose(world.newest("snapshots"));
+  world.lose("store/recoveries/manifest");
   const Result<std::string> got = world.must_open().get(k, "only in the ring");
   EXPECT_TRUE(got.status().is(Code::kDataLoss)) << got.status().to_string();
 }

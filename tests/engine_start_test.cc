@@ -149,26 +149,31 @@ TEST(EngineStart, AStoreThatNeverHadALogMissesNone) {
 // What a dropped keyspace had stays in runs for a while. Without manifests they are no part of the state that the rest
 // tells, nor of the next manifest, whose reader would take them for runs of which the name is lost.
 TEST(EngineStart, ADroppedKeyspaceStaysDroppedWithEveryManifestLost) {
-  World world;
-  {
-    Store store = world.must_open();
-    const Keyspace dropped = *store.create_keyspace("dropped");
-    const Keyspace kept = *store.create_keyspace("kept");
-    for (const Keyspace k : {dropped, kept}) ASSERT_TRUE(store.put(k, "key", "value").ok());
-    ASSERT_TRUE(store.checkpoint().ok());
-    ASSERT_TRUE(store.drop_keyspace(dropped).ok());
-    ASSERT_TRUE(store.checkpoint().ok());
-  }
-  world.disk->kill();
-  for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots")) ASSERT_TRUE(world.disk->remove(path).ok());
-  for (int start = 0; start < 3; ++start) {
-    SCOPED_TRACE("start " + std::to_string(start));
-    RecoveryReport report;
-    const Store store = world.must_open(&report);
-    EXPECT_TRUE(report.clean()) << report.to_text();
-    EXPECT_EQ(store.keyspaces().size(), 1U);
-    EXPECT_EQ(*store.get(*store.keyspace("kept"), "key"), "value");
+  for (const bool copy_too : {false, true}) {
+    SCOPED_TRACE(copy_too);
+    World world;
+    {
+      Store store = world.must_open();
+      const Keyspace dropped = *store.create_keyspace("dropped");
+      const Keyspace kept = *store.create_keyspace("kept");
+      for (const Keyspace k : {dropped, kept}) ASSERT_TRUE(store.put(k, "key", "value").ok());
+      ASSERT_TRUE(store.checkpoint().ok());
+      ASSERT_TRUE(store.drop_keyspace(dropped).ok());
+      ASSERT_TRUE(store.checkpoint().ok());
+    }
     world.disk->kill();
+    for (const auto& [path, bytes] : contents(*world.disk, "store/snapshots"))
+      ASSERT_TRUE(world.disk->remove(path).ok());
+    if (copy_too) { ASSERT_TRUE(world.disk->remove("store/recoveries/manifest").ok()); }
+    for (int start = 0; start < 3; ++start) {
+      SCOPED_TRACE("start " + std::to_string(start));
+      RecoveryReport report;
+      const Store store = world.must_open(&report);
+      EXPECT_TRUE(report.clean()) << report.to_text();
+      EXPECT_EQ(store.keyspaces().size(), 1U);
+      EXPECT_EQ(*store.get(*store.keyspace("kept"), "key"), "value");
+      world.disk->kill();
+    }
   }
 }
 
@@ -213,6 +218,11 @@ TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
       world.seed = 100;
       world.disk = std::move(cut.disk);
       ASSERT_TRUE(world.disk->remove(cut.other).ok());
+      bool publishes = false;
+      world.failpoint = [&](std::string_view where) {
+        publishes = publishes || where == "snapshot publish";
+        return Status();
+      };
       bool locked = false;                                                     // that syncs snapshots/ too
       const auto hide_manifests = [&](std::uint64_t, std::string_view what) {  // once after each publish
         if (what == "sync_directory store/snapshots" && !std::exchange(locked, true)) return;
@@ -231,6 +241,14 @@ TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
         EXPECT_NE(aside->quarantine_id, "");
         world.disk->on_operation({});
         world.disk->clear_faults();
+        if (!tidies) {
+          publishes = false;
+          ASSERT_TRUE(store.put(*store.keyspace("k"), "c", "1").ok());
+          world.disk->inject({.kind = FaultKind::kOpenError, .path_contains = "store/snapshots", .times = 1});
+          EXPECT_FALSE(store.checkpoint().ok());
+          EXPECT_FALSE(publishes);
+          world.disk->clear_faults();
+        }
         for (const DamageInfo& damage : store.damage()) ASSERT_TRUE(store.accept_damage(damage.id).ok());
         if (!tidies) world.disk->on_operation(hide_manifests);
         const Keyspace k = *store.keyspace("k");

@@ -347,6 +347,24 @@ TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
   EXPECT_EQ(none.last, 21U);
 }
 
+// Also where nothing of the log that is left comes to them.
+TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTakenBehindALogThatEndsBeforeThem) {
+  write_segment();
+  DamageMap known;
+  DamageEntry entry;
+  entry.sequence_lo = 15;
+  entry.sequence_hi = 20;
+  entry.cause = kPointInTimeCause;
+  entry.file = "wal";
+  entry.accepted = true;
+  (void)known.add(entry);
+  input.known = &known;
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 9));
+  EXPECT_EQ(log.last, 20U);
+  EXPECT_TRUE(log.lost.empty());
+}
+
 // What a power cut left behind a tear was numbered anew in the next segment. It stays of no account when the frames in
 // front of it are hurt since, and reading does not end where it would.
 TEST_F(LogReplayTest, FramesWhoseNumbersWereGivenAnewAreNotApplied) {
