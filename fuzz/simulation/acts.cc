@@ -163,7 +163,7 @@ void Simulation::record(const Status& status, const Changes& changes, Durability
     throw Violation{"never-wrong", what + " gave " + status.to_string() + " and the store is at event " +
                                        std::to_string(sequence) + " after " + std::to_string(model_.newest())};
   }
-  if (!status.ok() && !excused && !troubled_ && !wounds_.any())
+  if (!status.ok() && !excused && !troubled_)
     throw Violation{"heals-alone", what + " failed for no good reason: " + status.to_string()};
 }
 
@@ -246,7 +246,7 @@ void Simulation::work(Act::Kind kind, Random& random) {
     if (kind != Act::Kind::kStep && kind != Act::Kind::kScrub) model_.acknowledged(model_.newest(), Durability::kPower);
     return;
   }
-  if (!troubled_ && !wounds_.any() && !hurt())
+  if (!troubled_ && !hurt())
     throw Violation{"heals-alone", std::string(name(kind)) + " failed for no good reason: " + status.to_string()};
 }
 
@@ -262,7 +262,7 @@ void Simulation::accept_all() {
       const Status status = store_->accept_damage(damage.id);
       note("accept ", damage.cause, " of ", damage.keys, ": ", status.ok() ? "ok" : status.to_string());
       if (disk_->crashed()) return;
-      if (!status.ok() && !troubled_ && !wounds_.any())
+      if (!status.ok() && !troubled_)
         throw Violation{"heals-alone", "a loss cannot be given up: " + status.to_string()};
     }
   }
