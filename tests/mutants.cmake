@@ -526,6 +526,12 @@ mutant(reboots_are_not_counted engine/components.cc engine_health_test
   [[if (!reboots->take(now_ns))]] [[if (reboots->take(now_ns); false)]])
 mutant(worker_that_stays_dead_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*UntilItIs
   [[    all = broken_;]] [[    all.swap(broken_);]])
+mutant(worker_without_a_thread_counts_as_running engine/background.cc engine_reboot_concurrent_test:*WithoutAThread*
+  [[  if (worker.missing) worker.ended = true;
+]] [[]])
+mutant(worker_without_a_thread_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*WithoutAThread*
+  [[  begin_missing();
+]] [[]])
 mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test

@@ -57,14 +57,37 @@ Status Engine::step() {
 
 // --- workers ---------------------------------------------------------------------------------------------------------
 
-void Engine::begin_workers() {
+Status Engine::begin_workers() {
   MutexLock lock(workers_mutex_);
-  for (Worker& worker : workers_) begin(worker);
+  for (Worker& worker : workers_) DARUMA_TRY(begin(worker));
+  return {};
 }
 
-void Engine::begin(Worker& worker) {
+Status Engine::begin(Worker& worker) {
   worker.stop = worker.ended = false;
-  worker.thread = std::thread([this, &worker] { drive(worker); });
+  Status begun = or_out_of_memory([&]() -> Status {
+    try {
+      worker.thread = std::thread([this, &worker] { drive(worker); });
+    } catch (const std::system_error& error) {
+      return {Code::kUnavailable,
+              "there is no thread for worker '" + std::string(worker.name) + "': " + error.what(),
+              {.file = directory_},
+              "raise the limit of threads (ulimit -u, pids.max of its control group)"};
+    }
+    return {};
+  });
+  worker.missing = !begun.ok();
+  if (worker.missing) worker.ended = true;
+  return begun;
+}
+
+/// Who has no thread cannot try again by itself.
+void Engine::begin_missing() {
+  for (Worker& worker : workers_) {
+    if (!worker.missing) continue;
+    MutexLock lock(workers_mutex_);
+    if (worker.missing && !stopping() && begin(worker).ok()) (void)take_broken(worker.name);
+  }
 }
 
 /// The supervisor comes first: it may be about to reboot one of the others.
