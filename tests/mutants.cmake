@@ -532,6 +532,11 @@ mutant(worker_without_a_thread_counts_as_running engine/background.cc engine_reb
 mutant(worker_without_a_thread_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*WithoutAThread*
   [[  begin_missing();
 ]] [[]])
+mutant(output_that_does_not_read_back_bars_the_inputs engine/compact.cc faults_test:Faults.RunsOfWhich*
+  [[if (input->reader->lost()) hurt_runs_]] [[hurt_runs_]])
+mutant(healed_run_is_not_compacted engine/heal.cc faults_test:Faults.ARunThatReadsAgain*
+  [[  hurt_runs_.erase(hurt.number);
+]] [[]])
 mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test

@@ -67,6 +67,7 @@ Status Engine::heal(const RunInfo& hurt) {
   const auto live = live_.find(hurt.number);
   if (live == live_.end()) return {};
   DARUMA_TRY_ASSIGN(live->second, open_run(hurt));
+  hurt_runs_.erase(hurt.number);
   put_into_use({hurt.keyspace});
   if (hurt.keyspace == kCatalogKeyspace) {
     MutexLock names(write_mutex_);
