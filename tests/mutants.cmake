@@ -537,6 +537,10 @@ mutant(output_that_does_not_read_back_bars_the_inputs engine/compact.cc faults_t
 mutant(healed_run_is_not_compacted engine/heal.cc faults_test:Faults.ARunThatReadsAgain*
   [[  hurt_runs_.erase(hurt.number);
 ]] [[]])
+mutant(run_that_is_not_healed_keeps_others_waiting engine/heal.cc engine_heal_test:EngineHeal.ARunThatCannot*
+  [[    if (first.ok()) first = info.status;
+]] [[    return info.status;
+]])
 mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test
