@@ -251,6 +251,17 @@ mutant(hurt_segment_is_written_on engine/scrub.cc engine_scrub_test:EngineScrub.
   [[if (!ring_whole || !sound)]] [[if (!ring_whole)]])
 mutant(hurt_log_is_given_up_without_room_for_another engine/scrub.cc engine_scrub_test:EngineScrub.AHurtFrame*
   [[if (free.ok() && *free]] [[if (false && *free]])
+mutant(scrub_stands_still_on_one_item engine/scrub.cc engine_scrub_test:EngineScrub.AnItem*
+  [[    if (scrubbed.is(Code::kAborted) || scrubbed.is(Code::kOutOfMemory)) return scrubbed;
+]] [[    DARUMA_TRY(scrubbed);
+]])
+mutant(scrub_waits_for_its_note engine/scrub.cc engine_scrub_test:EngineScrub.ANote*
+  [[  DARUMA_TRY(noted);
+]] [[  if (!noted.ok()) scrub_.reset();
+  DARUMA_TRY(noted);
+]])
+mutant(scrub_forgets_a_run_that_it_could_not_heal engine/scrub.cc engine_scrub_test:EngineScrub.ARunThatAFullDisk*
+  [[live->second->reader->mark_hurt();]] [[(void)live;]])
 mutant(scrub_does_not_look_at_the_ring wal/wal_writer.cc engine_scrub_test:EngineScrub.AHurtHalf*
   [[whole = whole && ring.status.ok() && ring.whole && !ring.hurt;]] [[(void)ring;]])
 mutant(second_half_of_the_ring_is_not_read wal/tail_reader.cc engine_scrub_test:EngineScrub.AHurtHalf*
