@@ -378,6 +378,26 @@ TEST_F(EngineScrub, ARunThatAFullDiskKeepsFromHealingHealsBeforeTheNextPass) {
   EXPECT_EQ(*read_whole(*world_.disk, run, 64 << 20), bytes);
 }
 
+TEST_F(EngineScrub, AHurtSegmentOfAnIdleStoreIsMadeSuperfluousToo) {
+  Store store = open();
+  ASSERT_TRUE(store.checkpoint().ok());
+  const std::string hurt = files("wal", ".log").front();
+  ASSERT_NE(files("wal", ".log").back(), hurt) << "only the older snapshot is to need it";
+  ASSERT_TRUE(world_.disk->flip_bit(hurt, 3 * 4096 + 200, 1).ok());
+  const Sequence before = store.stats().sequence;
+  const Result<ScrubResult> found = store.scrub();
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_EQ(found->damaged, 1U);
+  EXPECT_EQ(found->healed, 1U);
+  EXPECT_EQ(store.stats().sequence, before) << "a scrub writes nothing of its own";
+  EXPECT_EQ(store.scrub()->damaged, 0U);
+  world_.disk->power_cut(50);
+  RecoveryReport report;
+  store = world_.must_open(&report);
+  EXPECT_TRUE(report.clean()) << report.to_json();
+  expect_all_right(store);
+}
+
 TEST_F(EngineScrub, TurnedOffItLooksAtNothing) {
   options_.scrub_days = 0;
   Store store = open();

@@ -251,6 +251,9 @@ mutant(hurt_segment_is_written_on engine/scrub.cc engine_scrub_test:EngineScrub.
   [[if (!ring_whole || !sound)]] [[if (!ring_whole)]])
 mutant(hurt_log_is_given_up_without_room_for_another engine/scrub.cc engine_scrub_test:EngineScrub.AHurtFrame*
   [[if (free.ok() && *free]] [[if (false && *free]])
+mutant(idle_store_keeps_its_hurt_log engine/scrub.cc engine_scrub_test:EngineScrub.AHurtSegmentOf*
+  [[  if (stands()) DARUMA_TRY(replace_older());
+]] [[]])
 mutant(scrub_stands_still_on_one_item engine/scrub.cc engine_scrub_test:EngineScrub.AnItem*
   [[    if (scrubbed.is(Code::kAborted) || scrubbed.is(Code::kOutOfMemory)) return scrubbed;
 ]] [[    DARUMA_TRY(scrubbed);

@@ -240,8 +240,8 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   return {};
 }
 
-/// Segments are not patched: once a checkpoint holds what they hold, nothing needs them. The newest, which is being
-/// written, becomes one of them first; the ring goes with it.
+/// Segments are not patched: once both kept snapshots hold what they hold, nothing needs them. The newest, which is
+/// being written, becomes one of them first; the ring goes with it.
 Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   bool sound = true;
   bool newest = false;
@@ -269,12 +269,28 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   }
   if (sound) return {};
   ++out.damaged;
+  log_hurt_.store(true, std::memory_order_relaxed);  // until there is a checkpoint
   DARUMA_TRY(checkpoint());
-  const std::vector<LiveSegment> left = wal_->live_segments();
-  // History may still want it: whoever reconstructs heals what he reads.
-  out.healed +=
-      std::none_of(left.begin(), left.end(), [&](const LiveSegment& segment) { return segment.number == number; });
+  const auto stands = [&] {
+    const std::vector<LiveSegment> left = wal_->live_segments();
+    return std::any_of(left.begin(), left.end(), [&](const LiveSegment& segment) { return segment.number == number; });
+  };
+  if (stands()) DARUMA_TRY(replace_older());
+  out.healed += !stands();  // whoever reconstructs the past heals what he reads
   return {};
+}
+
+/// The older of the kept snapshots needs log that the newest does not: the newest, repeated, takes its place. Where
+/// there is history it would pass into that, and still need it.
+Status Engine::replace_older() {
+  if (past_limits_.time.count() != 0) return {};
+  MutexLock lock(checkpoint_mutex_);
+  DARUMA_TRY(settle());
+  const bool older =
+      generations_.size() < kGenerationsKept || generations_.back().sequence < generations_.front().sequence;
+  if (!older || !lost_runs_.empty()) return {};
+  DARUMA_TRY(repeat_generation());
+  return release();
 }
 
 /// For a moment the new ring and segment stand beside the old ones: where they may not fit, a log that works is kept.
