@@ -546,6 +546,8 @@ mutant(worker_without_a_thread_counts_as_running engine/background.cc engine_reb
 mutant(worker_without_a_thread_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*WithoutAThread*
   [[  begin_missing();
 ]] [[]])
+mutant(short_memory_ends_a_worker engine/background.cc allocation_test:WorkerShortOfMemory.*
+  [[or_out_of_memory(work).ok() || stopping();]] [[work().ok() || stopping();]])
 mutant(output_that_does_not_read_back_bars_the_inputs engine/compact.cc faults_test:Faults.RunsOfWhich*
   [[if (input->reader->lost()) hurt_runs_]] [[hurt_runs_]])
 mutant(healed_run_is_not_compacted engine/heal.cc faults_test:Faults.ARunThatReadsAgain*

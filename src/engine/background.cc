@@ -4,6 +4,7 @@
 // same calls.
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <system_error>
 
 #include "base/out_of_memory.h"
@@ -23,6 +24,14 @@ constexpr auto kQuietSleep = 10ms;  // what is quiet is looked at this seldom: a
 
 /// Set while this thread is a worker's.
 thread_local const std::atomic<bool>* worker_stop = nullptr;
+
+Status told_of(const std::exception_ptr& bug) {
+  try {
+    std::rethrow_exception(bug);
+  } catch (const std::exception& error) {
+    return {Code::kUnavailable, std::string("an exception came out of its work: ") + error.what()};
+  } catch (...) { return {Code::kUnavailable, "an exception came out of its work"}; }
+}
 
 }  // namespace
 
@@ -98,15 +107,25 @@ void Engine::end_workers() {
   }
 }
 
-/// A bug in a job, or a listener that throws, costs that worker its life, and nobody else's.
+/// A bug in a job, or a listener that throws, costs that worker its life, and nobody else's. Memory that runs short
+/// costs it a rest, also before it can tell of a bug.
 void Engine::drive(Worker& worker) {
   worker_stop = &worker.stop;
-  try {
-    (this->*worker.drive)();
-  } catch (const std::exception& error) {
-    report_broken(std::string(worker.name),
-                  {Code::kUnavailable, std::string("an exception came out of its work: ") + error.what()});
-  } catch (...) { report_broken(std::string(worker.name), {Code::kUnavailable, "an exception came out of its work"}); }
+  std::exception_ptr bug;
+  const auto work = [&]() -> Status {
+    if (bug) {
+      report_broken(std::string(worker.name), told_of(bug));
+    } else {
+      (this->*worker.drive)();
+    }
+    return {};
+  };
+  for (bool done = false; !done;) {
+    try {
+      done = or_out_of_memory(work).ok() || stopping();
+      if (!done) std::this_thread::sleep_for(100ms);
+    } catch (...) { bug = std::current_exception(); }
+  }
   worker.ended = true;
 }
 
