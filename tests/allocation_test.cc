@@ -5,6 +5,8 @@
 // DARUMA_ALLOCATION_STRIDE=1 takes every n; DARUMA_ALLOCATION_ONLY=n that one.
 #include <unistd.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +14,8 @@
 #include <map>
 #include <new>
 #include <optional>
+#include <stdexcept>
+#include <thread>
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
@@ -24,13 +28,18 @@
 
 namespace {
 
-bool counting = false;  // this program has one thread
+bool counting = false;  // never beside another thread
 std::uint64_t allocations = 0;
 std::uint64_t fails_at = 0;  // 0: none
 bool fails_on = false;       // and all that follow
 std::uint64_t failed = 0;
+thread_local unsigned fail_here = 0;  // so many of this thread, from the next on
 
 bool fails() {
+  if (fail_here > 0) {
+    --fail_here;
+    return true;
+  }
   if (!counting) return false;
   ++allocations;
   if (fails_at == 0 || allocations < fails_at || (allocations > fails_at && !fails_on)) return false;
@@ -428,6 +437,71 @@ TEST_P(Allocation, ThatFailsIsToldAndCostsNothing) {
   std::printf("%llu allocations in a life, %llu lives with one that fails\n", static_cast<unsigned long long>(all),
               static_cast<unsigned long long>(lives));
   EXPECT_GT(lives, 10U);
+}
+
+/// A store with workers, one of which fails once; `on_error` is called on its thread when that is told.
+struct Worked {
+  explicit Worked(const std::function<void()>& on_error) {
+    struct Heard : EventListener {
+      std::function<void()> on_error;
+      void on_background_error(const std::string& what, const Status&) override {
+        if (what == "compaction") on_error();
+      }
+    };
+    const auto heard = std::make_shared<Heard>();
+    heard->on_error = on_error;
+    Options options = small();
+    options.listener = heard;
+    Environment environment;
+    environment.storage = make_posix_storage({});
+    environment.clock = &system_clock();
+    environment.start_late = false;
+    environment.failpoint = [this](std::string_view name) -> Status {
+      if (name != "compaction" || ++rounds != 3) return {};
+      return {Code::kIoError, "the device fails once"};
+    };
+    Result<Store::Opened> opened = Engine::open_store(directory.path() + "/store", options, environment);
+    EXPECT_TRUE(opened.ok()) << opened.status().to_string();
+    if (opened.ok()) store.emplace(std::move(opened->store));
+  }
+  /// Until another thread has made it so.
+  static bool comes_true(const std::function<bool()>& condition) {
+    for (int i = 0; i < 2000; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+  const TemporaryDirectory directory;
+  std::atomic<int> rounds{0};
+  std::optional<Store> store;
+};
+
+TEST(WorkerShortOfMemory, GoesOn) {
+  std::atomic<bool> met{false};
+  const Worked worked([&] {
+    met = true;
+    throw std::bad_alloc();
+  });
+  ASSERT_TRUE(worked.store);
+  EXPECT_TRUE(Worked::comes_true([&] { return worked.rounds > 10; }));
+  std::this_thread::sleep_for(std::chrono::seconds(1));  // some rounds of the supervisor
+  EXPECT_TRUE(met);
+  EXPECT_TRUE(worked.store->incidents().empty()) << worked.store->incidents().front().to_json();
+}
+
+TEST(WorkerShortOfMemory, TellsOfABugWhenItCan) {
+  const Worked worked([] {
+    const std::runtime_error bug("a bug of the listener");
+    fail_here = 3;
+    throw bug;
+  });
+  ASSERT_TRUE(worked.store);
+  ASSERT_TRUE(Worked::comes_true([&] { return !worked.store->incidents().empty(); }));
+  const Incident incident = worked.store->incidents().front();
+  EXPECT_EQ(incident.component, "compaction");
+  EXPECT_NE(incident.cause.message().find("a bug of the listener"), std::string::npos) << incident.to_json();
+  EXPECT_EQ(incident.outcome, "resolved") << incident.to_json();
 }
 
 INSTANTIATE_TEST_SUITE_P(, Allocation, testing::Combine(testing::Bool(), testing::Bool()), [](const auto& info) {

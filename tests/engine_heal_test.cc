@@ -136,6 +136,28 @@ TEST_F(EngineHeal, ABadBlockMetByAGetIsServedHealedAndTold) {
   EXPECT_EQ(*read_whole(*world_.disk, path, 64 << 20), bytes);
 }
 
+TEST_F(EngineHeal, ARunThatCannotBeHealedKeepsNoOtherWaiting) {
+  const auto runs = contents(*world_.disk, "store/runs");
+  Store store = open();
+  std::vector<std::string> hurt;
+  for (auto run = std::prev(runs.end(), 3); run != runs.end(); ++run) {
+    hurt.push_back(run->first);
+    ASSERT_TRUE(world_.disk->overwrite(run->first, kSectorBytes, std::string(kSectorBytes, '\x5a')).ok());
+  }
+  expect_all_right(store);
+  for (const std::string& refused : {hurt.front(), hurt.back()})
+    world_.disk->inject({.kind = FaultKind::kOpenError, .path_contains = refused});
+  Status stepped;
+  for (int round = 0; round < 3; ++round) stepped = Engine::of(store).step();
+  EXPECT_TRUE(stepped.is(Code::kIoError)) << "what is left is told: " << stepped.to_string();
+  EXPECT_EQ(store.stats().healed_runs, 1U);
+  EXPECT_EQ(*read_whole(*world_.disk, hurt[1], 64 << 20), runs.at(hurt[1]));
+  world_.disk->clear_faults();
+  for (int round = 0; round < 3; ++round) stepped = Engine::of(store).step();
+  EXPECT_TRUE(stepped.ok()) << stepped.to_string();
+  EXPECT_EQ(store.stats().healed_runs, 3U);
+}
+
 TEST_F(EngineHeal, BeyondParityIsReportedOnceAndTheRestServes) {
   const std::map<std::string, std::string> before = contents(*world_.disk, "store/runs");
   const auto& [path, bytes] = *std::prev(before.end());

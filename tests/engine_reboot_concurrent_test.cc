@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Microreboots of a store on a real disk under real threads: nothing acknowledged is lost, nothing wrong is read, the
 // others go on.
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -28,6 +30,26 @@ bool comes_true(const Condition& condition) {
   }
   return false;
 }
+
+/// No thread can be had in this process while it is there: the least that one would take is more than there is.
+class NoThreads {
+ public:
+  NoThreads() {
+    pthread_getattr_default_np(&before_);
+    pthread_attr_t all;
+    pthread_attr_init(&all);
+    pthread_attr_setstacksize(&all, std::size_t{1} << 46);
+    pthread_setattr_default_np(&all);
+    pthread_attr_destroy(&all);
+  }
+  ~NoThreads() {
+    pthread_setattr_default_np(&before_);
+    pthread_attr_destroy(&before_);
+  }
+
+ private:
+  pthread_attr_t before_{};
+};
 
 struct Throws : EventListener {
   std::atomic<int> left{1};
@@ -150,6 +172,54 @@ TEST(EngineReboot, AWorkerThatMayNotBeRebootedAgainIsToldUntilItIs) {
   ASSERT_TRUE(comes_true(playbook_fails));
   std::this_thread::sleep_for(1s);  // some rounds of the supervisor
   EXPECT_TRUE(playbook_fails()) << "the worker is still dead";
+}
+
+struct Counts : EventListener {
+  std::atomic<int> checkpoints{0};
+  void on_checkpoint(const CheckpointInfo&) override { ++checkpoints; }
+};
+
+TEST(EngineReboot, AWorkerWithoutAThreadIsToldAndGetsOneWhenThereIsOne) {
+  const TemporaryDirectory directory;
+  Options options;
+  options.memtable_bytes = 1 << 20;
+  const auto listener = std::make_shared<Counts>();
+  options.listener = listener;
+  Store store = Store::open(directory.path(), options).value().store;
+  const Keyspace keyspace = *store.create_keyspace("k");
+  const auto checkpoints_itself = [&] {
+    const int before = listener->checkpoints;
+    for (int i = 0; i < 900; ++i)
+      EXPECT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
+    return comes_true([&] { return listener->checkpoints > before; });
+  };
+  const auto has_incident = [&] {
+    const std::vector<Incident> all = store.incidents();
+    return std::any_of(all.begin(), all.end(), [](const Incident& incident) {
+      return incident.component == "checkpoint" && incident.outcome == "escalated";
+    });
+  };
+  {
+    const NoThreads none;
+    EXPECT_TRUE(Store::open(directory.path() + "/other", options).status().is(Code::kUnavailable));
+    for (int i = 0; i < 2; ++i) {
+      const auto began = std::chrono::steady_clock::now();
+      const Status rebooted = store.reboot("checkpoint");
+      EXPECT_TRUE(rebooted.is(Code::kUnavailable)) << rebooted.to_string();
+      EXPECT_NE(rebooted.hint().find("limit of threads"), std::string::npos) << rebooted.to_string();
+      EXPECT_LT(std::chrono::steady_clock::now() - began, 20s) << "there was nothing to wait for";
+    }
+    EXPECT_TRUE(comes_true(has_incident)) << "nobody was told";
+    EXPECT_NE(store.health().level, HealthLevel::kHealthy);
+  }
+  EXPECT_TRUE(comes_true([&] { return store.health().level == HealthLevel::kHealthy; })) << store.health().to_json();
+  EXPECT_TRUE(checkpoints_itself()) << "the supervisor was to find it a thread";
+  {
+    const NoThreads none;
+    EXPECT_TRUE(store.reboot("checkpoint").is(Code::kUnavailable));
+  }
+  EXPECT_TRUE(store.reboot("checkpoint").ok()) << "the next attempt";
+  EXPECT_TRUE(checkpoints_itself());
 }
 
 }  // namespace

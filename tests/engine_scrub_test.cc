@@ -328,6 +328,76 @@ TEST_F(EngineScrub, ALateOneKeepsTheRateLimit) {
   EXPECT_EQ(heard_->passes.size(), 1U);
 }
 
+TEST_F(EngineScrub, AnItemThatCannotBeFinishedIsPassedOver) {
+  Store store = open();
+  ASSERT_TRUE(store.checkpoint().ok());  // or one were due, and fail
+  const std::string run = files("runs", ".run").back();
+  const std::string bytes = *read_whole(*world_.disk, run, 64 << 20);
+  for (const std::string& hurt : {files("snapshots", ".snap").front(), run})
+    ASSERT_TRUE(world_.disk->flip_bit(hurt, 100, 3).ok());
+  world_.disk->inject({.kind = FaultKind::kWriteError, .path_contains = "snapshots/"});
+  world_.clock.advance(100 * kDay);
+  unsigned told = 0;
+  for (int i = 0; i < 100 && heard_->passes.empty(); ++i) {
+    told += Engine::of(store).step().is(Code::kIoError);
+    world_.clock.advance(2'000'000'000);
+  }
+  ASSERT_EQ(heard_->passes.size(), 1U) << "it stands still";
+  EXPECT_EQ(heard_->passes.front().damaged, 2U);
+  EXPECT_EQ(heard_->passes.front().healed, 1U);
+  EXPECT_EQ(told, 1U);
+  EXPECT_EQ(*read_whole(*world_.disk, run, 64 << 20), bytes);
+}
+
+TEST_F(EngineScrub, ANoteThatCannotBeWrittenKeepsNothingFromBeingLookedAt) {
+  Store store = open();
+  const std::string run = files("runs", ".run").back();
+  const std::string bytes = *read_whole(*world_.disk, run, 64 << 20);
+  ASSERT_TRUE(world_.disk->flip_bit(run, 100, 3).ok());
+  world_.disk->inject({.kind = FaultKind::kWriteError, .path_contains = "recoveries/scrub"});
+  world_.clock.advance(100 * kDay);
+  unsigned told = 0;
+  for (int i = 0; i < 100 && heard_->passes.empty(); ++i) {
+    told += Engine::of(store).step().is(Code::kIoError);
+    world_.clock.advance(2'000'000'000);
+  }
+  EXPECT_EQ(heard_->passes.size(), 1U);
+  EXPECT_GT(told, 5U);
+  EXPECT_EQ(*read_whole(*world_.disk, run, 64 << 20), bytes);
+}
+
+TEST_F(EngineScrub, ARunThatAFullDiskKeepsFromHealingHealsBeforeTheNextPass) {
+  Store store = open();
+  const std::string run = files("runs", ".run").back();
+  const std::string bytes = *read_whole(*world_.disk, run, 64 << 20);
+  ASSERT_TRUE(world_.disk->flip_bit(run, 100, 3).ok());
+  world_.disk->inject({.kind = FaultKind::kNoSpace, .path_contains = "runs/"});
+  EXPECT_TRUE(store.scrub().status().is(Code::kNoSpace));
+  world_.disk->clear_faults();
+  ASSERT_TRUE(Engine::of(store).step().ok());
+  EXPECT_EQ(*read_whole(*world_.disk, run, 64 << 20), bytes);
+}
+
+TEST_F(EngineScrub, AHurtSegmentOfAnIdleStoreIsMadeSuperfluousToo) {
+  Store store = open();
+  ASSERT_TRUE(store.checkpoint().ok());
+  const std::string hurt = files("wal", ".log").front();
+  ASSERT_NE(files("wal", ".log").back(), hurt) << "only the older snapshot is to need it";
+  ASSERT_TRUE(world_.disk->flip_bit(hurt, 3 * 4096 + 200, 1).ok());
+  const Sequence before = store.stats().sequence;
+  const Result<ScrubResult> found = store.scrub();
+  ASSERT_TRUE(found.ok()) << found.status().to_string();
+  EXPECT_EQ(found->damaged, 1U);
+  EXPECT_EQ(found->healed, 1U);
+  EXPECT_EQ(store.stats().sequence, before) << "a scrub writes nothing of its own";
+  EXPECT_EQ(store.scrub()->damaged, 0U);
+  world_.disk->power_cut(50);
+  RecoveryReport report;
+  store = world_.must_open(&report);
+  EXPECT_TRUE(report.clean()) << report.to_json();
+  expect_all_right(store);
+}
+
 TEST_F(EngineScrub, TurnedOffItLooksAtNothing) {
   options_.scrub_days = 0;
   Store store = open();

@@ -213,6 +213,55 @@ TEST(Faults, ARunThatDoesNotReadBackReplacesNothing) {
   }
 }
 
+Store two_runs_to_merge(World& world) {
+  world.compaction.output_run_bytes = world.compaction.input_bytes_max = 1 << 20;  // else they are moved as they are
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Random random(3);
+  for (int round = 0; round < 2; ++round) {
+    for (int i = 0; i < 30; ++i) EXPECT_TRUE(store.put(k, "key" + std::to_string(i), noise(700, random)).ok());
+    EXPECT_TRUE(store.checkpoint().ok());
+  }
+  return store;
+}
+
+/// As a job of the background, which has nobody to ask for it again.
+TEST(Faults, RunsOfWhichAnOutputDidNotReadBackAreCompactedTheNextTime) {
+  World world;
+  Store store = two_runs_to_merge(world);
+  unsigned flipped = 0;
+  world.disk->on_operation([&](std::uint64_t, std::string_view what) {
+    const std::size_t tmp = what.find(".run.tmp");
+    if (!what.starts_with("rename store/runs") || tmp == std::string_view::npos || flipped > 0) return;
+    const std::size_t path = what.find("store/runs");
+    flipped += world.disk->flip_bit(std::string(what.substr(path, tmp + 8 - path)), 4096 + 40, 3).ok();
+  });
+  const Status failed = Engine::of(store).step();
+  world.disk->on_operation({});
+  EXPECT_EQ(flipped, 1U);
+  EXPECT_TRUE(failed.is(Code::kCorruption)) << failed.to_string();
+  EXPECT_EQ(store.stats().compactions, 0U);
+  EXPECT_TRUE(Engine::of(store).step().ok());
+  EXPECT_EQ(store.stats().compactions, 1U) << "no input is hurt";
+}
+
+TEST(Faults, ARunThatReadsAgainIsCompacted) {
+  World world;
+  Store store = two_runs_to_merge(world);
+  const auto runs = contents(*world.disk, "store/runs");
+  const auto& [path, bytes] = *std::prev(runs.end(), 2);  // nothing is merged without the older one
+  const auto hurt = {std::uint64_t{1}, parity_layout_of_file(bytes.size() / kSectorBytes)->parity_at(1)};
+  for (const std::uint64_t sector : hurt)
+    ASSERT_TRUE(world.disk->overwrite(path, sector * kSectorBytes, std::string(kSectorBytes, 'x')).ok());
+  EXPECT_TRUE(Engine::of(store).step().is(Code::kCorruption));
+  for (const std::uint64_t sector : hurt)
+    ASSERT_TRUE(
+        world.disk->overwrite(path, sector * kSectorBytes, bytes.substr(sector * kSectorBytes, kSectorBytes)).ok());
+  for (int round = 0; round < 2; ++round) ASSERT_TRUE(Engine::of(store).step().ok());
+  EXPECT_EQ(store.stats().healed_runs, 1U);
+  EXPECT_EQ(store.stats().compactions, 1U);
+}
+
 /// Too big for the ring, and its frame may stand in a segment that failed: it cannot be taken back.
 TEST(Faults, AWriteThatAFailedLogMayHaveKeptIsSeenAtOnceOrNever) {
   for (unsigned skip = 0; skip < 6; ++skip) {

@@ -74,6 +74,25 @@ TEST_F(KvctlScrub, TellsWhatIsLost) {
   EXPECT_EQ(kvctl({"get", "tick"}).exit, 0);
 }
 
+TEST_F(KvctlScrub, TellsWhatIsDamagedStillThoughNothingIsLost) {
+  const std::string run = largest_run();
+  {
+    Store store = open();  // the older snapshot is all that needs the run behind it
+    ASSERT_TRUE(store.compact(*store.keyspace("default")).ok());
+  }
+  ASSERT_TRUE(fs::exists(run));
+  overwrite(run, 4096, std::string(fs::file_size(run) - 4096, 'x'));
+  const Ran ran = kvctl({"--json", "scrub"});
+  EXPECT_EQ(ran.exit, 4) << ran.out;
+  EXPECT_EQ(ran.json()["damaged"], 1);
+  EXPECT_EQ(ran.json()["healed"], 0);
+  EXPECT_EQ(ran.json()["lost"], 0);
+  EXPECT_NE(kvctl({"scrub"}).out.find("1 left as they are"), std::string::npos);
+  EXPECT_EQ(kvctl({"get", "key7"}).exit, 0);
+  EXPECT_EQ(kvctl({"trim", "--yes"}).exit, 0);
+  EXPECT_EQ(kvctl({"scrub"}).exit, 0);
+}
+
 TEST_F(KvctlScrub, BesideAWriterItIsBusy) {
   const Store store = open();
   EXPECT_EQ(kvctl({"scrub"}).exit, 3);

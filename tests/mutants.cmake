@@ -251,6 +251,20 @@ mutant(hurt_segment_is_written_on engine/scrub.cc engine_scrub_test:EngineScrub.
   [[if (!ring_whole || !sound)]] [[if (!ring_whole)]])
 mutant(hurt_log_is_given_up_without_room_for_another engine/scrub.cc engine_scrub_test:EngineScrub.AHurtFrame*
   [[if (free.ok() && *free]] [[if (false && *free]])
+mutant(idle_store_keeps_its_hurt_log engine/scrub.cc engine_scrub_test:EngineScrub.AHurtSegmentOf*
+  [[  if (stands()) DARUMA_TRY(replace_older());
+]] [[]])
+mutant(scrub_stands_still_on_one_item engine/scrub.cc engine_scrub_test:EngineScrub.AnItem*
+  [[    if (scrubbed.is(Code::kAborted) || scrubbed.is(Code::kOutOfMemory)) return scrubbed;
+]] [[    DARUMA_TRY(scrubbed);
+]])
+mutant(scrub_waits_for_its_note engine/scrub.cc engine_scrub_test:EngineScrub.ANote*
+  [[  DARUMA_TRY(noted);
+]] [[  if (!noted.ok()) scrub_.reset();
+  DARUMA_TRY(noted);
+]])
+mutant(scrub_forgets_a_run_that_it_could_not_heal engine/scrub.cc engine_scrub_test:EngineScrub.ARunThatAFullDisk*
+  [[live->second->reader->mark_hurt();]] [[(void)live;]])
 mutant(scrub_does_not_look_at_the_ring wal/wal_writer.cc engine_scrub_test:EngineScrub.AHurtHalf*
   [[whole = whole && ring.status.ok() && ring.whole && !ring.hurt;]] [[(void)ring;]])
 mutant(second_half_of_the_ring_is_not_read wal/tail_reader.cc engine_scrub_test:EngineScrub.AHurtHalf*
@@ -528,6 +542,23 @@ mutant(reboots_are_not_counted engine/components.cc engine_health_test
   [[if (!reboots->take(now_ns))]] [[if (reboots->take(now_ns); false)]])
 mutant(worker_that_stays_dead_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*UntilItIs
   [[    all = broken_;]] [[    all.swap(broken_);]])
+mutant(worker_without_a_thread_counts_as_running engine/background.cc engine_reboot_concurrent_test:*WithoutAThread*
+  [[  if (worker.missing) worker.ended = true;
+]] [[]])
+mutant(worker_without_a_thread_is_forgotten engine/supervise.cc engine_reboot_concurrent_test:*WithoutAThread*
+  [[  begin_missing();
+]] [[]])
+mutant(short_memory_ends_a_worker engine/background.cc allocation_test:WorkerShortOfMemory.*
+  [[or_out_of_memory(work).ok() || stopping();]] [[work().ok() || stopping();]])
+mutant(output_that_does_not_read_back_bars_the_inputs engine/compact.cc faults_test:Faults.RunsOfWhich*
+  [[if (input->reader->lost()) hurt_runs_]] [[hurt_runs_]])
+mutant(healed_run_is_not_compacted engine/heal.cc faults_test:Faults.ARunThatReadsAgain*
+  [[  hurt_runs_.erase(hurt.number);
+]] [[]])
+mutant(run_that_is_not_healed_keeps_others_waiting engine/heal.cc engine_heal_test:EngineHeal.ARunThatCannot*
+  [[    if (first.ok()) first = info.status;
+]] [[    return info.status;
+]])
 mutant(rebooted_keyspace_loses_its_log engine/reboot.cc engine_health_test
   [[if (const Sequence after = snapshot_sequence_; after < last)]] [[if (const Sequence after = last; after < last)]])
 mutant(what_the_log_lacks_is_dropped engine/reboot.cc engine_health_test

@@ -310,8 +310,8 @@ class DARUMA_API Store {
   /// disk, verifies, goes on; the others serve meanwhile. The names are those of `components`, and "keyspace NAME",
   /// whose writes answer kUnavailable until it is done; a checkpoint comes first where the log has lost some of its
   /// events. Errors, all of which leave it as it was: kNotFound (no such component), kReadOnly, kUnavailable
-  /// (Options::reboots_per_hour, or it did not stop in time), kDataLoss (the disk still does not have all that memory
-  /// has), and those of the log and of the checkpoint.
+  /// (Options::reboots_per_hour; it did not stop in time; there is no thread for it, which the store tries again),
+  /// kDataLoss (the disk still does not have all that memory has), and those of the log and of the checkpoint.
   Status reboot(std::string_view component);
   /// Of this life, oldest first; `recoveries/` has those before.
   [[nodiscard]] std::vector<Incident> incidents() const;

@@ -4,6 +4,7 @@
 // same calls.
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <system_error>
 
 #include "base/out_of_memory.h"
@@ -23,6 +24,14 @@ constexpr auto kQuietSleep = 10ms;  // what is quiet is looked at this seldom: a
 
 /// Set while this thread is a worker's.
 thread_local const std::atomic<bool>* worker_stop = nullptr;
+
+Status told_of(const std::exception_ptr& bug) {
+  try {
+    std::rethrow_exception(bug);
+  } catch (const std::exception& error) {
+    return {Code::kUnavailable, std::string("an exception came out of its work: ") + error.what()};
+  } catch (...) { return {Code::kUnavailable, "an exception came out of its work"}; }
+}
 
 }  // namespace
 
@@ -57,14 +66,37 @@ Status Engine::step() {
 
 // --- workers ---------------------------------------------------------------------------------------------------------
 
-void Engine::begin_workers() {
+Status Engine::begin_workers() {
   MutexLock lock(workers_mutex_);
-  for (Worker& worker : workers_) begin(worker);
+  for (Worker& worker : workers_) DARUMA_TRY(begin(worker));
+  return {};
 }
 
-void Engine::begin(Worker& worker) {
+Status Engine::begin(Worker& worker) {
   worker.stop = worker.ended = false;
-  worker.thread = std::thread([this, &worker] { drive(worker); });
+  Status begun = or_out_of_memory([&]() -> Status {
+    try {
+      worker.thread = std::thread([this, &worker] { drive(worker); });
+    } catch (const std::system_error& error) {
+      return {Code::kUnavailable,
+              "there is no thread for worker '" + std::string(worker.name) + "': " + error.what(),
+              {.file = directory_},
+              "raise the limit of threads (ulimit -u, pids.max of its control group)"};
+    }
+    return {};
+  });
+  worker.missing = !begun.ok();
+  if (worker.missing) worker.ended = true;
+  return begun;
+}
+
+/// Who has no thread cannot try again by itself.
+void Engine::begin_missing() {
+  for (Worker& worker : workers_) {
+    if (!worker.missing) continue;
+    MutexLock lock(workers_mutex_);
+    if (worker.missing && !stopping() && begin(worker).ok()) (void)take_broken(worker.name);
+  }
 }
 
 /// The supervisor comes first: it may be about to reboot one of the others.
@@ -75,15 +107,25 @@ void Engine::end_workers() {
   }
 }
 
-/// A bug in a job, or a listener that throws, costs that worker its life, and nobody else's.
+/// A bug in a job, or a listener that throws, costs that worker its life, and nobody else's. Memory that runs short
+/// costs it a rest, also before it can tell of a bug.
 void Engine::drive(Worker& worker) {
   worker_stop = &worker.stop;
-  try {
-    (this->*worker.drive)();
-  } catch (const std::exception& error) {
-    report_broken(std::string(worker.name),
-                  {Code::kUnavailable, std::string("an exception came out of its work: ") + error.what()});
-  } catch (...) { report_broken(std::string(worker.name), {Code::kUnavailable, "an exception came out of its work"}); }
+  std::exception_ptr bug;
+  const auto work = [&]() -> Status {
+    if (bug) {
+      report_broken(std::string(worker.name), told_of(bug));
+    } else {
+      (this->*worker.drive)();
+    }
+    return {};
+  };
+  for (bool done = false; !done;) {
+    try {
+      done = or_out_of_memory(work).ok() || stopping();
+      if (!done) std::this_thread::sleep_for(100ms);
+    } catch (...) { bug = std::current_exception(); }
+  }
   worker.ended = true;
 }
 

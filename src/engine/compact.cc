@@ -182,8 +182,10 @@ Status Engine::run_compaction(Compaction& job) {
     Status merged = or_out_of_memory([&]() REQUIRES(compaction_mutex_) { return merge_runs(job); });
     MutexLock lock(checkpoint_mutex_);
     if (merged.ok()) return install_compaction(job);
-    if (merged.is(Code::kCorruption) || merged.is(Code::kDataLoss)) {
-      hurt_runs_.insert(job.pick.inputs.begin(), job.pick.inputs.end());
+    if (merged.is(Code::kCorruption) || merged.is(Code::kDataLoss)) {  // of an input, or of an output read back
+      for (const auto& input : job.inputs) {
+        if (input->reader->lost()) hurt_runs_.insert(input->info.number);
+      }
     }
     return give_up(job.outputs, std::move(merged));
   };

@@ -332,6 +332,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status scrub_run(std::uint64_t number, ScrubResult& out) REQUIRES(compaction_mutex_)
       EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status scrub_segment(std::uint64_t number, ScrubResult& out) EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status replace_older() EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status renew_log();
   Status scrub_quarantine(ScrubResult& out) EXCLUDES(checkpoint_mutex_);
   void add_scrubbed(const ScrubResult& found) EXCLUDES(background_mutex_);
@@ -342,10 +343,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
     void (Engine::*drive)() = nullptr;
     std::thread thread{};
     std::atomic<bool> stop{false};
-    std::atomic<bool> ended{false};  // its thread has nothing left to do; without `stop`: it failed
+    std::atomic<bool> ended{false};    // its thread has nothing left to do; without `stop`: it failed
+    std::atomic<bool> missing{false};  // there was no thread to be had
   };
-  void begin_workers() EXCLUDES(workers_mutex_);
-  void begin(Worker& worker) REQUIRES(workers_mutex_);
+  Status begin_workers() EXCLUDES(workers_mutex_);
+  /// Errors: kUnavailable, kOutOfMemory: it has no thread, and this may be called again.
+  Status begin(Worker& worker) REQUIRES(workers_mutex_);
+  void begin_missing() EXCLUDES(workers_mutex_, health_mutex_);
   void end_workers() EXCLUDES(workers_mutex_);
   void drive(Worker& worker);
   void drive_log();

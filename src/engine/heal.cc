@@ -24,35 +24,39 @@ bool Engine::rests(std::uint64_t run) {
   return breaker != unhealable_runs_.end() && !breaker->second.admit(clock_.monotonic_ns()).ok();
 }
 
-/// True when there was one to do.
+/// One that fails keeps no other waiting. True when there was one to do; else the first failure.
 Result<bool> Engine::heal_one() {
-  HealInfo info;
-  std::optional<RunInfo> hurt;
+  std::vector<RunInfo> hurt;
   {
     MutexLock lock(checkpoint_mutex_);
     for (const auto& [number, run] : live_) {
       if ((run->reader->hurt() || run->reader->lost()) && !lost_runs_.contains(number) && !rests(number))
-        hurt = run->info;
+        hurt.push_back(run->info);
     }
   }
-  if (!hurt) return rebuild_one();
-  const std::int64_t began = clock_.monotonic_ns();
-  info.file = std::string(kRunDirectory) + "/" + run_name(hurt->number);
-  info.bytes = hurt->file_bytes;
-  info.status = heal(*hurt);
-  info.duration_ns = clock_.monotonic_ns() - began;
-  const bool lost = info.status.is(Code::kCorruption) || info.status.is(Code::kNotFound);
-  if (info.status.ok()) {
-    healed_.fetch_add(1, std::memory_order_relaxed);
-    unhealable_runs_.erase(hurt->number);
-  } else if (lost) {
-    MutexLock lock(checkpoint_mutex_);
-    lost_runs_.insert(hurt->number);
+  Status first;
+  for (const RunInfo& run : hurt) {
+    HealInfo info;
+    const std::int64_t began = clock_.monotonic_ns();
+    info.file = std::string(kRunDirectory) + "/" + run_name(run.number);
+    info.bytes = run.file_bytes;
+    info.status = heal(run);
+    info.duration_ns = clock_.monotonic_ns() - began;
+    const bool lost = info.status.is(Code::kCorruption) || info.status.is(Code::kNotFound);
+    if (info.status.ok()) {
+      healed_.fetch_add(1, std::memory_order_relaxed);
+      unhealable_runs_.erase(run.number);
+    } else if (lost) {
+      MutexLock lock(checkpoint_mutex_);
+      lost_runs_.insert(run.number);
+    }
+    if (options_.listener && !stopping()) options_.listener->on_heal(info);
+    if (info.status.ok() || lost) return true;
+    if (first.ok()) first = info.status;
   }
-  if (options_.listener && !stopping()) options_.listener->on_heal(info);
-  if (lost) return true;
-  DARUMA_TRY(info.status);
-  return true;
+  Result<bool> rebuilt = rebuild_one();
+  if (first.ok() || (rebuilt.ok() && *rebuilt)) return rebuilt;
+  return first;
 }
 
 Status Engine::heal(const RunInfo& hurt) {
@@ -67,6 +71,7 @@ Status Engine::heal(const RunInfo& hurt) {
   const auto live = live_.find(hurt.number);
   if (live == live_.end()) return {};
   DARUMA_TRY_ASSIGN(live->second, open_run(hurt));
+  hurt_runs_.erase(hurt.number);
   put_into_use({hurt.keyspace});
   if (hurt.keyspace == kCatalogKeyspace) {
     MutexLock names(write_mutex_);

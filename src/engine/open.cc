@@ -4,7 +4,6 @@
 // report. Everything up to and including `replay` only reads; from then on each step publishes something whole, so that
 // a kill in between leaves the start before or the start after, and the same answers.
 #include <algorithm>
-#include <system_error>
 
 #include "base/out_of_memory.h"
 #include "base/status_macros.h"
@@ -90,14 +89,7 @@ Result<Engine::Opened> Engine::open(const std::string& directory, const Options&
     MutexLock lock(engine->start_mutex_);
     engine->unfinished_ = std::move(start);
   }
-  if (environment.threads && (late || engine->wal_)) {
-    try {
-      engine->begin_workers();
-    } catch (const std::system_error& error) {
-      return Status(Code::kUnavailable, std::string("cannot start a thread: ") + error.what(), {.file = directory},
-                    "raise the limit of threads of this process (ulimit -u)");
-    }
-  }
+  if (environment.threads && (late || engine->wal_)) DARUMA_TRY(engine->begin_workers());
   return Opened{std::move(engine), std::move(report)};
 }
 

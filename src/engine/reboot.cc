@@ -78,7 +78,10 @@ Status Engine::reboot_worker(std::string_view name) {
       unhealable_runs_.clear();
       scrub_.reset();
     }
-    if (!stop_) begin(*worker);
+    if (Status begun = stop_ ? Status() : begin(*worker); !begun.ok()) {
+      report_broken(std::string(name), begun);
+      return begun;
+    }
   }
   return {};
 }

@@ -60,7 +60,8 @@ std::int64_t Engine::oldest_file_ns() {
   return oldest;
 }
 
-/// One file, when its time has come. True when there was one.
+/// One file, when its time has come. True when there was one. What cannot be done with it, or noted, keeps no other
+/// from being looked at.
 Result<bool> Engine::scrub_one() {
   constexpr std::int64_t kLookNs = 1'000'000'000;
   if (options_.scrub_days == 0 || looks_only() || clock_.monotonic_ns() < scrub_look_ns_) return false;
@@ -74,9 +75,11 @@ Result<bool> Engine::scrub_one() {
   const ScrubItem* item = next_scrub_item(items, *scrub_);
   if (item && now < scrub_due_ns(items, *item, *scrub_, options_.scrub_days)) return false;
   ScrubPosition next = *scrub_;
+  Status scrubbed;
   if (item) {
     ScrubResult found;
-    DARUMA_TRY(scrub_item(*item, found));
+    scrubbed = scrub_item(*item, found);
+    if (scrubbed.is(Code::kAborted) || scrubbed.is(Code::kOutOfMemory)) return scrubbed;
     add_scrubbed(found);
     next.bytes_done += item->bytes;
     next.room = item->room;
@@ -93,8 +96,10 @@ Result<bool> Engine::scrub_one() {
     }
     if (options_.listener && !stopping()) options_.listener->on_scrub(sum);
   }
-  DARUMA_TRY(publish(*storage_, directory, std::string(kScrubNote), encode_scrub_position(next, store_id_)));
   scrub_ = next;
+  const Status noted = publish(*storage_, directory, std::string(kScrubNote), encode_scrub_position(next, store_id_));
+  DARUMA_TRY(scrubbed);
+  DARUMA_TRY(noted);
   return item != nullptr;
 }
 
@@ -208,7 +213,11 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   healed.bytes = info->file_bytes;
   healed.status = heal(*info);
   healed.duration_ns = clock_.monotonic_ns() - began;
-  if (says_nothing_of_the_file(healed.status)) return healed.status;
+  if (says_nothing_of_the_file(healed.status)) {  // the background tries again, whoever comes next
+    MutexLock lock(checkpoint_mutex_);
+    if (const auto live = live_.find(number); live != live_.end()) live->second->reader->mark_hurt();
+    return healed.status;
+  }
   if (healed.status.ok()) {
     healed_.fetch_add(1, std::memory_order_relaxed);
     ++out.healed;
@@ -231,8 +240,8 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
   return {};
 }
 
-/// Segments are not patched: once a checkpoint holds what they hold, nothing needs them. The newest, which is being
-/// written, becomes one of them first; the ring goes with it.
+/// Segments are not patched: once both kept snapshots hold what they hold, nothing needs them. The newest, which is
+/// being written, becomes one of them first; the ring goes with it.
 Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   bool sound = true;
   bool newest = false;
@@ -260,12 +269,28 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   }
   if (sound) return {};
   ++out.damaged;
+  log_hurt_.store(true, std::memory_order_relaxed);  // until there is a checkpoint
   DARUMA_TRY(checkpoint());
-  const std::vector<LiveSegment> left = wal_->live_segments();
-  // History may still want it: whoever reconstructs heals what he reads.
-  out.healed +=
-      std::none_of(left.begin(), left.end(), [&](const LiveSegment& segment) { return segment.number == number; });
+  const auto stands = [&] {
+    const std::vector<LiveSegment> left = wal_->live_segments();
+    return std::any_of(left.begin(), left.end(), [&](const LiveSegment& segment) { return segment.number == number; });
+  };
+  if (stands()) DARUMA_TRY(replace_older());
+  out.healed += !stands();  // whoever reconstructs the past heals what he reads
   return {};
+}
+
+/// The older of the kept snapshots needs log that the newest does not: the newest, repeated, takes its place. Where
+/// there is history it would pass into that, and still need it.
+Status Engine::replace_older() {
+  if (past_limits_.time.count() != 0) return {};
+  MutexLock lock(checkpoint_mutex_);
+  DARUMA_TRY(settle());
+  const bool older =
+      generations_.size() < kGenerationsKept || generations_.back().sequence < generations_.front().sequence;
+  if (!older || !lost_runs_.empty()) return {};
+  DARUMA_TRY(repeat_generation());
+  return release();
 }
 
 /// For a moment the new ring and segment stand beside the old ones: where they may not fit, a log that works is kept.

@@ -236,6 +236,7 @@ bool Engine::supervise() {
   MutexLock lock(supervision_mutex_);
   watch_space();
   look_at_drills();
+  begin_missing();
   const std::vector<Trouble> found = troubles();
   end_escalations(found);
   for (const Trouble& trouble : found) {
