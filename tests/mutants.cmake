@@ -58,6 +58,9 @@ mutant(ring_is_changed_with_events_in_it wal/wal_writer.cc wal_writer_test:WalWr
   renewing_]] [[  renewing_]])
 mutant(small_ring_stays_small wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
   [[return small ? grow() : round(true);]] [[return round(true);]])
+mutant(ring_that_nothing_names_stays wal/wal_writer_files.cc wal_writer_test:WalWriter.ARingThat*
+  [[    discard_ring();
+]] [[]])
 
 # --- bulk load
 mutant(load_acknowledged_with_one_generation engine/jobs.cc engine_bulk_load_test

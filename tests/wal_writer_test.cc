@@ -796,6 +796,40 @@ TEST(WalWriter, ASmallRingDoesWhereThereIsNoRoomForALargerOne) {
   EXPECT_TRUE(wal->spacious()) << "it is tried again after the next quiet";
 }
 
+std::size_t rings_in(Storage& storage, const std::string& directory) {
+  const Result<std::vector<DirectoryEntry>> entries = storage.list(kDirectory + "/" + directory);
+  return static_cast<std::size_t>(std::count_if(entries->begin(), entries->end(), [](const DirectoryEntry& entry) {
+    return parse_tail_name(entry.name).has_value();
+  }));
+}
+
+/// It holds nothing, and would take the room that the log needs to go on. Whether the log goes on at once or not, and
+/// also where the ring could be made in one directory alone.
+TEST(WalWriter, ARingThatNoSegmentCameToNameGoesAgain) {
+  for (const Fault& fault : {Fault{.kind = FaultKind::kNoSpace, .path_contains = ".log"},
+                             Fault{.kind = FaultKind::kNoSpace, .path_contains = ".log", .times = 1},
+                             Fault{.kind = FaultKind::kNoDescriptors, .path_contains = "wal-copy/tail-"}}) {
+    SCOPED_TRACE(fault.path_contains + ", times " + std::to_string(fault.times));
+    Disk disk;
+    WalOptions options = roomy();
+    options.copies = fault.kind == FaultKind::kNoDescriptors ? 2 : 1;
+    auto wal = disk.writer(options);
+    append_to(*wal, 50);
+    ASSERT_TRUE(wal->wait_durable(50).ok());
+    disk.storage->inject(fault);
+    (void)wal->give_back_space();
+    EXPECT_GE(disk.storage->faults_fired(), 1U);
+    EXPECT_EQ(rings_in(*disk.storage, "wal"), 1U);
+    disk.storage->clear_faults();
+    ASSERT_TRUE(wal->try_repair().ok());
+    append_to(*wal, 60);
+    disk.storage->kill();
+    Log log = read_log(*disk.storage);
+    for (const WalRecord& record : log.tail.entries) log.events.emplace(record.sequence, record.event);
+    expect_kept(log, 60);
+  }
+}
+
 // Killed or cut off from power anywhere while the ring is exchanged, both ways.
 TEST(WalWriter, TheRingMayBeExchangedUnderAnyDeath) {
   for (const bool power : {false, true}) {

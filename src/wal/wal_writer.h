@@ -180,6 +180,7 @@ class WalWriter {
   // --- leader only: `leading_` is set, mutex_ is not held ---
   Status prepare_directories() EXCLUDES(mutex_);
   Result<std::unique_ptr<TailRing>> make_ring(Sequence durable, std::uint64_t bytes) EXCLUDES(mutex_);
+  void discard_ring();
   Status remove_old_rings() EXCLUDES(mutex_);
   /// Goes on in another ring, of `ring_bytes`, and a segment that names it. Nothing may be pending, or become so.
   Status renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) EXCLUDES(mutex_);

@@ -70,6 +70,16 @@ Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable, std::ui
   return ring;
 }
 
+/// Best effort: it holds nothing, and what removes older rings removes it too.
+void WalWriter::discard_ring() {
+  (void)or_out_of_memory([this]() -> Status {
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (stands_in(sides_, side)) (void)storage_->remove(segments_.directory(side) + "/" + tail_name(tail_nonce_));
+    }
+    return {};
+  });
+}
+
 /// For the append that leads, and finds the ring full.
 Status WalWriter::grow() {
   for (;;) {
@@ -100,16 +110,18 @@ Status WalWriter::renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) {
     DARUMA_TRY_ASSIGN(ring, make_ring(durable, ring_bytes));
     return {};
   });
-  if (!status.ok()) {
-    tail_nonce_ = nonce_before;
-    return status;
+  const bool made = status.ok();
+  if (made) {
+    segment_bytes_ = segment_bytes;
+    status = or_out_of_memory([this] { return rotate(0); });
+    segment_bytes_ = options_.segment_bytes;
   }
-  segment_bytes_ = segment_bytes;
-  status = or_out_of_memory([this] { return rotate(0); });
-  segment_bytes_ = options_.segment_bytes;
   if (!status.ok()) {
+    ring.reset();
+    // Before the log goes on in yet another segment, for which it may leave no room.
+    discard_ring();
     tail_nonce_ = nonce_before;  // that of another segment that no longer counts, if that has its name
-    return settle(status);
+    return made ? settle(status) : status;
   }
   ring->begun();
   {
