@@ -106,6 +106,19 @@ mutant(left_out_directory_is_not_tried_again wal/wal_writer.cc log_copies_test
   [[  if (missing == 0) return {};
 ]] [[  return {};
 ]])
+mutant(full_directory_costs_the_other_its_space wal/wal_writer_files.cc log_copies_test:LogCopies.AFullDevice*
+  [[    if (sides != 0) {
+      const bool share]] [[    if (full && !std::exchange(asked, true) && yield_space_ && yield_space_()) continue;
+    if (sides != 0) {
+      const bool share]])
+mutant(full_directory_costs_the_other_its_size wal/wal_writer_files.cc wal_writer_test:WalWriter.AFullDirectory*
+  [[bytes > least && is_short(sides, bytes);]] [[bytes > least;]])
+mutant(quiet_log_leaves_a_full_directory wal/wal_writer.cc wal_writer_test:WalWriter.AQuietLog*
+  [[if (!stands_in(segment_.sides, side)) continue;]] [[if (side != 0) continue;]])
+mutant(missing_ring_is_told_for_ever wal/wal_writer_files.cc wal_writer_test:WalWriter.*ToldUntilTheNext
+  [[untidy_before = std::exchange(untidy_, {});]] [[untidy_before = untidy_;]])
+mutant(one_device_for_both_costs_the_copy wal/wal_writer_files.cc wal_writer_test:WalWriter.WhereADevice*
+  [[bytes > least && is_short(sides, bytes);]] [[false;]])
 mutant(copied_segment_does_not_say_so wal/wal_writer_files.cc log_copies_test
   [[segment.sides == kBothSides ? kSegmentCopied : 0]] [[0]])
 mutant(two_hurt_copies_not_put_together wal/wal_reader.cc log_copies_test
@@ -497,7 +510,7 @@ mutant(erases_are_refused_on_a_full_device engine/write.cc engine_health_test
 mutant(ballast_is_kept_from_a_start engine/open.cc engine_health_test
   [[written.is(Code::kNoSpace) && give_up_ballast().ok()]] [[false]])
 mutant(full_device_is_asked_for_a_second_log wal/wal_writer.cc engine_health_test:EngineHealth.AFullDevice*
-  [[    if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+  [[      if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
 ]] [[]])
 mutant(ballast_is_never_taken_again engine/supervise.cc engine_health_test
   [[          ballast_ = false;

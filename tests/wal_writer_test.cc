@@ -830,6 +830,139 @@ TEST(WalWriter, ARingThatNoSegmentCameToNameGoesAgain) {
   }
 }
 
+WalOptions roomy_twice() {
+  WalOptions options = roomy();
+  options.copies = 2;
+  return options;
+}
+
+/// Of which one directory has no room for a log file of more than so many bytes.
+class Cramped final : public PassingStorage {
+ public:
+  Cramped(Storage& base, std::string directory) : PassingStorage(base), directory_(std::move(directory)) {}
+  std::uint64_t room = ~std::uint64_t{0};
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    Result<std::unique_ptr<File>> file = PassingStorage::open(path, mode);
+    if (!file.ok() || mode != OpenMode::kCreate || !path.starts_with(directory_) || !path.ends_with(".log.tmp"))
+      return file;
+    return std::unique_ptr<File>(std::make_unique<LogFile>(*this, std::move(*file)));
+  }
+  Result<std::uint64_t> free_bytes(const std::string& path) override {
+    if (!(path + "/").starts_with(directory_)) return PassingStorage::free_bytes(path);
+    return room;
+  }
+
+ private:
+  class LogFile final : public PassingFile {
+   public:
+    LogFile(const Cramped& in, std::unique_ptr<File> file) : PassingFile(std::move(file)), in_(in) {}
+    Status allocate(std::uint64_t bytes) override {
+      return bytes <= in_.room ? PassingFile::allocate(bytes) : Status(Code::kNoSpace, "too large", {.file = path()});
+    }
+
+   private:
+    const Cramped& in_;
+  };
+  const std::string directory_;
+};
+
+/// Another has no smaller segment for it, and nothing is given up.
+TEST(WalWriter, AFullDirectoryOfTwoCostsThatOneAlone) {
+  for (const std::string side : {"wal", "wal-copy"}) {
+    for (const std::uint64_t room : {std::uint64_t{0}, 2 * WalWriter::kSmallSegmentBytes}) {
+      SCOPED_TRACE(side + ", room for " + std::to_string(room));
+      Disk disk;
+      const auto cramped = std::make_shared<Cramped>(*disk.storage, kDirectory + "/" + side + "/");
+      WalCreate create;
+      create.directory = kDirectory;
+      create.store = kStore;
+      auto made = WalWriter::create(cramped, roomy_twice(), create, disk.clock, disk.random);
+      ASSERT_TRUE(made.ok());
+      WalWriter& wal = **made;
+      unsigned asked = 0;
+      wal.on_no_space([&asked] { return ++asked > 100; });
+      cramped->room = room;
+      append_to(wal, 5000, 500);
+      ASSERT_TRUE(wal.wait_durable(5000).ok());
+      EXPECT_EQ(wal.stats().copies, 1U);
+      EXPECT_TRUE(wal.copy_trouble().is(Code::kNoSpace));
+      EXPECT_EQ(asked, 0U);
+      ASSERT_GT(wal.live_segments().size(), 2U);
+      for (const LiveSegment& segment : wal.live_segments()) EXPECT_EQ(segment.bytes, roomy().segment_bytes);
+      cramped->room = ~std::uint64_t{0};
+      ASSERT_TRUE(wal.try_copies().ok());
+      EXPECT_EQ(wal.stats().copies, 2U);
+      EXPECT_TRUE(wal.copy_trouble().ok());
+    }
+  }
+}
+
+/// A new ring and segment would have no room beside the old ones.
+TEST(WalWriter, AQuietLogStaysInADirectoryThatIsFull) {
+  for (const std::string side : {"wal", "wal-copy"}) {
+    SCOPED_TRACE(side);
+    Disk disk;
+    const auto cramped = std::make_shared<Cramped>(*disk.storage, kDirectory + "/" + side + "/");
+    WalCreate create;
+    create.directory = kDirectory;
+    create.store = kStore;
+    auto made = WalWriter::create(cramped, roomy_twice(), create, disk.clock, disk.random);
+    ASSERT_TRUE(made.ok());
+    cramped->room = 0;
+    EXPECT_TRUE((*made)->give_back_space().ok());
+    EXPECT_EQ((*made)->stats().copies, 2U);
+    EXPECT_TRUE((*made)->copy_trouble().ok());
+    cramped->room = ~std::uint64_t{0};
+    EXPECT_TRUE((*made)->give_back_space().ok());
+    EXPECT_FALSE((*made)->spacious());
+  }
+}
+
+TEST(WalWriter, ARingThatADirectoryHadNoRoomForIsToldUntilTheNext) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  disk.storage->inject({.kind = FaultKind::kNoSpace, .path_contains = "wal-copy/"});
+  ASSERT_TRUE(wal->give_back_space().ok());
+  EXPECT_EQ(rings_in(*disk.storage, "wal-copy"), 0U);
+  disk.storage->clear_faults();
+  ASSERT_TRUE(wal->try_copies().ok());
+  EXPECT_EQ(wal->stats().copies, 2U);
+  EXPECT_TRUE(wal->copy_trouble().is(Code::kNoSpace));
+  append_to(*wal, 1000, 500);
+  EXPECT_TRUE(wal->spacious());
+  EXPECT_TRUE(wal->copy_trouble().ok());
+  EXPECT_EQ(rings_in(*disk.storage, "wal-copy"), 1U);
+}
+
+TEST(WalWriter, SpaceIsGivenUpWhenNeitherDirectoryHasAny) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  unsigned asked = 0;
+  wal->on_no_space([&] {
+    disk.storage->clear_faults();
+    return ++asked > 0;
+  });
+  disk.storage->inject({.kind = FaultKind::kNoSpace, .path_contains = ".log"});
+  append_to(*wal, 3000, 500);
+  ASSERT_TRUE(wal->wait_durable(3000).ok());
+  EXPECT_EQ(asked, 1U);
+  EXPECT_EQ(wal->stats().failures, 0U);
+  EXPECT_EQ(wal->stats().copies, 2U);
+}
+
+TEST(WalWriter, WhereADeviceHasNoRoomForTwoSegmentsBothAreSmall) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  const std::uint64_t used = ~std::uint64_t{0} - *disk.storage->free_bytes(kDirectory);
+  disk.storage->set_capacity(used + roomy().segment_bytes * 3 / 2);
+  append_to(*wal, 1600, 500);  // more than a segment
+  ASSERT_TRUE(wal->wait_durable(1600).ok());
+  ASSERT_GT(wal->live_segments().size(), 1U);
+  EXPECT_EQ(wal->live_segments().back().bytes, WalWriter::kSmallSegmentBytes);
+  EXPECT_EQ(wal->stats().copies, 2U);
+  EXPECT_TRUE(wal->copy_trouble().ok());
+}
+
 // Killed or cut off from power anywhere while the ring is exchanged, both ways.
 TEST(WalWriter, TheRingMayBeExchangedUnderAnyDeath) {
   for (const bool power : {false, true}) {

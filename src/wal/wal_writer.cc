@@ -295,8 +295,11 @@ Status WalWriter::give_back_space() {
     DARUMA_TRY(segments_.keep_spares(false));
     // For a moment the new ring and segment stand beside the old ones. Where that may not fit, a log that works is
     // kept.
-    const Result<std::uint64_t> free = storage_->free_bytes(segments_.directory(0));
-    if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (!stands_in(segment_.sides, side)) continue;
+      const Result<std::uint64_t> free = storage_->free_bytes(segments_.directory(side));
+      if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+    }
     return renew(kMinTailBytes, std::min(options_.segment_bytes, kSmallSegmentBytes));
   });
   renewing_ = false;

@@ -189,6 +189,7 @@ class WalWriter {
   std::unique_ptr<FrameQueue> make_queue();
   Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room, LogSides left_out = 0)
       EXCLUDES(mutex_);
+  bool is_short(LogSides side, std::uint64_t bytes);
   Status try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,
                      LogSides& failed) EXCLUDES(mutex_);
   Status fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes,
@@ -282,7 +283,7 @@ class WalWriter {
   Sequence appended_ GUARDED_BY(mutex_) = 0;
   Status broken_ GUARDED_BY(mutex_);
   std::array<Status, kLogSides> left_out_ GUARDED_BY(mutex_);  ///< why the newest segment does not stand there
-  std::array<Status, kLogSides> untidy_ GUARDED_BY(mutex_);    ///< of the start: no ring there, or an old one left
+  std::array<Status, kLogSides> untidy_ GUARDED_BY(mutex_);    ///< no ring there, or an old one left
   WalStats stats_ GUARDED_BY(mutex_);
   std::atomic<Sequence> durable_seen_{0};
   std::atomic<Sequence> appended_seen_{0};
