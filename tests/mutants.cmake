@@ -61,6 +61,15 @@ mutant(small_ring_stays_small wal/wal_writer.cc wal_writer_test:WalWriter.*Space
 mutant(ring_that_nothing_names_stays wal/wal_writer_files.cc wal_writer_test:WalWriter.ARingThat*
   [[    discard_ring();
 ]] [[]])
+mutant(each_append_waits_anew_for_a_stalled_device wal/wal_writer_frames.cc wal_writer_test:WalWriter.*StalledDevice
+  [[(patient_ ? slices : silent_.load())]] [[slices]])
+mutant(waits_for_a_leader_that_hangs_are_not_shared wal/wal_writer.cc stall_test:StalledLog.HasWritersWaitOnce
+  [[  if (silent_ >= kStallSlices || unanswered_ >= 2 * kStallSlices) return stalled();
+]] [[  if (unanswered_ >= 2 * kStallSlices) {
+    unanswered_ = 0;
+    return stalled();
+  }
+]])
 
 # --- bulk load
 mutant(load_acknowledged_with_one_generation engine/jobs.cc engine_bulk_load_test

@@ -46,11 +46,12 @@ TEST(WalWriter, KeepsWhatItWasGivenInOrder) {
   EXPECT_EQ(log.events.size(), 100u);
 }
 
-/// Tells of each frame that is handed to the device.
+/// Tells of each frame that is handed to the device, and how often somebody waited for it.
 class WatchedQueues final : public PassingStorage {
  public:
   using PassingStorage::PassingStorage;
   std::function<void(std::size_t in_flight)> on_submit = [](std::size_t) {};
+  unsigned waits = 0;
   std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override {
     return std::make_unique<Queue>(*this, PassingStorage::make_frame_queue(depth));
   }
@@ -63,7 +64,10 @@ class WatchedQueues final : public PassingStorage {
       queue_->submit(write);
       told_.on_submit(queue_->in_flight());
     }
-    void reap(bool wait, std::vector<FrameCompletion>& out) override { queue_->reap(wait, out); }
+    void reap(bool wait, std::vector<FrameCompletion>& out) override {
+      told_.waits += wait ? 1 : 0;
+      queue_->reap(wait, out);
+    }
     [[nodiscard]] std::size_t in_flight() const override { return queue_->in_flight(); }
 
    private:
@@ -664,6 +668,54 @@ TEST(WalWriter, NoFrameGoesWhereZerosAreUnderWay) {
     EXPECT_EQ(wal->stats().failures, 0U);
     disk.storage->power_cut(0);
     expect_kept(read_log(*disk.storage), 20);
+  }
+}
+
+// --- a device that stalls
+// -------------------------------------------------------------------------------------------------------------------
+
+/// Whoever appends has others wait behind him, so they wait for it once and not in turn, whoever was the first; and
+/// when it answers they go on.
+TEST(WalWriter, ThoseWhoFindTheRingFullWaitOnceForAStalledDevice) {
+  for (const bool noticed_before : {false, true}) {
+    SCOPED_TRACE(noticed_before);
+    Disk disk;
+    const auto watched = std::make_shared<WatchedQueues>(*disk.storage);
+    WalCreate create;
+    create.directory = kDirectory;
+    create.store = kStore;
+    auto made = WalWriter::create(watched, small_options(), create, disk.clock, disk.random);
+    ASSERT_TRUE(made.ok());
+    WalWriter& wal = **made;
+    append_to(wal, 5, 2000);
+    ASSERT_TRUE(wal.wait_durable(5).ok());
+    disk.storage->inject({.kind = FaultKind::kStall, .path_contains = ".log"});
+    append_to(wal, 6, 2000);
+    watched->waits = 0;
+    if (noticed_before) { ASSERT_TRUE(wal.wait_durable(6).is(Code::kUnavailable)); }
+    const auto next = [&](std::size_t bytes) {
+      const Sequence s = wal.appended_sequence() + 1;
+      return wal.append(s, event_of(s, bytes));
+    };
+    Status full;
+    while (full.ok()) full = next(2000);
+    EXPECT_TRUE(full.is(Code::kUnavailable)) << full.to_string();
+    const unsigned waits = watched->waits;
+    EXPECT_GT(waits, 0U);
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_EQ(next(2000).to_string(), full.to_string());
+      EXPECT_EQ(next(300 << 10).to_string(), full.to_string()) << "around the ring";
+    }
+    EXPECT_EQ(watched->waits, waits);
+    EXPECT_TRUE(wal.wait_durable(6).is(Code::kUnavailable));
+    EXPECT_EQ(watched->waits, 2 * waits) << "behind whom nobody waits has the time to himself";
+    disk.storage->clear_faults();
+    EXPECT_TRUE(wal.poll());
+    const Sequence last = wal.appended_sequence() + 200;
+    append_to(wal, last, 2000);
+    ASSERT_TRUE(wal.wait_durable(last).ok());
+    disk.storage->power_cut(0);
+    expect_kept(read_log(*disk.storage), last, 2000);
   }
 }
 
