@@ -329,6 +329,38 @@ TEST(LogCopies, OneDirectoryFailsWhileTheStoreRunsAndComesBack) {
   }
 }
 
+/// Nobody is refused for it, and neither the ballast nor history is given up.
+TEST(LogCopies, AFullDeviceUnderOneDirectoryIsNoFullStore) {
+  for (const std::string& side : kSides) {
+    SCOPED_TRACE(side);
+    Lived world;
+    world.options.history = History{.time = std::chrono::hours(1)};
+    world.start();
+    world.live(true);
+    ASSERT_TRUE(world.store->checkpoint().ok());
+    ASSERT_TRUE(Engine::of(*world.store).step().ok());
+    ASSERT_TRUE(stands_as_file(*world.disk, "store", "ballast"));
+    const std::string oldest = files_in(*world.disk, "store/snapshots").front();
+    world.disk->inject({.kind = FaultKind::kNoSpace, .path_contains = side + "/"});
+    for (int round = 0; round < 4; ++round) {
+      for (int i = 0; i < 12; ++i) ASSERT_TRUE(world.put("during" + std::to_string(i), 60'000).ok());
+      EXPECT_TRUE(world.store->health().writes.ok()) << world.store->health().to_json();
+      EXPECT_TRUE(stands_as_file(*world.disk, "store", "ballast"));
+      ASSERT_TRUE(world.store->checkpoint().ok());
+      if (round % 2 == 0) { ASSERT_TRUE(Engine::of(*world.store).step().ok()); }
+    }
+    EXPECT_EQ(files_in(*world.disk, "store/snapshots").front(), oldest);
+    EXPECT_TRUE(world.store->incidents().empty());
+    EXPECT_EQ(world.store->stats().log_copies, 1U);
+    world.expect_all();
+    world.disk->clear_faults();
+    ASSERT_TRUE(Engine::of(*world.store).step().ok());
+    EXPECT_EQ(world.store->stats().log_copies, 2U);
+    world.die(true);
+    world.expect_nothing_lost();
+  }
+}
+
 TEST(LogCopies, AnErrorThatComesOnceCostsNoCopy) {
   for (const std::string& side : kSides) {
     for (const FaultKind kind : {FaultKind::kWriteError, FaultKind::kSyncError, FaultKind::kShortWrite}) {

@@ -58,6 +58,18 @@ mutant(ring_is_changed_with_events_in_it wal/wal_writer.cc wal_writer_test:WalWr
   renewing_]] [[  renewing_]])
 mutant(small_ring_stays_small wal/wal_writer.cc wal_writer_test:WalWriter.*Space*
   [[return small ? grow() : round(true);]] [[return round(true);]])
+mutant(ring_that_nothing_names_stays wal/wal_writer_files.cc wal_writer_test:WalWriter.ARingThat*
+  [[    discard_ring();
+]] [[]])
+mutant(each_append_waits_anew_for_a_stalled_device wal/wal_writer_frames.cc wal_writer_test:WalWriter.*StalledDevice
+  [[(patient_ ? slices : silent_.load())]] [[slices]])
+mutant(waits_for_a_leader_that_hangs_are_not_shared wal/wal_writer.cc stall_test:StalledLog.HasWritersWaitOnce
+  [[  if (silent_ >= kStallSlices || unanswered_ >= 2 * kStallSlices) return stalled();
+]] [[  if (unanswered_ >= 2 * kStallSlices) {
+    unanswered_ = 0;
+    return stalled();
+  }
+]])
 
 # --- bulk load
 mutant(load_acknowledged_with_one_generation engine/jobs.cc engine_bulk_load_test
@@ -103,6 +115,19 @@ mutant(left_out_directory_is_not_tried_again wal/wal_writer.cc log_copies_test
   [[  if (missing == 0) return {};
 ]] [[  return {};
 ]])
+mutant(full_directory_costs_the_other_its_space wal/wal_writer_files.cc log_copies_test:LogCopies.AFullDevice*
+  [[    if (sides != 0) {
+      const bool share]] [[    if (full && !std::exchange(asked, true) && yield_space_ && yield_space_()) continue;
+    if (sides != 0) {
+      const bool share]])
+mutant(full_directory_costs_the_other_its_size wal/wal_writer_files.cc wal_writer_test:WalWriter.AFullDirectory*
+  [[bytes > least && is_short(sides, bytes);]] [[bytes > least;]])
+mutant(quiet_log_leaves_a_full_directory wal/wal_writer.cc wal_writer_test:WalWriter.AQuietLog*
+  [[if (!stands_in(segment_.sides, side)) continue;]] [[if (side != 0) continue;]])
+mutant(missing_ring_is_told_for_ever wal/wal_writer_files.cc wal_writer_test:WalWriter.*ToldUntilTheNext
+  [[untidy_before = std::exchange(untidy_, {});]] [[untidy_before = untidy_;]])
+mutant(one_device_for_both_costs_the_copy wal/wal_writer_files.cc wal_writer_test:WalWriter.WhereADevice*
+  [[bytes > least && is_short(sides, bytes);]] [[false;]])
 mutant(copied_segment_does_not_say_so wal/wal_writer_files.cc log_copies_test
   [[segment.sides == kBothSides ? kSegmentCopied : 0]] [[0]])
 mutant(two_hurt_copies_not_put_together wal/wal_reader.cc log_copies_test
@@ -510,7 +535,7 @@ mutant(erases_are_refused_on_a_full_device engine/write.cc engine_health_test
 mutant(ballast_is_kept_from_a_start engine/open.cc engine_health_test
   [[written.is(Code::kNoSpace) && give_up_ballast().ok()]] [[false]])
 mutant(full_device_is_asked_for_a_second_log wal/wal_writer.cc engine_health_test:EngineHealth.AFullDevice*
-  [[    if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+  [[      if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
 ]] [[]])
 mutant(ballast_is_never_taken_again engine/supervise.cc engine_health_test
   [[          ballast_ = false;

@@ -350,6 +350,36 @@ TEST_F(StalledLog, LetsReadersGoOnAndEndsWell) {
   at_every_call(in_log, {start_is_over, write_durably, go_on, expect_all});
 }
 
+/// While it hangs, those who find the ring full are told so after one wait in all, however many they are: each has the
+/// others wait behind him. When it answers they go on.
+TEST_F(StalledLog, HasWritersWaitOnce) {
+  put("before", {});
+  gate_.hold([](std::string_view call) { return in_log(call) && call.starts_with("sync "); });
+  const std::future<void> durable = aside([this] {
+    for (int i = 0; !answers_ && store_->put(other_, key(i), value()).ok(); ++i) {}
+  });
+  ASSERT_FALSE(gate_.wait().empty());
+  std::vector<std::future<void>> writers;
+  for (int i = 0; i < 6; ++i) {
+    writers.push_back(aside([this] {
+      Status told;
+      while (told.ok()) told = store_->put(other_, "beside", value(), kQuick);
+      EXPECT_EQ(told.code(), Code::kUnavailable) << told.to_string();
+    }));
+  }
+  beside([&writers] {
+    for (const std::future<void>& writer : writers) writer.wait();
+  });
+  answers_ = true;
+  gate_.let_go();
+  ASSERT_TRUE(ends(durable));
+  put("after", kQuick);
+  beside([this] { EXPECT_TRUE(store_->sync().ok()); });
+  kill();
+  start();
+  expect_reads();
+}
+
 /// A start waits for what it reads, concludes nothing from that, and keeps others out meanwhile.
 TEST_F(StalledStart, EndsWell) {
   const auto reads = [](std::string_view call) {

@@ -46,11 +46,12 @@ TEST(WalWriter, KeepsWhatItWasGivenInOrder) {
   EXPECT_EQ(log.events.size(), 100u);
 }
 
-/// Tells of each frame that is handed to the device.
+/// Tells of each frame that is handed to the device, and how often somebody waited for it.
 class WatchedQueues final : public PassingStorage {
  public:
   using PassingStorage::PassingStorage;
   std::function<void(std::size_t in_flight)> on_submit = [](std::size_t) {};
+  unsigned waits = 0;
   std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override {
     return std::make_unique<Queue>(*this, PassingStorage::make_frame_queue(depth));
   }
@@ -63,7 +64,10 @@ class WatchedQueues final : public PassingStorage {
       queue_->submit(write);
       told_.on_submit(queue_->in_flight());
     }
-    void reap(bool wait, std::vector<FrameCompletion>& out) override { queue_->reap(wait, out); }
+    void reap(bool wait, std::vector<FrameCompletion>& out) override {
+      told_.waits += wait ? 1 : 0;
+      queue_->reap(wait, out);
+    }
     [[nodiscard]] std::size_t in_flight() const override { return queue_->in_flight(); }
 
    private:
@@ -667,6 +671,54 @@ TEST(WalWriter, NoFrameGoesWhereZerosAreUnderWay) {
   }
 }
 
+// --- a device that stalls
+// -------------------------------------------------------------------------------------------------------------------
+
+/// Whoever appends has others wait behind him, so they wait for it once and not in turn, whoever was the first; and
+/// when it answers they go on.
+TEST(WalWriter, ThoseWhoFindTheRingFullWaitOnceForAStalledDevice) {
+  for (const bool noticed_before : {false, true}) {
+    SCOPED_TRACE(noticed_before);
+    Disk disk;
+    const auto watched = std::make_shared<WatchedQueues>(*disk.storage);
+    WalCreate create;
+    create.directory = kDirectory;
+    create.store = kStore;
+    auto made = WalWriter::create(watched, small_options(), create, disk.clock, disk.random);
+    ASSERT_TRUE(made.ok());
+    WalWriter& wal = **made;
+    append_to(wal, 5, 2000);
+    ASSERT_TRUE(wal.wait_durable(5).ok());
+    disk.storage->inject({.kind = FaultKind::kStall, .path_contains = ".log"});
+    append_to(wal, 6, 2000);
+    watched->waits = 0;
+    if (noticed_before) { ASSERT_TRUE(wal.wait_durable(6).is(Code::kUnavailable)); }
+    const auto next = [&](std::size_t bytes) {
+      const Sequence s = wal.appended_sequence() + 1;
+      return wal.append(s, event_of(s, bytes));
+    };
+    Status full;
+    while (full.ok()) full = next(2000);
+    EXPECT_TRUE(full.is(Code::kUnavailable)) << full.to_string();
+    const unsigned waits = watched->waits;
+    EXPECT_GT(waits, 0U);
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_EQ(next(2000).to_string(), full.to_string());
+      EXPECT_EQ(next(300 << 10).to_string(), full.to_string()) << "around the ring";
+    }
+    EXPECT_EQ(watched->waits, waits);
+    EXPECT_TRUE(wal.wait_durable(6).is(Code::kUnavailable));
+    EXPECT_EQ(watched->waits, 2 * waits) << "behind whom nobody waits has the time to himself";
+    disk.storage->clear_faults();
+    EXPECT_TRUE(wal.poll());
+    const Sequence last = wal.appended_sequence() + 200;
+    append_to(wal, last, 2000);
+    ASSERT_TRUE(wal.wait_durable(last).ok());
+    disk.storage->power_cut(0);
+    expect_kept(read_log(*disk.storage), last, 2000);
+  }
+}
+
 TEST(WalWriter, ManyThreadsShareFramesOnTheRealDisk) {
   const TemporaryDirectory directory;
   ASSERT_FALSE(directory.path().empty());
@@ -794,6 +846,173 @@ TEST(WalWriter, ASmallRingDoesWhereThereIsNoRoomForALargerOne) {
   ASSERT_TRUE(wal->give_back_space().ok());
   append_to(*wal, 4000, 500);
   EXPECT_TRUE(wal->spacious()) << "it is tried again after the next quiet";
+}
+
+std::size_t rings_in(Storage& storage, const std::string& directory) {
+  const Result<std::vector<DirectoryEntry>> entries = storage.list(kDirectory + "/" + directory);
+  return static_cast<std::size_t>(std::count_if(entries->begin(), entries->end(), [](const DirectoryEntry& entry) {
+    return parse_tail_name(entry.name).has_value();
+  }));
+}
+
+/// It holds nothing, and would take the room that the log needs to go on. Whether the log goes on at once or not, and
+/// also where the ring could be made in one directory alone.
+TEST(WalWriter, ARingThatNoSegmentCameToNameGoesAgain) {
+  for (const Fault& fault : {Fault{.kind = FaultKind::kNoSpace, .path_contains = ".log"},
+                             Fault{.kind = FaultKind::kNoSpace, .path_contains = ".log", .times = 1},
+                             Fault{.kind = FaultKind::kNoDescriptors, .path_contains = "wal-copy/tail-"}}) {
+    SCOPED_TRACE(fault.path_contains + ", times " + std::to_string(fault.times));
+    Disk disk;
+    WalOptions options = roomy();
+    options.copies = fault.kind == FaultKind::kNoDescriptors ? 2 : 1;
+    auto wal = disk.writer(options);
+    append_to(*wal, 50);
+    ASSERT_TRUE(wal->wait_durable(50).ok());
+    disk.storage->inject(fault);
+    (void)wal->give_back_space();
+    EXPECT_GE(disk.storage->faults_fired(), 1U);
+    EXPECT_EQ(rings_in(*disk.storage, "wal"), 1U);
+    disk.storage->clear_faults();
+    ASSERT_TRUE(wal->try_repair().ok());
+    append_to(*wal, 60);
+    disk.storage->kill();
+    Log log = read_log(*disk.storage);
+    for (const WalRecord& record : log.tail.entries) log.events.emplace(record.sequence, record.event);
+    expect_kept(log, 60);
+  }
+}
+
+WalOptions roomy_twice() {
+  WalOptions options = roomy();
+  options.copies = 2;
+  return options;
+}
+
+/// Of which one directory has no room for a log file of more than so many bytes.
+class Cramped final : public PassingStorage {
+ public:
+  Cramped(Storage& base, std::string directory) : PassingStorage(base), directory_(std::move(directory)) {}
+  std::uint64_t room = ~std::uint64_t{0};
+  Result<std::unique_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    Result<std::unique_ptr<File>> file = PassingStorage::open(path, mode);
+    if (!file.ok() || mode != OpenMode::kCreate || !path.starts_with(directory_) || !path.ends_with(".log.tmp"))
+      return file;
+    return std::unique_ptr<File>(std::make_unique<LogFile>(*this, std::move(*file)));
+  }
+  Result<std::uint64_t> free_bytes(const std::string& path) override {
+    if (!(path + "/").starts_with(directory_)) return PassingStorage::free_bytes(path);
+    return room;
+  }
+
+ private:
+  class LogFile final : public PassingFile {
+   public:
+    LogFile(const Cramped& in, std::unique_ptr<File> file) : PassingFile(std::move(file)), in_(in) {}
+    Status allocate(std::uint64_t bytes) override {
+      return bytes <= in_.room ? PassingFile::allocate(bytes) : Status(Code::kNoSpace, "too large", {.file = path()});
+    }
+
+   private:
+    const Cramped& in_;
+  };
+  const std::string directory_;
+};
+
+/// Another has no smaller segment for it, and nothing is given up.
+TEST(WalWriter, AFullDirectoryOfTwoCostsThatOneAlone) {
+  for (const std::string side : {"wal", "wal-copy"}) {
+    for (const std::uint64_t room : {std::uint64_t{0}, 2 * WalWriter::kSmallSegmentBytes}) {
+      SCOPED_TRACE(side + ", room for " + std::to_string(room));
+      Disk disk;
+      const auto cramped = std::make_shared<Cramped>(*disk.storage, kDirectory + "/" + side + "/");
+      WalCreate create;
+      create.directory = kDirectory;
+      create.store = kStore;
+      auto made = WalWriter::create(cramped, roomy_twice(), create, disk.clock, disk.random);
+      ASSERT_TRUE(made.ok());
+      WalWriter& wal = **made;
+      unsigned asked = 0;
+      wal.on_no_space([&asked] { return ++asked > 100; });
+      cramped->room = room;
+      append_to(wal, 5000, 500);
+      ASSERT_TRUE(wal.wait_durable(5000).ok());
+      EXPECT_EQ(wal.stats().copies, 1U);
+      EXPECT_TRUE(wal.copy_trouble().is(Code::kNoSpace));
+      EXPECT_EQ(asked, 0U);
+      ASSERT_GT(wal.live_segments().size(), 2U);
+      for (const LiveSegment& segment : wal.live_segments()) EXPECT_EQ(segment.bytes, roomy().segment_bytes);
+      cramped->room = ~std::uint64_t{0};
+      ASSERT_TRUE(wal.try_copies().ok());
+      EXPECT_EQ(wal.stats().copies, 2U);
+      EXPECT_TRUE(wal.copy_trouble().ok());
+    }
+  }
+}
+
+/// A new ring and segment would have no room beside the old ones.
+TEST(WalWriter, AQuietLogStaysInADirectoryThatIsFull) {
+  for (const std::string side : {"wal", "wal-copy"}) {
+    SCOPED_TRACE(side);
+    Disk disk;
+    const auto cramped = std::make_shared<Cramped>(*disk.storage, kDirectory + "/" + side + "/");
+    WalCreate create;
+    create.directory = kDirectory;
+    create.store = kStore;
+    auto made = WalWriter::create(cramped, roomy_twice(), create, disk.clock, disk.random);
+    ASSERT_TRUE(made.ok());
+    cramped->room = 0;
+    EXPECT_TRUE((*made)->give_back_space().ok());
+    EXPECT_EQ((*made)->stats().copies, 2U);
+    EXPECT_TRUE((*made)->copy_trouble().ok());
+    cramped->room = ~std::uint64_t{0};
+    EXPECT_TRUE((*made)->give_back_space().ok());
+    EXPECT_FALSE((*made)->spacious());
+  }
+}
+
+TEST(WalWriter, ARingThatADirectoryHadNoRoomForIsToldUntilTheNext) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  disk.storage->inject({.kind = FaultKind::kNoSpace, .path_contains = "wal-copy/"});
+  ASSERT_TRUE(wal->give_back_space().ok());
+  EXPECT_EQ(rings_in(*disk.storage, "wal-copy"), 0U);
+  disk.storage->clear_faults();
+  ASSERT_TRUE(wal->try_copies().ok());
+  EXPECT_EQ(wal->stats().copies, 2U);
+  EXPECT_TRUE(wal->copy_trouble().is(Code::kNoSpace));
+  append_to(*wal, 1000, 500);
+  EXPECT_TRUE(wal->spacious());
+  EXPECT_TRUE(wal->copy_trouble().ok());
+  EXPECT_EQ(rings_in(*disk.storage, "wal-copy"), 1U);
+}
+
+TEST(WalWriter, SpaceIsGivenUpWhenNeitherDirectoryHasAny) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  unsigned asked = 0;
+  wal->on_no_space([&] {
+    disk.storage->clear_faults();
+    return ++asked > 0;
+  });
+  disk.storage->inject({.kind = FaultKind::kNoSpace, .path_contains = ".log"});
+  append_to(*wal, 3000, 500);
+  ASSERT_TRUE(wal->wait_durable(3000).ok());
+  EXPECT_EQ(asked, 1U);
+  EXPECT_EQ(wal->stats().failures, 0U);
+  EXPECT_EQ(wal->stats().copies, 2U);
+}
+
+TEST(WalWriter, WhereADeviceHasNoRoomForTwoSegmentsBothAreSmall) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  const std::uint64_t used = ~std::uint64_t{0} - *disk.storage->free_bytes(kDirectory);
+  disk.storage->set_capacity(used + roomy().segment_bytes * 3 / 2);
+  append_to(*wal, 1600, 500);  // more than a segment
+  ASSERT_TRUE(wal->wait_durable(1600).ok());
+  ASSERT_GT(wal->live_segments().size(), 1U);
+  EXPECT_EQ(wal->live_segments().back().bytes, WalWriter::kSmallSegmentBytes);
+  EXPECT_EQ(wal->stats().copies, 2U);
+  EXPECT_TRUE(wal->copy_trouble().ok());
 }
 
 // Killed or cut off from power anywhere while the ring is exchanged, both ways.

@@ -129,13 +129,15 @@ Status WalWriter::unavailable() const {
 }
 
 template <typename Work>
-Status WalWriter::lead(const Work& work) {
+Status WalWriter::lead(const Work& work, bool patient) {
   DARUMA_ASSERT(!leading_);
   leading_ = true;
+  patient_ = patient;
   mutex_.unlock();
   Status status = or_out_of_memory(work);
   mutex_.lock();
   leading_ = false;
+  unanswered_ = 0;
   progress_.notify_all();
   // One who waits leads next, unless somebody comes by before. Whoever leads wakes another in the end, so none is
   // forgotten.
@@ -145,10 +147,13 @@ Status WalWriter::lead(const Work& work) {
   return status;
 }
 
-/// The leader's system call may hang with its device; those who wait for it need not.
-Status WalWriter::wait_for_leader(unsigned& unanswered) {
-  unanswered = progress_.wait_for(mutex_, FrameQueue::kSliceNs) ? 0 : unanswered + 1;
-  return unanswered < 2 * kStallSlices ? Status() : stalled();
+/// The leader's system call may hang with its device; those who wait for it need not. They share the count, so that who
+/// comes late, perhaps behind others who waited, waits for no more than what is left.
+Status WalWriter::wait_for_leader() {
+  if (silent_ >= kStallSlices || unanswered_ >= 2 * kStallSlices) return stalled();
+  const unsigned before = unanswered_;
+  if (!progress_.wait_for(mutex_, FrameQueue::kSliceNs) && unanswered_ == before) ++unanswered_;
+  return {};
 }
 
 Status WalWriter::stalled() const {
@@ -167,9 +172,9 @@ Status WalWriter::append(Sequence sequence, std::string_view event) {
   if (goes_around_ring(event.size())) return append_around_ring(sequence, event);
   // Behind an event that is in memory alone the ring would hold what no start could apply.
   const auto gap = [&]() REQUIRES(mutex_) { return !pending_.empty() && pending_.back().copy; };
-  for (unsigned unanswered = 0; renewing_ || gap() || !ring_->fits(event.size());) {
+  while (renewing_ || gap() || !ring_->fits(event.size())) {
     const bool small = !gap() && ring_->capacity() < options_.ring_bytes && !stays_small_;
-    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([&] { return small ? grow() : round(true); }));
+    DARUMA_TRY(leading_ ? wait_for_leader() : lead([&] { return small ? grow() : round(true); }, false));
     if (!broken_.ok()) return unavailable();
   }
   pending_.push_back({{sequence, {}}, 0});  // before the ring, from which nothing can be taken back
@@ -186,24 +191,22 @@ bool WalWriter::goes_around_ring(std::uint64_t bytes) const {
 
 Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) {
   // Drained first, so that a failure concerns this event alone: it is in no ring, only in the caller's hands.
-  for (unsigned unanswered = 0; durable_ < appended_ || leading_;) {
+  while (durable_ < appended_ || leading_) {
     if (!leading_ && !broken_.ok()) return unavailable();
-    DARUMA_TRY(leading_ ? wait_for_leader(unanswered) : lead([this] { return round(true); }));
+    DARUMA_TRY(leading_ ? wait_for_leader() : lead([this] { return round(true); }, false));
   }
   if (!broken_.ok()) return unavailable();
   pending_.push_back({{sequence, event}, ring_->head()});
   appended_ = sequence;
-  while (durable_ < sequence) {
-    if (leading_) {
-      progress_.wait(mutex_);  // whatever happens, the leader may be reading the event
-      continue;
-    }
+  for (bool patient = false; durable_ < sequence;) {  // led from here on by this thread alone
     const Status cause = broken_;
-    const Status failed = lead([&]() -> Status {
-      if (cause.ok()) return round(true);
-      if (!in_flight_.empty()) fail_over(cause);
-      return {};
-    });
+    const Status failed = lead(
+        [&]() -> Status {
+          if (cause.ok()) return round(true);
+          if (!in_flight_.empty()) fail_over(cause);
+          return {};
+        },
+        patient);
     if (broken_.ok() && failed.ok()) continue;
     if (written_ >= sequence) {  // what has it cannot be called back, and its writer need not wait for ever
       Pending& newest = pending_.back();
@@ -215,7 +218,10 @@ Status WalWriter::append_around_ring(Sequence sequence, std::string_view event) 
         newest.record.event = *newest.copy;
         break;
       }
-      if (!in_flight_.empty()) continue;
+      if (!in_flight_.empty()) {
+        patient = true;
+        continue;
+      }
     }
     pending_.pop_back();
     appended_ = sequence - 1;
@@ -286,7 +292,7 @@ bool WalWriter::spacious() const {
 
 Status WalWriter::give_back_space() {
   MutexLock lock(mutex_);
-  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  while (leading_) DARUMA_TRY(wait_for_leader());
   if (!broken_.ok()) return unavailable();
   if (!pending_.empty()) return {};
   renewing_ = true;
@@ -295,8 +301,11 @@ Status WalWriter::give_back_space() {
     DARUMA_TRY(segments_.keep_spares(false));
     // For a moment the new ring and segment stand beside the old ones. Where that may not fit, a log that works is
     // kept.
-    const Result<std::uint64_t> free = storage_->free_bytes(segments_.directory(0));
-    if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (!stands_in(segment_.sides, side)) continue;
+      const Result<std::uint64_t> free = storage_->free_bytes(segments_.directory(side));
+      if (free.ok() && *free < 2 * options_.copies * (kMinTailBytes + kSmallSegmentBytes)) return {};
+    }
     return renew(kMinTailBytes, std::min(options_.segment_bytes, kSmallSegmentBytes));
   });
   renewing_ = false;
@@ -310,7 +319,7 @@ Status WalWriter::give_back_space() {
 Status WalWriter::reboot() {
   DARUMA_TRY(try_repair());
   MutexLock lock(mutex_);
-  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  while (leading_) DARUMA_TRY(wait_for_leader());
   if (!broken_.ok()) return unavailable();
   renewing_ = true;
   Status done = lead([this]() -> Status {
@@ -335,7 +344,7 @@ Status WalWriter::reboot() {
 
 Result<bool> WalWriter::ring_is_whole() {
   MutexLock lock(mutex_);
-  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  while (leading_) DARUMA_TRY(wait_for_leader());
   renewing_ = true;
   bool whole = true;
   Status read = lead([&]() -> Status {
@@ -379,7 +388,7 @@ Status WalWriter::step_idle() {
 
 Status WalWriter::try_repair() {
   MutexLock lock(mutex_);
-  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  while (leading_) DARUMA_TRY(wait_for_leader());
   if (broken_.ok()) return {};
   const Status cause = broken_;
   DARUMA_TRY(lead([this, &cause]() -> Status {
@@ -403,7 +412,7 @@ Status WalWriter::try_copies() {
     if (stands_in(missing, side)) DARUMA_TRY(segments_.probe(side, options_.segment_bytes));
   }
   MutexLock lock(mutex_);
-  for (unsigned unanswered = 0; leading_;) DARUMA_TRY(wait_for_leader(unanswered));
+  while (leading_) DARUMA_TRY(wait_for_leader());
   if (!broken_.ok()) return unavailable();
   return lead([this]() -> Status {
     stalled_ = false;

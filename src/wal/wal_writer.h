@@ -180,6 +180,7 @@ class WalWriter {
   // --- leader only: `leading_` is set, mutex_ is not held ---
   Status prepare_directories() EXCLUDES(mutex_);
   Result<std::unique_ptr<TailRing>> make_ring(Sequence durable, std::uint64_t bytes) EXCLUDES(mutex_);
+  void discard_ring();
   Status remove_old_rings() EXCLUDES(mutex_);
   /// Goes on in another ring, of `ring_bytes`, and a segment that names it. Nothing may be pending, or become so.
   Status renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) EXCLUDES(mutex_);
@@ -188,6 +189,7 @@ class WalWriter {
   std::unique_ptr<FrameQueue> make_queue();
   Status open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room, LogSides left_out = 0)
       EXCLUDES(mutex_);
+  bool is_short(LogSides side, std::uint64_t bytes);
   Status try_segment(Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes, LogSides sides,
                      LogSides& failed) EXCLUDES(mutex_);
   Status fill_segment(std::uint64_t number, Sequence start, std::span<const FrameBody> bodies, std::uint64_t bytes,
@@ -221,10 +223,11 @@ class WalWriter {
   AlignedBuffer frame_at_end(Segment& segment, const FrameBody& body, Sequence watermark, std::uint64_t next_segment);
 
   std::vector<WalRecord> records_after(Sequence sequence, std::uint64_t limit_bytes) const REQUIRES(mutex_);
-  /// Becomes leader, runs `work` without the lock, wakes everyone. Nobody may lead.
+  /// Becomes leader, runs `work` without the lock, wakes everyone. Nobody may lead. Not `patient`: others wait behind
+  /// this thread, so that it waits for a stalled device as long as nobody has before.
   template <typename Work>
-  Status lead(const Work& work) REQUIRES(mutex_);
-  Status wait_for_leader(unsigned& unanswered) REQUIRES(mutex_);
+  Status lead(const Work& work, bool patient = true) REQUIRES(mutex_);
+  Status wait_for_leader() REQUIRES(mutex_);
   /// Where to wait for `sequence`: of the two, that of the frame which has it or will have it.
   EventCount& framed_event(Sequence sequence) REQUIRES(mutex_);
   Status append_around_ring(Sequence sequence, std::string_view event) REQUIRES(mutex_);
@@ -253,6 +256,7 @@ class WalWriter {
   std::vector<InFlight> in_flight_;         ///< oldest first; room for max_in_flight
   std::vector<FrameCompletion> completed_;  ///< room for all that is in flight
   bool stalled_ = false;                    ///< the device did not answer in this round
+  bool patient_ = true;                     ///< see `lead`
   Segment sealed_;                          ///< the one before, until its seal has landed
   AlignedBuffer seal_;
   std::uint64_t seal_tag_ = 0;
@@ -273,6 +277,7 @@ class WalWriter {
   bool leading_ GUARDED_BY(mutex_) = false;
   bool renewing_ GUARDED_BY(mutex_) = false;     ///< no append may begin
   bool stays_small_ GUARDED_BY(mutex_) = false;  ///< there was no room for a larger ring
+  unsigned unanswered_ GUARDED_BY(mutex_) = 0;   ///< slices that others have waited for the leader since its last word
   std::shared_ptr<TailRing> ring_ GUARDED_BY(mutex_);
   std::deque<Pending> pending_ GUARDED_BY(mutex_);     ///< not durable: durable_ + 1 and on
   std::uint64_t frames_begun_ GUARDED_BY(mutex_) = 0;  ///< with events in them
@@ -281,8 +286,9 @@ class WalWriter {
   Sequence appended_ GUARDED_BY(mutex_) = 0;
   Status broken_ GUARDED_BY(mutex_);
   std::array<Status, kLogSides> left_out_ GUARDED_BY(mutex_);  ///< why the newest segment does not stand there
-  std::array<Status, kLogSides> untidy_ GUARDED_BY(mutex_);    ///< of the start: no ring there, or an old one left
+  std::array<Status, kLogSides> untidy_ GUARDED_BY(mutex_);    ///< no ring there, or an old one left
   WalStats stats_ GUARDED_BY(mutex_);
+  std::atomic<unsigned> silent_{0};  ///< slices that leaders have waited since the device's last word
   std::atomic<Sequence> durable_seen_{0};
   std::atomic<Sequence> appended_seen_{0};
 };

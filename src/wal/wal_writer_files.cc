@@ -70,6 +70,16 @@ Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable, std::ui
   return ring;
 }
 
+/// Best effort: it holds nothing, and what removes older rings removes it too.
+void WalWriter::discard_ring() {
+  (void)or_out_of_memory([this]() -> Status {
+    for (std::size_t side = 0; side < kLogSides; ++side) {
+      if (stands_in(sides_, side)) (void)storage_->remove(segments_.directory(side) + "/" + tail_name(tail_nonce_));
+    }
+    return {};
+  });
+}
+
 /// For the append that leads, and finds the ring full.
 Status WalWriter::grow() {
   for (;;) {
@@ -89,10 +99,12 @@ Status WalWriter::grow() {
 
 Status WalWriter::renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) {
   Sequence durable = 0;
+  std::array<Status, kLogSides> untidy_before;
   {
     MutexLock lock(mutex_);
     DARUMA_ASSERT(pending_.empty());
     durable = durable_;
+    untidy_before = std::exchange(untidy_, {});
   }
   const std::uint64_t nonce_before = std::exchange(tail_nonce_, random_.next() | 1);
   std::shared_ptr<TailRing> ring;
@@ -100,16 +112,22 @@ Status WalWriter::renew(std::uint64_t ring_bytes, std::uint64_t segment_bytes) {
     DARUMA_TRY_ASSIGN(ring, make_ring(durable, ring_bytes));
     return {};
   });
-  if (!status.ok()) {
-    tail_nonce_ = nonce_before;
-    return status;
+  const bool made = status.ok();
+  if (made) {
+    segment_bytes_ = segment_bytes;
+    status = or_out_of_memory([this] { return rotate(0); });
+    segment_bytes_ = options_.segment_bytes;
   }
-  segment_bytes_ = segment_bytes;
-  status = or_out_of_memory([this] { return rotate(0); });
-  segment_bytes_ = options_.segment_bytes;
   if (!status.ok()) {
+    ring.reset();
+    // Before the log goes on in yet another segment, for which it may leave no room.
+    discard_ring();
     tail_nonce_ = nonce_before;  // that of another segment that no longer counts, if that has its name
-    return settle(status);
+    {
+      MutexLock lock(mutex_);
+      untidy_ = std::move(untidy_before);
+    }
+    return made ? settle(status) : status;
   }
   ring->begun();
   {
@@ -137,7 +155,7 @@ Status WalWriter::verify_segment() {
 // --- segments
 // ----------------------------------------------------------------------------------------------------------------
 
-/// With one directory failing, the segment stands in the other; `left_out` is not tried at all.
+/// With one directory failing, be it for want of room, the segment stands in the other; `left_out` is not tried at all.
 Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> records, std::uint64_t room,
                                LogSides left_out) {
   const std::vector<FrameBody> bodies = make_bodies(records, options_.max_frame_bytes);
@@ -145,19 +163,39 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
   for (const FrameBody& body : bodies) bytes += body.frame_bytes();
   // Where there is no room for a segment of the usual size, a small one has to do.
   const std::uint64_t least = std::max(bytes, std::min(segment_bytes_, kSmallSegmentBytes));
-  bytes = std::max(bytes, segment_bytes_);
+  std::uint64_t usual = std::max(bytes, segment_bytes_);
+  bytes = usual;
   bool asked = false;
-  for (LogSides sides = sides_ & static_cast<LogSides>(~left_out);;) {
+  LogSides usable = sides_ & static_cast<LogSides>(~left_out);  // given room
+  for (LogSides sides = usable;;) {
     LogSides failed = 0;
     Status status = try_segment(start, bodies, bytes, sides, failed);
-    if (status.is(Code::kNoSpace) && bytes > least) {
-      bytes = least;
+    if (status.ok() || failed == 0) return status;
+    sides &= static_cast<LogSides>(~failed);
+    const bool full = status.is(Code::kNoSpace);
+    if (!full) usable &= static_cast<LogSides>(~failed);
+    if (sides != 0) {
+      const bool share = full && bytes > least && is_short(sides, bytes);
+      if (share) sides = usable;
+      bytes = share ? least : usual;
       continue;
     }
-    if (status.is(Code::kNoSpace) && yield_space_ && !std::exchange(asked, true) && yield_space_()) continue;
-    sides &= static_cast<LogSides>(~failed);
-    if (status.ok() || failed == 0 || sides == 0) return status;
+    if (usable == 0) return status;
+    sides = usable;
+    if (usual > least) {
+      usual = bytes = least;
+    } else if (asked || !yield_space_ || !yield_space_()) {
+      return status;
+    } else {
+      asked = true;
+    }
   }
+}
+
+/// This directory has no room for two, as where another, which has none for one, stands on the same device.
+bool WalWriter::is_short(LogSides side, std::uint64_t bytes) {
+  const Result<std::uint64_t> free = storage_->free_bytes(segments_.directory(stands_in(side, 0) ? 0 : 1));
+  return free.ok() && *free < 2 * bytes;
 }
 
 /// Does `work` for each directory until it fails in one, which is likeliest where it did before.

@@ -160,6 +160,7 @@ void WalWriter::submit(const Segment& segment, std::uint64_t at, std::string_vie
 bool WalWriter::collect(bool wait) {
   completed_.clear();
   queue_->reap(wait, completed_);
+  if (!completed_.empty()) silent_ = 0;
   for (FrameCompletion& completion : completed_) {
     const std::uint64_t tag = completion.tag / kLogSides;
     const std::size_t side = completion.tag % kLogSides;
@@ -195,9 +196,11 @@ bool WalWriter::collect(bool wait) {
 
 /// False when it has nothing to say for long: `stalled_` is set, and what is in flight stays so.
 bool WalWriter::wait_for_device() {
-  for (unsigned slices = 0; slices < kStallSlices; ++slices) {
+  for (unsigned slices = 0; (patient_ ? slices : silent_.load()) < kStallSlices; ++slices) {
     if (collect(true)) return true;
+    ++silent_;
   }
+  if (collect(false)) return true;
   stalled_ = true;
   return false;
 }
@@ -235,6 +238,7 @@ void WalWriter::advance(Sequence durable, bool newest_alone) {
       pending_.pop_front();
       ++durable_;
     }
+    unanswered_ = 0;
     ring_->release(position, durable_);
     durable_seen_.store(durable_, std::memory_order_release);
     frame = frames_begun_;
