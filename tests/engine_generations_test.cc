@@ -428,6 +428,33 @@ TEST(EngineRebuild, SupersedesTheDamagedRun) {
 
 // In quarantine, in the damage map and in the run itself, also once that is compacted; and what is erased then stays
 // known to be gone.
+TEST(EngineRebuild, OneThatFailsKeepsNoOtherWaiting) {
+  struct Heals : EventListener {
+    std::vector<std::pair<std::string, bool>> seen;
+    void on_heal(const HealInfo& info) override { seen.emplace_back(info.file, info.rebuilt); }
+  };
+  const std::unique_ptr<Life> life = live(Shape::kBoth);
+  SimStorage& disk = *life->world.disk;
+  std::vector<std::string> lost;
+  for (const std::uint64_t number : runs_of(disk)) {
+    if (life->rebuildable.contains(number)) continue;
+    hurt(*life, disk, number, Way::kGone);
+    lost.push_back("runs/" + run_name(number));
+  }
+  ASSERT_GE(lost.size(), 2U);
+  const auto heals = std::make_shared<Heals>();
+  life->world.options.listener = heals;
+  Store store = life->world.must_open();
+  for (std::size_t i = 0; i + 1 < lost.size(); ++i)
+    disk.inject({.kind = FaultKind::kWriteError, .path_contains = "store/runs/", .times = 1});
+  for (int i = 0; i < 40 && heals->seen.size() < lost.size(); ++i) {
+    (void)Engine::of(store).step();
+    life->world.clock.advance(2'000'000'000);
+  }
+  ASSERT_GE(heals->seen.size(), lost.size());
+  for (std::size_t i = 0; i < lost.size(); ++i) EXPECT_EQ(heals->seen[i].first, lost[i]);
+}
+
 TEST(EngineRebuild, WhatIsGivenUpIsKeptAndTold) {
   const std::unique_ptr<Life> life = live(Shape::kBoth);
   SimStorage& disk = *life->world.disk;

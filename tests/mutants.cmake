@@ -461,6 +461,8 @@ mutant(runs_of_dropped_keyspaces_are_named engine/open_snapshot.cc engine_start_
 ]])
 
 # --- rebuilding
+mutant(one_lost_run_keeps_others_waiting engine/rebuild.cc engine_generations_test:EngineRebuild.OneThatFails*
+  [[lost_runs_.upper_bound(rebuilt_last_)]] [[lost_runs_.begin()]])
 mutant(rebuilt_from_a_log_that_lacks_an_event engine/rebuild.cc engine_generations_test:EngineRebuild.*
   [[      if (!whole) continue;
 ]] [[]])

@@ -102,7 +102,8 @@ struct Options {
   std::uint64_t compaction_bytes_per_second = 0;
 
   /// In how many days the background reads every byte once and heals what it finds (0 to 3650; 0: never). Lower it for
-  /// devices that are not trusted; 0 where something else scrubs them. Never more than 32 MiB a second.
+  /// devices that are not trusted; 0 where something else scrubs them. Never more than 32 MiB of the store a
+  /// second; runs are read twice for that.
   std::uint64_t scrub_days = 30;
 
   /// How old, in days, the last drill may be (`kvctl drill`) until `Store::health` tells, where drills were held on

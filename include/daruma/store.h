@@ -208,8 +208,10 @@ struct StoreStats {
 };
 
 /// Thread: every method from any thread. Copies share one store; the last one gone abandons it: nothing is flushed.
-/// Memory that is too short gives kOutOfMemory, with the call undone, or for a write as below; `multi_get`, `view`,
-/// `keyspaces` and `damage` may throw std::bad_alloc, since their answers have no room for an error.
+/// The last one gone waits for the system calls that the store's threads are in: on a device that hangs, as long as it
+/// does. Memory that is too short gives kOutOfMemory, with the call undone, or for a write as below; `multi_get`, `view`,
+/// `keyspaces`, `damage`, `stats`, `health`, `components`, `incidents` and `playbooks` may throw std::bad_alloc, since
+/// their answers have no room for an error.
 class DARUMA_API Store {
  public:
   struct Opened;
@@ -263,7 +265,8 @@ class DARUMA_API Store {
   Result<Followed> follow();
 
   Result<Keyspace> create_keyspace(std::string_view name);  ///< kExists
-  Result<Keyspace> keyspace(std::string_view name) const;   ///< kNotFound
+  /// kNotFound; kDataLoss when its name may be among what is lost.
+  Result<Keyspace> keyspace(std::string_view name) const;
   Status rename_keyspace(Keyspace keyspace, std::string_view name);
   Status drop_keyspace(Keyspace keyspace);
   [[nodiscard]] std::vector<KeyspaceInfo> keyspaces() const;  ///< by name

@@ -494,6 +494,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   std::map<std::uint64_t, std::shared_ptr<LiveRun>> live_ GUARDED_BY(checkpoint_mutex_);  // of the newest, by number
   std::map<std::uint64_t, RunInfo> on_disk_ GUARDED_BY(checkpoint_mutex_);  // published and not yet removed
   std::set<std::uint64_t> lost_runs_ GUARDED_BY(checkpoint_mutex_);         // beyond parity, to be rebuilt
+  std::uint64_t rebuilt_last_ GUARDED_BY(checkpoint_mutex_) = 0;            // the one of them that had its turn
   std::set<std::uint64_t> unsettled_runs_ GUARDED_BY(checkpoint_mutex_);    // of failed jobs, to be removed
   std::set<std::uint64_t> unsettled_manifests_ GUARDED_BY(checkpoint_mutex_);
   bool untidy_ GUARDED_BY(checkpoint_mutex_) = false;  // runs of the life before that no generation names, likewise

@@ -58,7 +58,10 @@ Result<bool> Engine::rebuild_one() {
     });
     if (lost_runs_.empty()) return false;
     const std::int64_t began = clock_.monotonic_ns();
-    const std::uint64_t number = *lost_runs_.begin();
+    // In turn: one that cannot be rebuilt keeps no other waiting.
+    auto turn = lost_runs_.upper_bound(rebuilt_last_);
+    if (turn == lost_runs_.end()) turn = lost_runs_.begin();
+    const std::uint64_t number = rebuilt_last_ = *turn;
     job.placed = *std::find_if(runs.begin(), runs.end(), [&](const PlacedRun& r) { return r.info.number == number; });
     job.info.file = std::string(kRunDirectory) + "/" + run_name(number);
     job.info.bytes = job.placed.info.file_bytes;
