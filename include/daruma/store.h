@@ -209,9 +209,9 @@ struct StoreStats {
 
 /// Thread: every method from any thread. Copies share one store; the last one gone abandons it: nothing is flushed.
 /// The last one gone waits for the system calls that the store's threads are in: on a device that hangs, as long as it
-/// does. Memory that is too short gives kOutOfMemory, with the call undone, or for a write as below; `multi_get`, `view`,
-/// `keyspaces`, `damage`, `stats`, `health`, `components`, `incidents` and `playbooks` may throw std::bad_alloc, since
-/// their answers have no room for an error.
+/// does. Memory that is too short gives kOutOfMemory, with the call undone, or for a write as below; `multi_get`,
+/// `view`, `keyspaces`, `damage`, `stats`, `health`, `components`, `incidents` and `playbooks` may throw
+/// std::bad_alloc, since their answers have no room for an error.
 class DARUMA_API Store {
  public:
   struct Opened;
