@@ -228,7 +228,8 @@ TEST(EnginePolicy, ARunThatEndsTooEarlyIsToldAtOnceAndRefusedWhereParityCannotHe
     EXPECT_EQ(report.findings[0].verdict, heals ? "healed" : "corrupt");
     for (int i = 0; i < 800; ++i) {
       const Result<std::string> got = store.get(*store.keyspace("k"), "key" + std::to_string(i));
-      EXPECT_TRUE(got.ok() ? *got == values[i] : !heals && got.status().is(Code::kCorruption)) << got.status().to_string();
+      EXPECT_TRUE(got.ok() ? *got == values[i] : !heals && got.status().is(Code::kCorruption))
+          << got.status().to_string();
     }
   }
 }
