@@ -398,6 +398,48 @@ TEST_F(EngineScrub, AHurtSegmentOfAnIdleStoreIsMadeSuperfluousToo) {
   expect_all_right(store);
 }
 
+TEST_F(EngineScrub, WhatAHurtNewestSegmentHoldsIsInASnapshotAlsoWhereTheLogCannotGoOnInAnother) {
+  Store store = open();
+  ASSERT_TRUE(store.checkpoint().ok());
+  ASSERT_TRUE(store.put(*store.keyspace("k"), "newest", model_["newest"] = "event").ok());
+  const std::string newest = files("wal", ".log").back();
+  ASSERT_TRUE(world_.disk->flip_bit(newest, kSegmentFramesAt + kFrameHeaderBytes + 4, 3).ok());
+  constexpr std::uint64_t kUnlimited = ~std::uint64_t{0};
+  world_.disk->set_capacity(kUnlimited - *world_.disk->free_bytes("store") + (640 << 10));
+  EXPECT_TRUE(store.scrub().status().is(Code::kNoSpace));
+  EXPECT_EQ(files("wal", ".log").back(), newest);
+  EXPECT_EQ(store.stats().snapshot_sequence, store.stats().sequence);
+}
+
+TEST_F(EngineScrub, TheOlderSnapshotIsKeptWhileAHurtRunMayNeedIt) {
+  Store store = open();
+  ASSERT_TRUE(store.checkpoint().ok());
+  ASSERT_TRUE(world_.disk->flip_bit(files("wal", ".log").front(), 3 * 4096 + 200, 1).ok());
+  ASSERT_TRUE(world_.disk->flip_bit(files("runs", ".run").back(), 100, 3).ok());
+  world_.disk->inject({.kind = FaultKind::kNoSpace, .path_contains = "runs/"});
+  const auto older_is_kept = [&] {
+    const Catalogue catalogue = *read_catalogue(*world_.disk, "store", std::nullopt);
+    return catalogue.generations.at(1).manifest->sequence < catalogue.generations.at(0).manifest->sequence;
+  };
+  ASSERT_TRUE(older_is_kept());
+  const auto pass = [&] {
+    heard_->passes.clear();
+    world_.clock.advance(100 * kDay);
+    for (int i = 0; i < 200 && heard_->passes.empty(); ++i) {
+      (void)Engine::of(store).step();
+      world_.clock.advance(2'000'000'000);
+    }
+    ASSERT_EQ(heard_->passes.size(), 1U);
+  };
+  pass();
+  EXPECT_TRUE(older_is_kept());
+  world_.disk->clear_faults();
+  pass();
+  pass();
+  EXPECT_FALSE(older_is_kept());
+  expect_all_right(store);
+}
+
 TEST_F(EngineScrub, TurnedOffItLooksAtNothing) {
   options_.scrub_days = 0;
   Store store = open();

@@ -121,13 +121,20 @@ mutant(full_directory_costs_the_other_its_space wal/wal_writer_files.cc log_copi
     if (sides != 0) {
       const bool share]])
 mutant(full_directory_costs_the_other_its_size wal/wal_writer_files.cc wal_writer_test:WalWriter.AFullDirectory*
-  [[bytes > least && is_short(sides, bytes);]] [[bytes > least;]])
+  [[full && is_short(sides, bytes);]] [[full;]])
+mutant(copy_goes_before_the_ballast wal/wal_writer_files.cc wal_writer_test:WalWriter.ACopyIsNotLeftOut*
+  [[share = yield_space_();]] [[share = false;]])
+mutant(hurt_newest_segment_waits_for_room engine/scrub.cc engine_scrub_test:EngineScrub.WhatAHurtNewest*
+  [[  DARUMA_TRY(checkpoint());  // also of]] [[  DARUMA_TRY(renewed);
+  DARUMA_TRY(checkpoint());  // also of]])
+mutant(generation_given_up_that_a_hurt_run_needs engine/scrub.cc engine_scrub_test:EngineScrub.TheOlderSnapshot*
+  [[return run.second->reader->hurt() || run.second->reader->lost();]] [[return run.first == 0;]])
 mutant(quiet_log_leaves_a_full_directory wal/wal_writer.cc wal_writer_test:WalWriter.AQuietLog*
   [[if (!stands_in(segment_.sides, side)) continue;]] [[if (side != 0) continue;]])
 mutant(missing_ring_is_told_for_ever wal/wal_writer_files.cc wal_writer_test:WalWriter.*ToldUntilTheNext
   [[untidy_before = std::exchange(untidy_, {});]] [[untidy_before = untidy_;]])
 mutant(one_device_for_both_costs_the_copy wal/wal_writer_files.cc wal_writer_test:WalWriter.WhereADevice*
-  [[bytes > least && is_short(sides, bytes);]] [[false;]])
+  [[full && is_short(sides, bytes);]] [[false;]])
 mutant(copied_segment_does_not_say_so wal/wal_writer_files.cc log_copies_test
   [[segment.sides == kBothSides ? kSegmentCopied : 0]] [[0]])
 mutant(two_hurt_copies_not_put_together wal/wal_reader.cc log_copies_test

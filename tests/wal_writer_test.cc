@@ -1015,6 +1015,22 @@ TEST(WalWriter, WhereADeviceHasNoRoomForTwoSegmentsBothAreSmall) {
   EXPECT_TRUE(wal->copy_trouble().ok());
 }
 
+TEST(WalWriter, ACopyIsNotLeftOutBeforeTheBallastIsGivenBack) {
+  Disk disk;
+  auto wal = disk.writer(roomy_twice());
+  const std::uint64_t used = ~std::uint64_t{0} - *disk.storage->free_bytes(kDirectory);
+  disk.storage->set_capacity(used + WalWriter::kSmallSegmentBytes * 3 / 2);  // for one, and not for two
+  unsigned asked = 0;
+  wal->on_no_space([&] {
+    disk.storage->set_capacity(~std::uint64_t{0});
+    return ++asked > 0;
+  });
+  append_to(*wal, 1600, 500);  // more than a segment
+  ASSERT_TRUE(wal->wait_durable(1600).ok());
+  EXPECT_EQ(asked, 1U);
+  EXPECT_EQ(wal->stats().copies, 2U);
+}
+
 // Killed or cut off from power anywhere while the ring is exchanged, both ways.
 TEST(WalWriter, TheRingMayBeExchangedUnderAnyDeath) {
   for (const bool power : {false, true}) {

@@ -95,7 +95,9 @@ void Engine::begin_missing() {
   for (Worker& worker : workers_) {
     if (!worker.missing) continue;
     MutexLock lock(workers_mutex_);
-    if (worker.missing && !stopping() && begin(worker).ok()) (void)take_broken(worker.name);
+    if (!worker.missing || stopping()) continue;
+    const std::optional<Trouble> told = take_broken(worker.name);  // first: with a thread it may have more to tell
+    if (Status begun = begin(worker); !begun.ok()) report_broken(std::string(worker.name), told ? told->cause : begun);
   }
 }
 

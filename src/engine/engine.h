@@ -331,8 +331,9 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status scrub_manifest(std::uint64_t number, ScrubResult& out) EXCLUDES(checkpoint_mutex_);
   Status scrub_run(std::uint64_t number, ScrubResult& out) REQUIRES(compaction_mutex_)
       EXCLUDES(checkpoint_mutex_, write_mutex_);
-  Status scrub_segment(std::uint64_t number, ScrubResult& out) EXCLUDES(checkpoint_mutex_, write_mutex_);
-  Status replace_older() EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status scrub_segment(std::uint64_t number, ScrubResult& out) REQUIRES(compaction_mutex_)
+      EXCLUDES(checkpoint_mutex_, write_mutex_);
+  Status replace_older() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_, write_mutex_);
   Status renew_log();
   Status scrub_quarantine(ScrubResult& out) EXCLUDES(checkpoint_mutex_);
   void add_scrubbed(const ScrubResult& found) EXCLUDES(background_mutex_);

@@ -36,6 +36,7 @@ Result<bool> Engine::heal_one() {
   }
   Status first;
   for (const RunInfo& run : hurt) {
+    if (stopping()) return Status(Code::kAborted, "the store is being abandoned");
     HealInfo info;
     const std::int64_t began = clock_.monotonic_ns();
     info.file = std::string(kRunDirectory) + "/" + run_name(run.number);

@@ -47,8 +47,8 @@ Result<RecoveryFinding> look_at_cut(const LiveRun& run, std::uint64_t bytes_left
   finding.bytes = run.info.file_bytes - bytes_left;
   finding.first_sequence = run.info.min_sequence;
   finding.last_sequence = run.info.max_sequence;
-  finding.verdict = loss.none() ? "healed" : "corrupt";
-  finding.action = loss.none() ? "from_its_parity" : "rebuild_in_background";
+  finding.verdict = loss.none() ? "healed" : loss.refused ? "undecided" : "corrupt";
+  finding.action = "rebuild_in_background";
   finding.detail = loss.why.to_string();
   return finding;
 }

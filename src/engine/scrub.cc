@@ -229,7 +229,12 @@ Status Engine::scrub_run(std::uint64_t number, ScrubResult& out) {
     MutexLock lock(checkpoint_mutex_);
     lost_runs_.insert(number);
   }
-  for (Result<bool> more = true; more.ok() && *more;) {
+  const auto waits = [&] {
+    MutexLock lock(checkpoint_mutex_);
+    rebuilt_last_ = number - 1;  // its turn
+    return lost_runs_.contains(number);
+  };
+  for (Result<bool> more = true; more.ok() && *more && waits();) {
     more = rebuild_one();
     if (says_nothing_of_the_file(more.status())) return more.status();
   }
@@ -261,16 +266,20 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
       sound = sound && check.sound;
     }
   }
+  if (!sound) {
+    ++out.damaged;
+    log_hurt_.store(true, std::memory_order_relaxed);  // until there is a checkpoint
+  }
+  Status renewed;
   if (newest) {
     DARUMA_TRY_ASSIGN(const bool ring_whole, wal_->ring_is_whole());
     out.damaged += !ring_whole;
-    if (!ring_whole || !sound) DARUMA_TRY(renew_log());
-    out.healed += !ring_whole;
+    if (!ring_whole || !sound) renewed = renew_log();
+    out.healed += !ring_whole && renewed.ok();
   }
-  if (sound) return {};
-  ++out.damaged;
-  log_hurt_.store(true, std::memory_order_relaxed);  // until there is a checkpoint
-  DARUMA_TRY(checkpoint());
+  if (sound) return renewed;
+  DARUMA_TRY(checkpoint());  // also of a log that must go on there: memory alone may hold what it lost
+  DARUMA_TRY(renewed);
   const auto stands = [&] {
     const std::vector<LiveSegment> left = wal_->live_segments();
     return std::any_of(left.begin(), left.end(), [&](const LiveSegment& segment) { return segment.number == number; });
@@ -280,15 +289,20 @@ Status Engine::scrub_segment(std::uint64_t number, ScrubResult& out) {
   return {};
 }
 
-/// The older of the kept snapshots needs log that the newest does not: the newest, repeated, takes its place. Where
-/// there is history it would pass into that, and still need it.
+/// The older of the kept snapshots needs log that the newest does not: the newest, repeated, takes its place. Not while
+/// a run is hurt, which may have to be rebuilt from both; and where there is history it would pass into that, and still
+/// need it.
 Status Engine::replace_older() {
   if (past_limits_.time.count() != 0) return {};
   MutexLock lock(checkpoint_mutex_);
   DARUMA_TRY(settle());
   const bool older =
       generations_.size() < kGenerationsKept || generations_.back().sequence < generations_.front().sequence;
-  if (!older || !lost_runs_.empty()) return {};
+  const bool needed =
+      !lost_runs_.empty() || !unhealable_runs_.empty() || std::any_of(live_.begin(), live_.end(), [](const auto& run) {
+        return run.second->reader->hurt() || run.second->reader->lost();
+      });
+  if (!older || needed) return {};
   DARUMA_TRY(repeat_generation());
   return release();
 }

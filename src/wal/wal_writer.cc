@@ -138,6 +138,7 @@ Status WalWriter::lead(const Work& work, bool patient) {
   mutex_.lock();
   leading_ = false;
   unanswered_ = 0;
+  if (pending_.empty()) silent_ = 0;  // nobody has waited for what is still under way
   progress_.notify_all();
   // One who waits leads next, unless somebody comes by before. Whoever leads wakes another in the end, so none is
   // forgotten.

@@ -175,7 +175,9 @@ Status WalWriter::open_segment(Sequence start, std::span<const WalRecord> record
     const bool full = status.is(Code::kNoSpace);
     if (!full) usable &= static_cast<LogSides>(~failed);
     if (sides != 0) {
-      const bool share = full && bytes > least && is_short(sides, bytes);
+      const bool shared = full && is_short(sides, bytes);  // what is given back serves both
+      bool share = shared && bytes > least;
+      if (shared && !share && yield_space_ && !std::exchange(asked, true)) share = yield_space_();
       if (share) sides = usable;
       bytes = share ? least : usual;
       continue;
