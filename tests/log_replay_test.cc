@@ -401,6 +401,21 @@ TEST_F(LogReplayTest, FramesWhoseNumbersWereGivenAnewAreNotApplied) {
   }
 }
 
+TEST_F(LogReplayTest, OfAFrameThatGoesOnBehindWhereTheNextSegmentBeginsOnlyWhatIsBeforeIsApplied) {
+  SegmentBytes old;
+  old.events(1, 1);
+  const std::string second = event_of(2), given_up = event_of(3, 30);
+  old.body(make_body(std::vector<WalRecord>{{2, second}, {3, given_up}}));
+  SegmentBytes anew(64 << 10, kIncarnation + 1, 2, 3);
+  anew.events(3, 6);
+  put_file(disk, kSegmentPath, old.bytes);
+  put_file(disk, kDirectory + "/wal/" + segment_name(2), anew.bytes);
+  write_ring(7, 6);
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 6));
+  EXPECT_TRUE(log.lost.empty());
+}
+
 // Six small frames, each telling of those before it, in two segments.
 struct ToldLossTest : LogReplayTest {
   ToldLossTest() : newer(64 << 10, kIncarnation + 1, 2, 4) {

@@ -707,7 +707,7 @@ mutant(log_is_asked_behind_the_device wal/segments.cc stall_test:*LetsEverybodyL
 mutant(name_of_a_lost_log_is_given_anew recovery/log_chain.cc simulation_test:*WhereItOnceDidNot*
   [[  out_.next_segment = std::max(out_.next_segment, lost_newest() + 1);
 ]] [[]])
-mutant(frames_of_numbers_given_anew_are_applied recovery/log_replay.cc log_replay_test:*GivenAnew*
+mutant(frames_of_numbers_given_anew_are_applied recovery/log_replay.cc log_replay_test:*OfAFrameThatGoesOn*
   [[!anew(record.sequence) && ]] [[]])
 mutant(frames_of_numbers_given_anew_are_told_of recovery/log_replay.cc log_replay_test:*GivenAnew*
   [[if (anew(header.first_sequence)) return;]] [[]])
