@@ -318,18 +318,23 @@ TEST_F(LogReplayTest, PointInTimeSetsAsideWhatOnlyTheRingHolds) {
   EXPECT_EQ(ring->entry.last_sequence, 14U);
 }
 
+DamageMap given_up(Sequence first, Sequence last) {
+  DamageEntry entry;
+  entry.sequence_lo = first;
+  entry.sequence_hi = last;
+  entry.cause = kPointInTimeCause;
+  entry.file = "wal";
+  entry.accepted = true;
+  DamageMap known;
+  (void)known.add(entry);
+  return known;
+}
+
 // The given-up events stay given up, also where the log ends before the numbers that were: the next event must not get
 // one of them, or it would never be applied.
 TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
   write_segment();
-  DamageMap known;
-  DamageEntry entry;
-  entry.sequence_lo = 4;
-  entry.sequence_hi = 20;
-  entry.cause = kPointInTimeCause;
-  entry.file = "wal";
-  entry.accepted = true;
-  (void)known.add(entry);
+  const DamageMap known = given_up(4, 20);
   input.known = &known;
   const LogReplay log = replay();
   EXPECT_EQ(applied, numbers(1, 3));
@@ -350,14 +355,7 @@ TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTaken) {
 // Also where nothing of the log that is left comes to them.
 TEST_F(LogReplayTest, NumbersThatWereGivenUpStayTakenBehindALogThatEndsBeforeThem) {
   write_segment();
-  DamageMap known;
-  DamageEntry entry;
-  entry.sequence_lo = 15;
-  entry.sequence_hi = 20;
-  entry.cause = kPointInTimeCause;
-  entry.file = "wal";
-  entry.accepted = true;
-  (void)known.add(entry);
+  const DamageMap known = given_up(15, 20);
   input.known = &known;
   const LogReplay log = replay();
   EXPECT_EQ(applied, numbers(1, 9));
