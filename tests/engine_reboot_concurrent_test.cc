@@ -60,6 +60,12 @@ struct Throws : EventListener {
   }
 };
 
+/// So much that a checkpoint is due to a memtable of 1 MiB, and not so much that this thread would have to make it.
+void fill(Store& store, Keyspace keyspace) {
+  for (int i = 0; i < 900; ++i)
+    ASSERT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
+}
+
 TEST(EngineReboot, WritersAndReadersOfAllKeyspacesGoOn) {
   const TemporaryDirectory directory;
   Options options;
@@ -130,13 +136,7 @@ TEST(EngineReboot, AnExceptionOutOfAJobCostsItsWorkerAReboot) {
   options.listener = listener;
   Store store = Store::open(directory.path(), options).value().store;
   const Keyspace keyspace = *store.create_keyspace("k");
-  const auto fill = [&] {
-    for (int i = 0; i < 900; ++i) {
-      // Not so much that this thread would have to make the checkpoint.
-      ASSERT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
-    }
-  };
-  fill();
+  fill(store, keyspace);
   ASSERT_TRUE(comes_true([&] { return !store.incidents().empty(); })) << "the background was to make a checkpoint";
   const Incident incident = store.incidents().front();
   EXPECT_EQ(incident.failure, "invariant_broken");
@@ -144,7 +144,7 @@ TEST(EngineReboot, AnExceptionOutOfAJobCostsItsWorkerAReboot) {
   EXPECT_NE(incident.cause.message().find("a bug of the listener"), std::string::npos);
   EXPECT_EQ(incident.outcome, "resolved") << incident.to_json();
   const int before = listener->checkpoints;
-  fill();
+  fill(store, keyspace);
   EXPECT_TRUE(comes_true([&] { return listener->checkpoints > before; })) << "its successor works";
 }
 
@@ -164,8 +164,7 @@ TEST(EngineReboot, AWorkerThatMayNotBeRebootedAgainIsToldUntilItIs) {
                        [](const HealthCheck& check) { return check.name == "playbook" && !check.cause.ok(); });
   };
   for (const std::size_t incidents : {1, 2}) {
-    for (int i = 0; i < 900; ++i)
-      ASSERT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
+    fill(store, keyspace);
     ASSERT_TRUE(comes_true([&] { return store.incidents().size() >= incidents; }));
   }
   EXPECT_EQ(store.incidents().back().outcome, "escalated");
@@ -174,23 +173,18 @@ TEST(EngineReboot, AWorkerThatMayNotBeRebootedAgainIsToldUntilItIs) {
   EXPECT_TRUE(playbook_fails()) << "the worker is still dead";
 }
 
-struct Counts : EventListener {
-  std::atomic<int> checkpoints{0};
-  void on_checkpoint(const CheckpointInfo&) override { ++checkpoints; }
-};
-
 TEST(EngineReboot, AWorkerWithoutAThreadIsToldAndGetsOneWhenThereIsOne) {
   const TemporaryDirectory directory;
   Options options;
   options.memtable_bytes = 1 << 20;
-  const auto listener = std::make_shared<Counts>();
+  const auto listener = std::make_shared<Throws>();
+  listener->left = 0;
   options.listener = listener;
   Store store = Store::open(directory.path(), options).value().store;
   const Keyspace keyspace = *store.create_keyspace("k");
   const auto checkpoints_itself = [&] {
     const int before = listener->checkpoints;
-    for (int i = 0; i < 900; ++i)
-      EXPECT_TRUE(store.put(keyspace, "key" + std::to_string(i), std::string(900, 'x'), {Durability::kProcess}).ok());
+    fill(store, keyspace);
     return comes_true([&] { return listener->checkpoints > before; });
   };
   const auto has_incident = [&] {

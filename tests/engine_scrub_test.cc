@@ -112,6 +112,18 @@ class EngineScrub : public testing::Test {
     const Catalogue catalogue = *read_catalogue(*world_.disk, "store", std::nullopt);
     return read_scrub_position(*world_.disk, "store/recoveries", *catalogue.store);
   }
+  /// A pass of the background, from beginning to end; how many of its steps gave kIoError.
+  unsigned pass(const Store& store) {
+    heard_->passes.clear();
+    world_.clock.advance(100 * kDay);
+    unsigned told = 0;
+    for (int i = 0; i < 200 && heard_->passes.empty(); ++i) {
+      told += Engine::of(store).step().is(Code::kIoError);
+      world_.clock.advance(2'000'000'000);
+    }
+    EXPECT_EQ(heard_->passes.size(), 1U) << "it stands still";
+    return told;
+  }
   World world_;
   Random random_{5};
   std::shared_ptr<Heard> heard_ = std::make_shared<Heard>();
@@ -336,13 +348,8 @@ TEST_F(EngineScrub, AnItemThatCannotBeFinishedIsPassedOver) {
   for (const std::string& hurt : {files("snapshots", ".snap").front(), run})
     ASSERT_TRUE(world_.disk->flip_bit(hurt, 100, 3).ok());
   world_.disk->inject({.kind = FaultKind::kWriteError, .path_contains = "snapshots/"});
-  world_.clock.advance(100 * kDay);
-  unsigned told = 0;
-  for (int i = 0; i < 100 && heard_->passes.empty(); ++i) {
-    told += Engine::of(store).step().is(Code::kIoError);
-    world_.clock.advance(2'000'000'000);
-  }
-  ASSERT_EQ(heard_->passes.size(), 1U) << "it stands still";
+  const unsigned told = pass(store);
+  ASSERT_FALSE(heard_->passes.empty());
   EXPECT_EQ(heard_->passes.front().damaged, 2U);
   EXPECT_EQ(heard_->passes.front().healed, 1U);
   EXPECT_EQ(told, 1U);
@@ -355,13 +362,7 @@ TEST_F(EngineScrub, ANoteThatCannotBeWrittenKeepsNothingFromBeingLookedAt) {
   const std::string bytes = *read_whole(*world_.disk, run, 64 << 20);
   ASSERT_TRUE(world_.disk->flip_bit(run, 100, 3).ok());
   world_.disk->inject({.kind = FaultKind::kWriteError, .path_contains = "recoveries/scrub"});
-  world_.clock.advance(100 * kDay);
-  unsigned told = 0;
-  for (int i = 0; i < 100 && heard_->passes.empty(); ++i) {
-    told += Engine::of(store).step().is(Code::kIoError);
-    world_.clock.advance(2'000'000'000);
-  }
-  EXPECT_EQ(heard_->passes.size(), 1U);
+  const unsigned told = pass(store);
   EXPECT_GT(told, 5U);
   EXPECT_EQ(*read_whole(*world_.disk, run, 64 << 20), bytes);
 }
@@ -422,20 +423,11 @@ TEST_F(EngineScrub, TheOlderSnapshotIsKeptWhileAHurtRunMayNeedIt) {
     return catalogue.generations.at(1).manifest->sequence < catalogue.generations.at(0).manifest->sequence;
   };
   ASSERT_TRUE(older_is_kept());
-  const auto pass = [&] {
-    heard_->passes.clear();
-    world_.clock.advance(100 * kDay);
-    for (int i = 0; i < 200 && heard_->passes.empty(); ++i) {
-      (void)Engine::of(store).step();
-      world_.clock.advance(2'000'000'000);
-    }
-    ASSERT_EQ(heard_->passes.size(), 1U);
-  };
-  pass();
+  (void)pass(store);
   EXPECT_TRUE(older_is_kept());
   world_.disk->clear_faults();
-  pass();
-  pass();
+  (void)pass(store);
+  (void)pass(store);
   EXPECT_FALSE(older_is_kept());
   expect_all_right(store);
 }

@@ -76,6 +76,13 @@ class WatchedQueues final : public PassingStorage {
   };
 };
 
+std::unique_ptr<WalWriter> writer_of(Disk& disk, const std::shared_ptr<WatchedQueues>& queues) {
+  WalCreate create;
+  create.directory = kDirectory;
+  create.store = kStore;
+  return WalWriter::create(queues, small_options(), create, disk.clock, disk.random).value();
+}
+
 bool sleeps_soon(pid_t thread) {
   for (int look = 0; look < 2000; ++look) {
     std::ifstream in("/proc/self/task/" + std::to_string(thread) + "/stat");
@@ -94,12 +101,8 @@ TEST(WalWriter, SeveralFramesAreUnderWayWhereRecordsWaitAndOneWhereThreadsDo) {
     SCOPED_TRACE(records);
     Disk disk;
     const auto watched = std::make_shared<WatchedQueues>(*disk.storage);
-    WalCreate create;
-    create.directory = kDirectory;
-    create.store = kStore;
-    auto made = WalWriter::create(watched, small_options(), create, disk.clock, disk.random);
-    ASSERT_TRUE(made.ok());
-    WalWriter& wal = **made;
+    const std::unique_ptr<WalWriter> watched_writer = writer_of(disk, watched);
+    WalWriter& wal = *watched_writer;
     append_to(wal, 1);
     ASSERT_TRUE(wal.wait_durable(1).ok());  // zeros ahead of frames are written by now
     std::thread other;
@@ -681,12 +684,8 @@ TEST(WalWriter, ThoseWhoFindTheRingFullWaitOnceForAStalledDevice) {
     SCOPED_TRACE(noticed_before);
     Disk disk;
     const auto watched = std::make_shared<WatchedQueues>(*disk.storage);
-    WalCreate create;
-    create.directory = kDirectory;
-    create.store = kStore;
-    auto made = WalWriter::create(watched, small_options(), create, disk.clock, disk.random);
-    ASSERT_TRUE(made.ok());
-    WalWriter& wal = **made;
+    const std::unique_ptr<WalWriter> watched_writer = writer_of(disk, watched);
+    WalWriter& wal = *watched_writer;
     append_to(wal, 5, 2000);
     ASSERT_TRUE(wal.wait_durable(5).ok());
     disk.storage->inject({.kind = FaultKind::kStall, .path_contains = ".log"});
