@@ -460,6 +460,8 @@ mutant(what_writes_does_not_finish_the_start engine/write.cc engine_start_test:L
 ]])
 mutant(report_where_no_log_was_made engine/open.cc engine_start_test:EngineStart.AStoreThatNever*
   [[if (wal_ || start.had_log || !start.log.segments.empty()) write_report(start);]] [[write_report(start);]])
+mutant(cut_run_that_cannot_be_read_is_not_refused engine/open_snapshot.cc engine_policy_test:EnginePolicy.ARunThatEnds*
+  [[cut.verdict != "healed" &&]] [[cut.verdict == "corrupt" &&]])
 mutant(run_that_is_cut_is_not_told engine/open_snapshot.cc engine_policy_test:EnginePolicy.ARunThatEnds*
   [[there->second < placed.info.file_bytes]] [[false]])
 mutant(runs_of_dropped_keyspaces_are_named engine/open_snapshot.cc engine_start_test:EngineStart.ADropped*

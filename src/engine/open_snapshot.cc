@@ -224,7 +224,7 @@ Status Engine::open_runs(Start& start) {
       if (const auto there = bytes_there.find(placed.info.number);
           there != bytes_there.end() && there->second < placed.info.file_bytes) {
         DARUMA_TRY_ASSIGN(RecoveryFinding cut, look_at_cut(**run, there->second));
-        const bool lost = cut.verdict == "corrupt" && placed.info.keyspace != kCatalogKeyspace;
+        const bool lost = cut.verdict != "healed" && placed.info.keyspace != kCatalogKeyspace;
         if (lost && options_.recovery_policy == RecoveryPolicy::kRefuse) return refusal(directory_, cut);
         start.report.findings.push_back(std::move(cut));
       }
