@@ -373,8 +373,8 @@ TEST_F(StalledLog, HasWritersWaitOnce) {
   answers_ = true;
   gate_.let_go();
   ASSERT_TRUE(ends(durable));
+  beside([this] { EXPECT_TRUE(store_->sync().ok()); });  // until the answer is in, who comes is told at once
   put("after", kQuick);
-  beside([this] { EXPECT_TRUE(store_->sync().ok()); });
   kill();
   start();
   expect_reads();
