@@ -26,6 +26,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "race/pictures.h"
 #include "race/report.h"
 #include "race/rows.h"
 
@@ -36,7 +37,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 struct Arguments {
-  std::string rows, stores, results, table, picture, directory;
+  std::string rows, stores, results, table, picture, curves, directory;
   double scale = 0, seconds = 0, timeout = 900;
   int rounds = 3;
   bool list = false;
@@ -52,6 +53,8 @@ constexpr const char* kUsage = R"(race [--NAME=VALUE...]
   --results=FILE   JSON: all that was measured. What it holds is not done again, so a race can be stopped and go on
   --table=FILE     where the Markdown goes (standard output)
   --picture=FILE   writes the picture too, as SVG
+  --curves=FILE    and one of what becomes of some rows with more threads and more keys (up to a hundred times as many);
+                   else the trials that only this shows are left out, unless --rows names them. They take hours
   --timeout=S      a trial that takes longer hangs (900)
   --directory=DIR  where the stores go, on the device in question (a new one in TMPDIR or /tmp, removed at the end); with
                    one that is given, stores that are only read stay there for the next race of the same scale
@@ -59,9 +62,9 @@ constexpr const char* kUsage = R"(race [--NAME=VALUE...]
 
 Arguments parse(int argc, char** argv) {
   Arguments a;
-  const std::map<std::string, std::string*> texts = {{"rows", &a.rows},       {"stores", &a.stores},
-                                                     {"results", &a.results}, {"table", &a.table},
-                                                     {"picture", &a.picture}, {"directory", &a.directory}};
+  const std::map<std::string, std::string*> texts = {
+      {"rows", &a.rows},       {"stores", &a.stores}, {"results", &a.results},    {"table", &a.table},
+      {"picture", &a.picture}, {"curves", &a.curves}, {"directory", &a.directory}};
   const std::map<std::string, double*> numbers = {
       {"scale", &a.scale}, {"seconds", &a.seconds}, {"timeout", &a.timeout}};
   for (int i = 1; i < argc; ++i) {
@@ -151,7 +154,11 @@ Ran run(const std::vector<std::string>& command, double timeout) {
 struct Trials {
   Racer racer;
   std::string program;
-  std::vector<std::string> ids, what;
+  struct Told {
+    std::string id, what;
+    bool growth = false;
+  };
+  std::vector<Told> trials;
 };
 
 /// The racers that stand beside this program, in the order of the table.
@@ -168,25 +175,21 @@ std::vector<Trials> find_racers(const Arguments& arguments) {
       std::fprintf(stderr, "race: %s does not say what it is\n", program.c_str());
       std::exit(1);
     }
-    Trials one{{told["name"], told["version"], told["settings"], told["cannot"]}, program, {}, {}};
-    for (const json& trial : told["trials"]) {
-      one.ids.push_back(trial["id"]);
-      one.what.push_back(trial["what"]);
-    }
+    Trials one{{told["name"], told["version"], told["settings"], told["cannot"]}, program, {}};
+    for (const json& trial : told["trials"]) one.trials.push_back({trial["id"], trial["what"], trial["growth"]});
     found.push_back(std::move(one));
   }
   return found;
 }
 
 /// Each once, in their order.
-void for_each_trial(const std::vector<Trials>& racers,
-                    const std::function<void(const std::string& id, const std::string& what)>& each) {
+void for_each_trial(const std::vector<Trials>& racers, const std::function<void(const Trials::Told& trial)>& each) {
   std::vector<std::string> seen;
   for (const Trials& one : racers) {
-    for (std::size_t i = 0; i < one.ids.size(); ++i) {
-      if (std::find(seen.begin(), seen.end(), one.ids[i]) != seen.end()) continue;
-      seen.push_back(one.ids[i]);
-      each(one.ids[i], one.what[i]);
+    for (const Trials::Told& trial : one.trials) {
+      if (std::find(seen.begin(), seen.end(), trial.id) != seen.end()) continue;
+      seen.push_back(trial.id);
+      each(trial);
     }
   }
 }
@@ -237,8 +240,9 @@ class Race {
 
   void run_all() {
     std::vector<std::string> ids;
-    for_each_trial(racers_, [&](const std::string& id, const std::string&) {
-      if (listed(arguments_.rows, id, false)) ids.push_back(id);
+    for_each_trial(racers_, [&](const Trials::Told& trial) {
+      const bool wanted = !trial.growth || !arguments_.curves.empty() || !arguments_.rows.empty();
+      if (wanted && listed(arguments_.rows, trial.id, false)) ids.push_back(trial.id);
     });
     for (unsigned round = 0; round < static_cast<unsigned>(arguments_.rounds); ++round) {
       for (const std::string& id : ids) {
@@ -258,7 +262,8 @@ class Race {
 
   void run_one(const Trials& racer, const std::string& id, unsigned round) {
     const std::string& name = racer.racer.name;
-    if (std::find(racer.ids.begin(), racer.ids.end(), id) == racer.ids.end()) return;
+    if (std::none_of(racer.trials.begin(), racer.trials.end(), [&](const auto& trial) { return trial.id == id; }))
+      return;
     if (racer.racer.cannot.contains(id) || results_.has(id, name, round)) return;
     const std::string directory = directory_ + "/" + name;
     fs::remove_all(directory);
@@ -291,8 +296,8 @@ int main_of(const Arguments& arguments) {
   Results results(arguments.results, arguments.scale, arguments.seconds);
   const std::vector<Trials> racers = find_racers(arguments);
   if (arguments.list) {
-    for_each_trial(racers, [](const std::string& id, const std::string& what) {
-      std::printf("%-20s %s\n", id.c_str(), what.c_str());
+    for_each_trial(racers, [](const Trials::Told& trial) {
+      std::printf("%-20s %s%s\n", trial.id.c_str(), trial.what.c_str(), trial.growth ? " (for --curves)" : "");
     });
     return 0;
   }
@@ -307,7 +312,8 @@ int main_of(const Arguments& arguments) {
     std::fputs(markdown(results).c_str(), stdout);
   else
     std::ofstream(arguments.table) << markdown(results);
-  if (!arguments.picture.empty()) std::ofstream(arguments.picture) << picture(results);
+  if (!arguments.picture.empty()) std::ofstream(arguments.picture) << ratios(results);
+  if (!arguments.curves.empty()) std::ofstream(arguments.curves) << curves(results);
   return 0;
 }
 

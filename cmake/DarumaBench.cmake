@@ -18,11 +18,12 @@ target_link_libraries(hot_parts PRIVATE ${DARUMA_ROOMS} benchmark::benchmark ben
 # stores, for the survival matrix too.
 set(race "${PROJECT_SOURCE_DIR}/bench/race")
 add_library(race_trials STATIC "${race}/trials.cc" "${race}/write_trials.cc" "${race}/read_trials.cc"
-  "${race}/mixed_trials.cc" "${race}/recovery_trials.cc" "${race}/process.cc")
+  "${race}/mixed_trials.cc" "${race}/recovery_trials.cc" "${race}/growth_trials.cc" "${race}/process.cc")
 target_include_directories(race_trials PUBLIC "${PROJECT_SOURCE_DIR}/bench")
 target_link_libraries(race_trials PUBLIC daruma_base)
 find_package(nlohmann_json REQUIRED)
-bench_program(race "${PROJECT_SOURCE_DIR}/bench/race.cc" "${race}/results.cc" "${race}/report.cc" "${race}/rows.cc")
+bench_program(race "${PROJECT_SOURCE_DIR}/bench/race.cc" "${race}/results.cc" "${race}/figures.cc" "${race}/report.cc"
+  "${race}/pictures.cc" "${race}/rows.cc")
 bench_program(compare "${PROJECT_SOURCE_DIR}/bench/compare.cc")
 foreach(program race compare)
   target_link_libraries(${program} PRIVATE nlohmann_json::nlohmann_json)

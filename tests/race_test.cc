@@ -33,10 +33,10 @@ void run(const std::string& command) { ASSERT_EQ(WEXITSTATUS(std::system(command
 TEST(Race, MeasuresEveryRowOfEveryStoreOrSaysWhyNot) {
   const daruma::TemporaryDirectory directory;
   const std::string results = directory.path() + "/race.json", table = directory.path() + "/race.md",
-                    picture = directory.path() + "/race.svg";
-  const std::string command = std::string(DARUMA_RACE) +
-                              " --scale=0.001 --seconds=0.01 --rounds=1 --directory=" + directory.path() +
-                              "/stores --results=" + results + " --table=" + table + " --picture=" + picture + " 2>&1";
+                    picture = directory.path() + "/race.svg", curves = directory.path() + "/curves.svg";
+  const std::string command =
+      std::string(DARUMA_RACE) + " --scale=0.001 --seconds=0.01 --rounds=1 --directory=" + directory.path() +
+      "/stores --results=" + results + " --table=" + table + " --picture=" + picture + " --curves=" + curves + " 2>&1";
   run(command);
   const std::string once = read(results);
   const json all = json::parse(once);
@@ -54,9 +54,11 @@ TEST(Race, MeasuresEveryRowOfEveryStoreOrSaysWhyNot) {
     const std::string store = racer.at("name");
     stores.insert(store);
     if (store == kReference) continue;
-    for (const Section& section : sections()) {
-      for (const Row& row : section.rows) {
-        if (!racer.at("cannot").contains(row.trial)) expect(store, row);
+    for (const auto& part : {sections(), growth()}) {
+      for (const Section& section : part) {
+        for (const Row& row : section.rows) {
+          if (!racer.at("cannot").contains(row.trial)) expect(store, row);
+        }
       }
     }
   }
@@ -65,12 +67,21 @@ TEST(Race, MeasuresEveryRowOfEveryStoreOrSaysWhyNot) {
     if (figures[kReference].contains(row.trial)) expect(kReference, row);
   }
 
-  const std::string markdown = read(table), svg = read(picture);
+  const std::string markdown = read(table);
   for (const Section& section : sections()) {
     for (const Row& row : section.rows) EXPECT_THAT(markdown, HasSubstr("| " + row.title + ", " + row.unit + " |"));
   }
-  EXPECT_THAT(svg, testing::AllOf(testing::StartsWith("<svg "), testing::EndsWith("</svg>\n"),
-                                  HasSubstr("prefers-color-scheme: dark")));
+  for (const Section& section : growth()) {
+    for (const Row& row : section.rows) {
+      EXPECT_THAT(markdown,
+                  HasSubstr("| " + row.title + ", " + (section.grows == kKeys ? "keys: 100 k" : "threads: 8")));
+      EXPECT_THAT(read(curves), HasSubstr(">" + row.title + ", " + row.unit + "<"));
+    }
+  }
+  for (const std::string& svg : {read(picture), read(curves)}) {
+    EXPECT_THAT(svg, testing::AllOf(testing::StartsWith("<svg "), testing::EndsWith("</svg>\n"),
+                                    HasSubstr("prefers-color-scheme: dark")));
+  }
 
   run(command);  // finds everything done
   EXPECT_EQ(json::parse(read(results)), all);

@@ -4,7 +4,6 @@
 #include <atomic>
 
 #include "race/trials.h"
-#include "race/work.h"
 
 namespace race {
 namespace {

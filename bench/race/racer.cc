@@ -19,7 +19,7 @@ std::vector<Trial> all_trials() {
   return reference_trials();
 #else
   std::vector<Trial> all = write_trials();
-  for (auto more : {read_trials(), mixed_trials(), recovery_trials()}) {
+  for (auto more : {read_trials(), mixed_trials(), recovery_trials(), growth_trials()}) {
     all.insert(all.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   }
   return all;
@@ -33,7 +33,7 @@ std::string description(const Contender& store) {
   for (const auto& [trial, why] : store.cannot) out.member(trial, why);
   out.end().key("trials").begin_array();
   for (const Trial& trial : all_trials()) {
-    out.begin_object().member("id", trial.id).member("what", trial.what).end();
+    out.begin_object().member("id", trial.id).member("what", trial.what).member("growth", trial.growth).end();
   }
   out.end().end();
   return out.take();

@@ -1,28 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reads: of a store that fits the cache, and of one four times the memory there is.
-#include <atomic>
 #include <thread>
 
 #include "race/trials.h"
-#include "race/work.h"
 
 namespace race {
 namespace {
 
 using stores::Answer;
 using stores::Session;
-
-void get(Session& session, const Key& key, Answer expected) {
-  std::string_view value;
-  must(session.get(key, value) == expected, "get");
-}
-
-/// One random number after the other, for each thread.
-std::uint64_t draw(std::uint64_t below) {
-  static std::atomic<std::uint64_t> seed{1};
-  thread_local daruma::Random random(seed++);
-  return random.below(below);
-}
 
 /// Opens the store of a million records, runs `each` over all of them and then measures it until time is up.
 Figures hot(const Course& course, unsigned threads, const Operation& each, double operations_each = 1) {
@@ -39,10 +25,6 @@ Figures hot(const Course& course, unsigned threads, const Operation& each, doubl
     add_rate(figures, meter, done);
     return figures;
   });
-}
-
-Operation get_of(std::uint64_t records) {
-  return [records](Session& session, std::uint64_t) { get(session, Key::present(draw(records)), Answer::kValue); };
 }
 
 constexpr std::uint64_t kKeysAtOnce = 32;
@@ -71,16 +53,6 @@ Figures scan(const Course& course, bool backward) {
              "scan");
       },
       static_cast<double>(records));
-}
-
-Figures seek(const Course& course) {
-  static constexpr std::uint64_t kRecords = 50;
-  const std::uint64_t starts = course.records() - kRecords;
-  return hot(course, 1, [=](Session& session, std::uint64_t) {
-    std::uint64_t seen = 0;
-    const Key from = Key::present(draw(starts));
-    must(session.scan({.from = from, .limit = kRecords}, [&](auto, auto) { ++seen; }) && seen == kRecords, "seek");
-  });
 }
 
 /// A reader and a writer, each as fast as it can.
@@ -135,6 +107,8 @@ std::vector<Trial> read_trials() {
       {"get_hot", "gets of any of a million records, all of them cached",
        [](auto& c) { return hot(c, 1, get_of(c.records())); }},
       {"get_hot_2", "the same by 2 threads", [](auto& c) { return hot(c, 2, get_of(c.records())); }},
+      {"get_hot_4", "4 threads", [](auto& c) { return hot(c, 4, get_of(c.records())); }, true},
+      {"get_hot_8", "8 threads", [](auto& c) { return hot(c, 8, get_of(c.records())); }, true},
       {"get_missing", "gets of keys between those",
        [](auto& c) {
          return hot(c, 1,
@@ -144,7 +118,7 @@ std::vector<Trial> read_trials() {
        [](auto& c) { return hot(c, 1, multi_get_of(c.records()), static_cast<double>(kKeysAtOnce)); }},
       {"scan", "every record, in order", [](auto& c) { return scan(c, false); }},
       {"scan_back", "every record, from the last to the first", [](auto& c) { return scan(c, true); }},
-      {"seek", "50 records from any key on", seek},
+      {"seek", "50 records from any key on", [](auto& c) { return hot(c, 1, seek_of(c.records())); }},
       {"read_while_writing", "a thread that gets and one that puts again, a million records", read_while_writing},
       {"cold_get", "gets of any of ten million records, with memory for a quarter of them",
        [](auto& c) { return cold(c, get_of(c.many_records()), 1); }},

@@ -3,7 +3,6 @@
 #include <filesystem>
 
 #include "race/trials.h"
-#include "race/work.h"
 
 namespace race {
 namespace {

@@ -9,7 +9,5 @@ namespace race {
 
 /// docs/benchmarks.md.
 std::string markdown(const Results& results);
-/// For README.md, as SVG: how far each store is from the best of the others.
-std::string picture(const Results& results);
 
 }  // namespace race

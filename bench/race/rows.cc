@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "race/rows.h"
 
+#include <map>
+#include <utility>
+
 namespace race {
 
 const std::vector<Section>& sections() {
@@ -112,6 +115,35 @@ const std::vector<Section>& sections() {
          .unit = kMemory,
          .aim = 1,
          .against = "rocksdb"}}}};
+  return all;
+}
+
+const std::vector<Section>& growth() {
+  static const std::vector<Section> all = [] {
+    Section threads{"As threads grow", {}, "threads"}, keys{"As keys grow", {}, kKeys};
+    for (const auto& [title, trials] : std::map<std::string, std::vector<std::string>>{
+             {"durable put", {"durable_1", "durable_2", "durable_4", "durable_8"}},
+             {"fill, keys scattered", {"fill_random", "fill_random_2", "fill_random_4", "fill_random_8"}},
+             {"get, hot", {"get_hot", "get_hot_2", "get_hot_4", "get_hot_8"}}}) {
+      double at = 1;
+      for (const std::string& trial : trials) {
+        threads.rows.push_back({.title = title, .trial = trial, .at = at});
+        at *= 2;
+      }
+    }
+    for (const Row& row :
+         {Row{.title = "put again, scattered", .trial = "", .figure = "rate_put"},
+          Row{.title = "get", .trial = "", .figure = "rate_get"},
+          Row{.title = "seek and 50 records", .trial = "", .figure = "rate_seek"},
+          Row{.title = "start, cold, to the first read", .trial = "", .figure = "first_ms", .unit = "ms"}}) {
+      for (const auto& [trial, at] : {std::pair{"grown_1m", 1e6}, {"grown_10m", 1e7}, {"grown_100m", 1e8}}) {
+        keys.rows.push_back(row);
+        keys.rows.back().trial = trial;
+        keys.rows.back().at = at;
+      }
+    }
+    return std::vector{threads, keys};
+  }();
   return all;
 }
 

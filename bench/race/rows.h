@@ -10,6 +10,7 @@ namespace race {
 /// The best of the others, whoever that is.
 inline constexpr const char* kBestPeer = "";
 inline constexpr const char* kReference = "reference";
+inline constexpr const char* kKeys = "keys";
 
 struct Row {
   std::string title;
@@ -19,6 +20,7 @@ struct Row {
   std::string against = kBestPeer;  ///< or a store, the beginning of its name
   std::string against_trial = {};   ///< empty: the same
   bool pictured = false;
+  double at = 0;  ///< in growth(): so many threads, or keys where scale is 1
 
   [[nodiscard]] bool more_is_better() const { return unit.ends_with("/s"); }
 };
@@ -26,9 +28,12 @@ struct Row {
 struct Section {
   std::string title;
   std::vector<Row> rows;
+  std::string grows = {};  ///< in growth(): what there is ever more of
 };
 
 const std::vector<Section>& sections();
+/// What becomes of some of them when there is more to do. Rows of one title, next to each other, are a curve.
+const std::vector<Section>& growth();
 /// Of the machine: what a store cannot be better than, or should not be worse.
 const Section& references();
 

@@ -8,8 +8,6 @@
 #include <mutex>
 #include <thread>
 
-#include "race/work.h"
-
 namespace race {
 
 Done drive(stores::Store& store, unsigned threads, std::uint64_t count, double seconds, const Operation& each) {
@@ -52,6 +50,32 @@ Done drive(stores::Store& store, unsigned threads, std::uint64_t count, double s
   lock.unlock();
   for (std::thread& one : all) one.join();
   return {operations, took};
+}
+
+std::uint64_t draw(std::uint64_t below) {
+  static std::atomic<std::uint64_t> seed{1};
+  thread_local daruma::Random random(seed++);
+  return random.below(below);
+}
+
+void get(stores::Session& session, const Key& key, stores::Answer expected) {
+  std::string_view value;
+  must(session.get(key, value) == expected, "get");
+}
+
+Operation get_of(std::uint64_t records) {
+  return [records](stores::Session& session, std::uint64_t) {
+    get(session, Key::present(draw(records)), stores::Answer::kValue);
+  };
+}
+
+Operation seek_of(std::uint64_t records) {
+  static constexpr std::uint64_t kRecords = 50;
+  return [starts = records - kRecords](stores::Session& session, std::uint64_t) {
+    std::uint64_t seen = 0;
+    const Key from = Key::present(draw(starts));
+    must(session.scan({.from = from, .limit = kRecords}, [&](auto, auto) { ++seen; }) && seen == kRecords, "seek");
+  };
 }
 
 void add_rate(Figures& figures, const Meter& meter, const Done& done, const std::string& suffix) {

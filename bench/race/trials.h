@@ -7,6 +7,7 @@
 
 #include "race/contender.h"
 #include "race/process.h"
+#include "race/work.h"
 
 namespace race {
 
@@ -29,12 +30,14 @@ struct Trial {
   std::string id;
   std::string what;
   std::function<Figures(const Course&)> run;
+  bool growth = false;  ///< only curves are made of it (rows.h)
 };
 
 std::vector<Trial> write_trials();
 std::vector<Trial> read_trials();
 std::vector<Trial> mixed_trials();
 std::vector<Trial> recovery_trials();
+std::vector<Trial> growth_trials();
 /// Of the machine, not of a store.
 std::vector<Trial> reference_trials();
 
@@ -46,6 +49,13 @@ struct Done {
 };
 /// Calls `each` for 0 … count - 1, shared out among threads with a session each, until `seconds` are over.
 Done drive(stores::Store& store, unsigned threads, std::uint64_t count, double seconds, const Operation& each);
+/// A random number, of each thread's own.
+std::uint64_t draw(std::uint64_t below);
+void get(stores::Session& session, const Key& key, stores::Answer expected);
+/// A get of any of so many keys.
+Operation get_of(std::uint64_t records);
+/// The next 50 records from any of so many keys on.
+Operation seek_of(std::uint64_t records);
 /// Adds rate, cpu_us (of processor an operation), their names ending with `suffix`.
 void add_rate(Figures& figures, const Meter& meter, const Done& done, const std::string& suffix = "");
 

@@ -3,7 +3,6 @@
 #include <array>
 
 #include "race/trials.h"
-#include "race/work.h"
 
 namespace race {
 namespace {
@@ -182,12 +181,16 @@ std::vector<Trial> write_trials() {
   return {
       {"fill_sequential", "records put one by one, keys rising", [](auto& c) { return fill(c, 1, false); }},
       {"fill_random", "records put one by one, keys scattered", [](auto& c) { return fill(c, 1, true); }},
+      {"fill_random_2", "2 threads", [](auto& c) { return fill(c, 2, true); }, true},
       {"fill_random_4", "the same by 4 threads", [](auto& c) { return fill(c, 4, true); }},
+      {"fill_random_8", "8 threads", [](auto& c) { return fill(c, 8, true); }, true},
       {"overwrite", "every record of a settled store put again, scattered", overwrite},
       {"delete", "every record of a settled store deleted, scattered", erase},
       {"bulk_load", "four times as many records that come sorted, into an empty store", bulk_load},
       {"durable_1", "puts that survive loss of power, 1 thread", [](auto& c) { return durable(c, 1); }},
+      {"durable_2", "2 threads", [](auto& c) { return durable(c, 2); }, true},
       {"durable_4", "4 threads", [](auto& c) { return durable(c, 4); }},
+      {"durable_8", "8 threads", [](auto& c) { return durable(c, 8); }, true},
       {"durable_16", "16 threads", [](auto& c) { return durable(c, 16); }},
       {"durable_64", "64 threads", [](auto& c) { return durable(c, 64); }},
       {"pipelined", "the same by 1 thread, which waits only for the put 1024 before", pipelined},
