@@ -489,18 +489,24 @@ TEST_F(ToldLossTest, TheNextSegmentTellsOfOneThatIsGone) {
 
 // Between two that are left: told where the one before it says that nothing of its own was given anew.
 TEST_F(ToldLossTest, TheNextSegmentTellsOfOneInTheMiddleThatIsGone) {
-  SegmentBytes third(64 << 10, kIncarnation + 2, 3, 7);
-  third.tells = true;
-  third.earlier = newer.earlier;
-  third.events(7, 7);
-  put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
-  put_file(disk, kSegmentPath, segment.bytes);
-  LogReplay log = replay();
-  EXPECT_THAT(applied, ElementsAre(1, 2, 3, 7));
-  expect_lost(log, 4, 6);
-  put_file(disk, kDirectory + "/wal/" + segment_name(2), std::string(newer.bytes.size(), 'x'));
-  log = replay();
-  expect_lost(log, 4, 6);
+  for (const Sequence own_from : {0, 4}) {  // of an older file, and told
+    SegmentBytes third(64 << 10, kIncarnation + 2, 3, 7);
+    third.header.predecessor.own_from = own_from;
+    third.rewrite_header();
+    third.tells = true;
+    third.earlier = newer.earlier;
+    third.events(7, 7);
+    put_file(disk, kDirectory + "/wal/" + segment_name(3), third.bytes);
+    put_file(disk, kSegmentPath, segment.bytes);
+    LogReplay log = replay();
+    EXPECT_THAT(applied, ElementsAre(1, 2, 3, 7));
+    expect_lost(log, 4, 6);
+    const std::string second = kDirectory + "/wal/" + segment_name(2);
+    put_file(disk, second, std::string(newer.bytes.size(), 'x'));
+    log = replay();
+    expect_lost(log, 4, 6);
+    ASSERT_TRUE(disk.remove(second).ok());
+  }
 }
 
 // A power cut leaves 3 torn, and 4 and 5, never acknowledged, behind it. The next life gives all three anew in a file
@@ -580,6 +586,136 @@ TEST_F(ToldLossTest, WhatTheNewestFileMayHaveGivenAnewIsNotTaken) {
     input.known = nullptr;
     ASSERT_TRUE(disk.remove(path).ok());
   }
+}
+
+// A start could not read the end of the first file, told of that, and gave numbers from 4 on anew, in a second one. Now
+// the first can be read, and the second is gone: its headers, or all of it; the newest, or not.
+TEST_F(ToldLossTest, WhatAFileThatIsGoneGaveAnewIsNotTaken) {
+  SegmentBytes first;
+  first.header.boot = boot_hash("another boot");
+  first.header.tail_nonce = kNonce + 1;
+  first.header.own_from = 1;
+  first.rewrite_header();
+  for (const Sequence s : numbers(1, 8)) first.events(s, s);
+  put_file(disk, kSegmentPath, first.bytes);
+  const std::string second = kDirectory + "/wal/" + segment_name(2), third = kDirectory + "/wal/" + segment_name(3);
+  RingBytes ring(kMinTailBytes, boot_hash(disk.boot_id()), 4);
+  ring.slot(kTailSlotsUnpublished + 1, 0, 3);
+  for (const Sequence s : numbers(4, 7)) ring.push(s, event_of(s + 100));
+  ring.acknowledge();
+  SegmentBytes later(64 << 10, kIncarnation + 2, 3, 8);
+  later.header.own_from = 8;
+  later.header.predecessor = {2, 7, 0, 4};
+  later.header.tail_nonce = 0;
+  later.rewrite_header();
+  later.events(8, 9);
+  DamageMap known;
+  DamageEntry loss;
+  loss.sequence_lo = 3;
+  loss.sequence_hi = 4;
+  loss.cause = "unreadable_header";
+  loss.file = "wal/" + segment_name(1);
+  (void)known.add(loss);
+  input.known = &known;
+  input.next_segment = 3;
+  for (const Sequence snapshot : {0, 3, 5}) {
+    for (const std::string left : {"hurt", "ring", "later file"}) {
+      SCOPED_TRACE(left + ", snapshot " + std::to_string(snapshot));
+      input.snapshot_sequence = snapshot;
+      if (left == "hurt") put_file(disk, second, std::string(64 << 10, 'x'));
+      put_file(disk, left == "later file" ? third : kRingPath, left == "later file" ? later.bytes : ring.bytes);
+      std::vector<std::pair<Sequence, std::string>> taken, expected;
+      const Result<LogReplay> log = replay_log(disk, input, [&](std::span<const WalRecord> events, Attempts*) {
+        for (const WalRecord& record : events) taken.emplace_back(record.sequence, record.event);
+      });
+      ASSERT_TRUE(log.ok()) << log.status().to_string();
+      for (Sequence s = snapshot + 1; s <= 3; ++s) expected.emplace_back(s, event_of(s));
+      const Sequence first_lost = std::max<Sequence>(snapshot, 3) + 1;
+      if (left == "later file") {
+        expected.insert(expected.end(), {{8, event_of(8)}, {9, event_of(9)}});
+        ASSERT_EQ(log->lost.size(), 1U);
+        EXPECT_EQ(log->lost[0].sequence_lo, first_lost);
+        EXPECT_EQ(log->lost[0].sequence_hi, 7U);
+        EXPECT_EQ(log->lost[0].keys, DamageEntry::Keys::kAll);
+      } else {
+        for (Sequence s = first_lost; s <= 7; ++s) expected.emplace_back(s, event_of(s + 100));
+        EXPECT_TRUE(log->lost.empty()) << "all that the second gave is in its ring";
+        EXPECT_EQ(log->predecessor.own_from, 4U) << "for the start after this one";
+      }
+      EXPECT_EQ(taken, expected);
+      EXPECT_TRUE(log->found_again.empty());
+      for (const std::string& path : {kRingPath, second, third}) (void)disk.remove(path);
+    }
+  }
+}
+
+/// A ring of this boot that no segment which is left names.
+RingBytes ring_of_a_lost_file(SimStorage& disk, Sequence own_from, Sequence durable, Sequence last) {
+  RingBytes ring(kMinTailBytes, boot_hash(disk.boot_id()), own_from);
+  ring.slot(kTailSlotsUnpublished + 1, 0, durable);
+  for (Sequence s = durable + 1; s <= last; ++s) ring.push(s, event_of(s));
+  ring.acknowledge();
+  return ring;
+}
+
+// A process was killed, the next one took its log over; of that one's the newest file is gone, and all of it is in the
+// ring: also where the life before gave no number itself.
+TEST_F(ToldLossTest, WhatARingHoldsWhoseFileIsGoneIsTaken) {
+  for (const Sequence own_from : {1, 4}) {
+    SegmentBytes first;
+    first.header.boot = boot_hash(disk.boot_id());
+    first.header.tail_nonce = kNonce + 1;
+    first.header.own_from = own_from;
+    first.rewrite_header();
+    first.events(1, 3);
+    put_file(disk, kSegmentPath, first.bytes);
+    put_file(disk, kRingPath, ring_of_a_lost_file(disk, 4, 3, 6).bytes);
+    input.next_segment = 3;
+    const LogReplay log = replay();
+    EXPECT_EQ(applied, numbers(1, 6));
+    EXPECT_TRUE(log.lost.empty());
+  }
+}
+
+// What an earlier life was told to be durable is another event of that number: it proves nothing of what is lost, which
+// is written anew as such, or it would be missed, and told of, once more.
+TEST_F(ToldLossTest, WhatAnEarlierLifeProvesSaysNothingOfNumbersThatWereGivenAnew) {
+  SegmentBytes first;
+  first.header.tail_nonce = 0;
+  first.header.own_from = 1;
+  first.header.prepared_sequence = 5;
+  first.rewrite_header();
+  first.events(1, 8);
+  first.watermark = 8;
+  first.body(make_empty_body(kFrameMark, 9));
+  put_file(disk, kSegmentPath, first.bytes);
+  put_file(disk, kRingPath, ring_of_a_lost_file(disk, 5, 9, 9).bytes);
+  input.next_segment = 3;
+  const LogReplay log = replay();
+  EXPECT_EQ(applied, numbers(1, 4));
+  EXPECT_LE(log.proven, 4U);
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 5U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 9U);
+}
+
+// The headers of the first file are lost, the second is given up whole for one that is gone.
+TEST_F(ToldLossTest, AFileInFrontOfNoneThatCountsIsToldByTheRing) {
+  put_file(disk, kSegmentPath, std::string(64 << 10, 'x'));
+  SegmentBytes second(64 << 10, kIncarnation + 1, 2, 11);
+  second.header.tail_nonce = kNonce + 1;
+  second.header.own_from = 1;
+  second.rewrite_header();
+  second.events(11, 13);
+  put_file(disk, kDirectory + "/wal/" + segment_name(2), second.bytes);
+  put_file(disk, kRingPath, ring_of_a_lost_file(disk, 6, 14, 15).bytes);
+  input.next_segment = 4;
+  const LogReplay log = replay();
+  EXPECT_THAT(applied, ElementsAre(15));
+  ASSERT_EQ(log.lost.size(), 1U);
+  EXPECT_EQ(log.lost[0].sequence_lo, 1U);
+  EXPECT_EQ(log.lost[0].sequence_hi, 14U);
+  EXPECT_EQ(log.lost[0].keys, DamageEntry::Keys::kAll);
 }
 
 // As written before segments named their predecessors: that one may have been removed as it held nothing.

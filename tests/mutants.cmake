@@ -733,8 +733,25 @@ mutant(frames_behind_a_tear_are_taken recovery/log_replay.cc log_replay_test:Tol
   [[if (behind_tear) continue;]] [[]])
 mutant(tear_before_a_newest_file_that_is_gone recovery/log_chain.cc log_replay_test:ToldLoss*
   [[lacks_between(segment, *next) : newest_is_gone();]] [[lacks_between(segment, *next) : false;]])
+mutant(ring_of_a_file_that_is_gone_tells_of_no_numbers recovery/log_files.cc log_replay_test:ToldLoss*
+  [[  if (ring_of_another()) heed(]] [[  if (false) heed(]])
+mutant(predecessor_that_is_gone_gave_no_numbers recovery/log_files.cc log_replay_test:ToldLoss*
+  [[    heed(std::min(before.number, segment.number), before.own_from);
+]] [[]])
+mutant(end_in_front_of_a_ring_is_judged_without_it recovery/log_replay.cc log_replay_test:ToldLoss*
+  [[if (segment.successor_start == 0 && ring_of_another() && tail_.whole) return {};]] [[]])
+mutant(earlier_life_proves_numbers_given_anew recovery/log_replay.cc log_replay_test:ToldLoss*
+  [[if (given_anew_from_ != 0) through = std::min(through, given_anew_from_ - 1);]] [[]])
+mutant(file_that_is_gone_has_one_behind_it recovery/log_replay.cc log_replay_test:ToldLoss*
+  [[next && !ended_ && segment.successor_start]] [[!ended_ && segment.successor_start]])
+mutant(predecessor_that_is_gone_is_told_of_without_its_keys recovery/log_chain.cc log_replay_test:ToldLoss*
+  [[if (!any_read_ || (own_from != 0 && own_from <= out_.last + 1)) {]] [[if (!any_read_) {]])
+mutant(rebuilt_of_numbers_given_anew snapshot/run_rebuild.cc retention_test:RunRebuild*
+  [[segments[i].anew_from != 0 ? segments[i].anew_from : kMaxSequence;]] [[kMaxSequence;]])
+mutant(life_does_not_say_where_its_numbers_begin wal/wal_writer_files.cc simulation_test:*WhereItOnceDidNot*
+  [[bytes, boot_, own_from_};]] [[bytes, boot_, 0};]])
 mutant(file_that_is_gone_is_no_predecessor recovery/log_chain.cc log_replay_test:ToldLoss*
-  [[  out_.predecessor = {lost_newest(), out_.last, 0};
+  [[  out_.predecessor = {lost_newest(), out_.last, 0, ring_of_another() ? tail_.header.own_from : 0};
 ]] [[]])
 mutant(each_loss_before_a_file_that_is_gone_is_a_tear recovery/log_chain.cc log_replay_test:ToldLoss*
   [[return facts.later_watermark < stretch.first &&]] [[return facts.later_watermark >= 0 &&]])

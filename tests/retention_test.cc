@@ -11,6 +11,7 @@
 #include "io/sim_storage.h"
 #include "snapshot/catalogue.h"
 #include "snapshot/run_rebuild.h"
+#include "wal_bytes.h"
 
 namespace daruma {
 namespace {
@@ -296,6 +297,21 @@ TEST(Retention, NothingSupersededComesBackWhateverAPowerCutKeeps) {
       }
       ASSERT_TRUE(apply_retention(disk, "s", plan).ok());
     }
+  }
+}
+
+TEST(RunRebuild, TakesNoEventWhoseNumberWasGivenAnewInAFileThatIsGone) {
+  SimStorage disk;
+  wal_test::SegmentBytes segment;
+  segment.events(1, 6);
+  wal_test::put_file(disk, wal_test::kSegmentPath, segment.bytes);
+  for (const Sequence anew_from : {0, 7, 6}) {
+    Memtable out;
+    const std::vector<LiveSegment> live = {{1, 1, segment.bytes.size(), side_bit(0), anew_from}};
+    const Result<bool> all = read_log_part(disk, wal_test::kDirectory, wal_test::kStore, live,
+                                           {.through = 6, .keyspace = 1, .keys = {}}, out);
+    ASSERT_TRUE(all.ok()) << all.status().to_string();
+    EXPECT_EQ(*all, anew_from != 6) << anew_from;
   }
 }
 

@@ -104,7 +104,10 @@ inline Reading read_bytes(std::string_view bytes) {
 }
 
 struct RingBytes {
-  explicit RingBytes(std::uint64_t capacity = kMinTailBytes) : bytes(2 * tail_half_bytes(capacity), '\0') {
+  explicit RingBytes(std::uint64_t capacity = kMinTailBytes, std::uint64_t boot = 0, Sequence own_from = 0)
+      : bytes(2 * tail_half_bytes(capacity), '\0') {
+    header.boot = boot;
+    header.own_from = own_from;
     header.store = kStore;
     header.nonce = kNonce;
     header.capacity = capacity;

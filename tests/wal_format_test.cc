@@ -40,6 +40,23 @@ TEST(WalFormat, GoldenSegment) {
   for (const auto& [s, event] : read.events) EXPECT_EQ(event, event_of(s));
 }
 
+// The golden files are from before this was told: zero.
+TEST(WalFormat, HeadersTellWhereTheNumbersOfALifeBegin) {
+  SegmentBytes segment;
+  segment.header.own_from = 7;
+  segment.header.predecessor.own_from = 5;
+  segment.rewrite_header();
+  EXPECT_EQ(load<std::uint64_t>(segment.bytes.data() + 136), 7U);
+  EXPECT_EQ(load<std::uint64_t>(segment.bytes.data() + 144), 5U);
+  const auto header = decode_segment_header(std::string_view(segment.bytes).substr(0, kSectorBytes), 0, kStore);
+  ASSERT_TRUE(header.ok());
+  EXPECT_EQ(header->own_from, 7U);
+  EXPECT_EQ(header->predecessor.own_from, 5U);
+  const RingBytes ring(kMinTailBytes, 0, 9);
+  EXPECT_EQ(load<std::uint64_t>(ring.bytes.data() + 56), 9U);
+  EXPECT_EQ(decode_tail_header(std::string_view(ring.bytes).substr(0, kSectorBytes), kStore)->own_from, 9U);
+}
+
 TEST(EarlierFootprints, GoldenSegment) {
   SegmentBytes segment(40 << 10);
   segment.tells = true;

@@ -37,10 +37,12 @@ bool LogReplayer::lacks_newest() const {
   return none || (input_.next_segment > 1 && next_found_ < input_.next_segment);
 }
 
+/// The ring is of a file that is gone.
+bool LogReplayer::ring_of_another() const { return tail_.status.ok() && tail_.mark_known && !ring_is_named(); }
+
 /// The newest log file is gone, or only its headers are.
 bool LogReplayer::newest_is_gone() const {
-  const bool ring_of_another = tail_.status.ok() && tail_.mark_known && !ring_is_named();
-  return (!segments_.empty() && !segments_.back().header) || lacks_newest() || ring_of_another;
+  return (!segments_.empty() && !segments_.back().header) || lacks_newest() || ring_of_another();
 }
 
 /// What it is called, or would be.
@@ -89,7 +91,7 @@ Status LogReplayer::ask_next(const Found& segment, SegmentScan& scan) const {
   if (next == nullptr) return {};
   bool told = true;  // what is further in front is not told of either
   const auto ask = [&](Sequence first, Sequence last, std::optional<Footprint>& footprint) -> Status {
-    last = std::min(last, segment.successor_start - 1);
+    last = std::min(last, segment.anew_from - 1);
     if (footprint || first > last || !of_one_numbering(segment, scan, last)) return {};
     DARUMA_TRY_ASSIGN(footprint, footprint_before(*next, first, last));
     told = footprint.has_value();
@@ -110,8 +112,12 @@ Status LogReplayer::ask_next(const Found& segment, SegmentScan& scan) const {
 /// What stood in front of it, and in no file that is left.
 Status LogReplayer::lose_before(const Found& segment, const char* why) {
   const Sequence last = segment.header->start_sequence - 1;
-  std::optional<Footprint> footprint;  // what was read may have been numbered anew
-  if (!any_read_) { DARUMA_TRY_ASSIGN(footprint, footprint_before(segment, out_.last + 1, last)); }
+  std::optional<Footprint> footprint;
+  // Else what was read may have been numbered anew.
+  const Sequence own_from = segment.header->predecessor.own_from;
+  if (!any_read_ || (own_from != 0 && own_from <= out_.last + 1)) {
+    DARUMA_TRY_ASSIGN(footprint, footprint_before(segment, out_.last + 1, last));
+  }
   lose_unlogged(out_.last + 1, last, whole_log(), why, footprint);
   return {};
 }
@@ -123,7 +129,7 @@ void LogReplayer::name_predecessor() {
     const auto read =
         std::find_if(read_.begin(), read_.end(), [&](const Predecessor& one) { return one.number == segment.number; });
     const Sequence last = segment.successor_start == 0 ? out_.last : segment.successor_start - 1;
-    return read != read_.end() ? *read : Predecessor{segment.number, last, 0};
+    return read != read_.end() ? *read : Predecessor{segment.number, last, 0, segment.header->own_from};
   };
   const auto begins_below = [&](const Found& segment) { return segment.header->start_sequence <= out_.proven; };
   for (const Found& segment : segments_) {
@@ -141,7 +147,7 @@ void LogReplayer::name_predecessor() {
     if (one.number >= out_.predecessor.number) out_.predecessor = one;
   }
   if (!newest_is_gone()) return;
-  out_.predecessor = {lost_newest(), out_.last, 0};
+  out_.predecessor = {lost_newest(), out_.last, 0, ring_of_another() ? tail_.header.own_from : 0};
   out_.next_segment = std::max(out_.next_segment, lost_newest() + 1);
 }
 

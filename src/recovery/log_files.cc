@@ -22,7 +22,7 @@ Status LogReplayer::find_segments() {
   for (std::size_t i = segments_.size(); i-- > 0;) {
     Found& segment = segments_[i];
     if (!segment.header && segment.unreadable.is(Code::kIoError)) out_.unreadable = segment.unreadable;
-    segment.successor_start = lowest;
+    segment.successor_start = segment.anew_from = lowest;
     if (segment.header && (lowest == 0 || segment.header->start_sequence < lowest))
       lowest = segment.header->start_sequence;
     if (lowest == 0 || lowest > input_.snapshot_sequence + 1 || segment.successor_start == 0)
@@ -236,6 +236,23 @@ Status LogReplayer::take_ring() {
     if (ring_last_ == 0 || record.sequence == ring_last_ + 1) ring_last_ = record.sequence;
   }
   return {};
+}
+
+/// A file that is gone gave numbers too. From where on, the next one that is left tells, and the ring of its life; of
+/// two lives in a row that are gone, the later one alone.
+void LogReplayer::heed_what_is_gone() {
+  const auto heed = [this](std::uint64_t gone, Sequence own_from) {
+    for (Found& segment : segments_) {
+      const bool of_earlier_life = segment.header && segment.number < gone && segment.header->own_from < own_from;
+      if (of_earlier_life && (segment.anew_from == 0 || own_from < segment.anew_from)) segment.anew_from = own_from;
+    }
+  };
+  for (const Found& segment : segments_) {
+    if (!segment.header) continue;
+    const Predecessor& before = segment.header->predecessor;
+    heed(std::min(before.number, segment.number), before.own_from);
+  }
+  if (ring_of_another()) heed(next_found_, std::min(tail_.header.own_from, tail_.durable_sequence + 1));
 }
 
 }  // namespace daruma

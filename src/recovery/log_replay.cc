@@ -58,6 +58,7 @@ Result<LogReplay> LogReplayer::run() {
     out_.attempts = std::make_shared<Attempts>(storage_, input_.attempts_directory, *out_.store, boot_);
   }
   (void)reach();
+  heed_what_is_gone();
   for (const Found& segment : segments_) DARUMA_TRY(read_one(segment));
   finish();
   name_predecessor();
@@ -66,8 +67,10 @@ Result<LogReplay> LogReplayer::run() {
 
 Status LogReplayer::read_one(const Found& segment) {
   if (out_.reached) return {};
+  given_anew_from_ = segment.anew_from;
   if (segment.header) {
-    out_.segments.push_back({segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides});
+    out_.segments.push_back(
+        {segment.number, segment.header->start_sequence, segment.bytes_min, segment.sides, segment.anew_from});
     const Sequence start = segment.header->start_sequence;
     // One that a successor begins below is given up whole, and proves nothing of the numbers that were given anew.
     if (!is_given_up(segment)) {
@@ -91,7 +94,6 @@ Status LogReplayer::read_one(const Found& segment) {
   std::vector<Met> met;
   bool anomaly = false;
   file_ = relative(segment.number);
-  given_anew_from_ = segment.successor_start;
   const auto take = [&](const FrameView& frame) {
     highest_seen_ = std::max(highest_seen_, frame.header.last_sequence);
     out_.last_wall_ns = std::max(out_.last_wall_ns, frame.header.wall_ns);
@@ -233,8 +235,8 @@ Status LogReplayer::lost_header(const Found& segment) {
   out_.findings.push_back(std::move(finding));
   if (segment.successor_start == 0) {
     newest_lost_ = true;  // also where the log seemed to end before it: it had its name because it held something
-  } else if (!ended_ && segment.successor_start > out_.last + 1) {
-    DARUMA_TRY(lose_before(*next_of(segment), "the headers of the segment are lost"));
+  } else if (const Found* next = next_of(segment); next && !ended_ && segment.successor_start > out_.last + 1) {
+    DARUMA_TRY(lose_before(*next, "the headers of the segment are lost"));
   }
   return {};
 }
@@ -261,13 +263,14 @@ Status LogReplayer::settle_segment(const Found& segment, const SegmentScan& scan
       (void)reach();
     }
   }
-  if (scan.header) read_.push_back({segment.number, out_.last, scan.last_hash});
+  if (scan.header) read_.push_back({segment.number, out_.last, scan.last_hash, scan.header->own_from});
   if (ended_) return {};
   // Behind the last frame: the end of the log, unless something proves that more was there.
   const Found* next = next_of(segment);
   Sequence expected_through = 0;
-  if (segment.successor_start > 0) expected_through = segment.successor_start - 1;
-  if (segment.successor_start != 0 && out_.last >= expected_through) return {};
+  if (segment.anew_from > 0) expected_through = segment.anew_from - 1;
+  if (segment.anew_from != 0 && out_.last >= expected_through) return {};
+  if (segment.successor_start == 0 && ring_of_another() && tail_.whole) return {};  // it knows what was there
   if (segment.successor_start == 0 && scan.next_segment != 0) {
     // Sealed, and the segment that the seal names is not there.
     Met m;
@@ -402,15 +405,15 @@ Sequence LogReplayer::known_through(Sequence sequence, const std::string& file) 
 
 /// What is left in the ring, what is known to be missing behind the end, and what has to be persisted.
 void LogReplayer::finish() {
+  given_anew_from_ = 0;
   find_again();
   if (out_.reached) {
     out_.last = std::min(out_.last, input_.target.sequence);  // a loss may go on behind it
     out_.proven = std::min(out_.proven, out_.last);
     return;
   }
-  const bool named = ring_is_named();
   if (!stopped_at_loss_) {
-    if (tail_.status.ok() && tail_.mark_known && !named && tail_.durable_sequence > out_.last) {
+    if (ring_of_another() && tail_.durable_sequence > out_.last) {
       lose_unlogged(out_.last + 1, tail_.durable_sequence, tail_file(),
                     "the ring says that these were durable, and no log file holds them", std::nullopt);
       newest_lost_ = false;
@@ -427,7 +430,7 @@ void LogReplayer::finish() {
     if (out_.attempts) out_.attempts->rest();
   }
   // The newest log file is gone: it, and only it, could hold more than anything tells of.
-  const bool ring_tells = !named && tail_.status.ok() && tail_.mark_known && tail_.whole;
+  const bool ring_tells = ring_of_another() && tail_.whole;
   if (!stopped_at_loss_ && !ring_tells && (newest_lost_ || lacks_newest())) {
     out_.last = std::max(out_.last, known_through(out_.last + 1, whole_log()));  // in front of it
     lose_unlogged(out_.last + 1, std::max(out_.last + 1, out_.proven),
@@ -502,6 +505,7 @@ void LogReplayer::keep(Sequence sequence, std::string_view event) {
 }
 
 void LogReplayer::prove(Sequence through) {
+  if (given_anew_from_ != 0) through = std::min(through, given_anew_from_ - 1);
   if (persist_from_ != 0) through = std::min(through, persist_from_ - 1);
   out_.proven = std::max(out_.proven, through);
   while (!unproven_.empty() && unproven_.front().first <= out_.proven) unproven_.pop_front();

@@ -35,11 +35,12 @@ class LogReplayer {
     std::uint64_t bytes_min = 0;   ///< of the shorter
     std::optional<SegmentHeader> header;
     Status unreadable;             ///< why there is no header
-    Sequence successor_start = 0;  ///< lowest of any later segment: numbers from there on were given anew. 0: none
+    Sequence successor_start = 0;  ///< lowest of any later segment. 0: none
+    Sequence anew_from = 0;        ///< numbers from there on were given anew, there or in a file that is gone. 0: none
   };
   /// Every number that it could hold was given anew.
   static bool is_given_up(const Found& segment) {
-    return segment.successor_start != 0 && segment.header->start_sequence >= segment.successor_start;
+    return segment.anew_from != 0 && segment.header->start_sequence >= segment.anew_from;
   }
   /// One thing met while reading a segment, in order: a frame's events, or a stretch to judge.
   struct Met {
@@ -64,6 +65,7 @@ class LogReplayer {
   void missing_copy(const std::string& file, const std::string& detail);
   [[nodiscard]] TailScan read_ring(std::uint64_t nonce, std::size_t& side) const;
   Status take_ring();
+  void heed_what_is_gone();
   Status read_one(const Found& segment);
   [[nodiscard]] Enough end_of_interest(const Found& segment) const;
   RecoveryFinding& healed(const char* what, const std::string& file, std::uint64_t offset, const char* action);
@@ -105,6 +107,7 @@ class LogReplayer {
   [[nodiscard]] const Found* next_of(const Found& segment) const;
   static bool lacks_between(const Found& segment, const Found& next);
   [[nodiscard]] bool ring_is_named() const;
+  [[nodiscard]] bool ring_of_another() const;
   [[nodiscard]] bool lacks_newest() const;
   [[nodiscard]] bool newest_is_gone() const;
   [[nodiscard]] std::uint64_t lost_newest() const;
@@ -160,7 +163,7 @@ class LogReplayer {
   Sequence persist_from_ = 0;      // proven or not; 0: only what is not
   std::vector<Predecessor> read_;  // the segments
   bool any_read_ = false;          // that is not given up
-  Sequence given_anew_from_ = 0;   // of the segment at hand: its successor_start
+  Sequence given_anew_from_ = 0;   // of the segment at hand
   bool ended_ = false;
   bool stopped_at_loss_ = false;         ///< RecoveryPolicy::kPointInTime met one
   bool newest_lost_ = false;             ///< the newest segment is there and has no header

@@ -45,7 +45,7 @@ StretchFacts LogReplayer::facts_of(const Found& segment, const SegmentScan& scan
     facts.later_watermark = std::max(facts.later_watermark, later.watermark);
   }
   facts.later_trace_end = scan.later_trace_end > met.offset ? scan.later_trace_end : 0;
-  facts.successor_start = segment.successor_start;
+  facts.successor_start = segment.anew_from;
   facts.snapshot_durable = input_.snapshot_durable;
   facts.snapshot_sequence = input_.snapshot_sequence;
   facts.boot = boot_ == 0 || !segment.header || segment.header->boot == 0 ? Boot::kUnknown
@@ -75,7 +75,9 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
     facts.known_through = known_through(facts.first, relative(segment.number));
     const Assessment judged = assess(facts);
     const VerdictCase& row = *judged.row;
-    prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
+    // What a file that is gone proves, it alone may have held durably.
+    if (segment.anew_from == segment.successor_start)
+      prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
     for (Sequence s = judged.healed_first; s <= judged.healed_last; ++s) {
       if (auto at = ring_.find(s); at != ring_.end() && out_.last < s && !stopped_at_loss_) {
         const std::string of_segment = std::exchange(file_, tail_file());

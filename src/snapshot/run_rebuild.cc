@@ -149,7 +149,7 @@ Result<bool> read_log_part(Storage& storage, const std::string& directory, const
   Sequence reached = part.after;  // every event up to here has been taken
   for (std::size_t i = 0; i < segments.size() && reached < part.through; ++i) {
     // Numbers that a later segment begins at or below were given anew there.
-    Sequence end = kMaxSequence;
+    Sequence end = segments[i].anew_from != 0 ? segments[i].anew_from : kMaxSequence;
     for (std::size_t later = i + 1; later < segments.size(); ++later)
       end = std::min<Sequence>(end, segments[later].start_sequence);
     if (end <= reached + 1 || segments[i].start_sequence > part.through) continue;

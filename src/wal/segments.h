@@ -24,6 +24,7 @@ struct LiveSegment {
   std::uint64_t start_sequence = 0;
   std::uint64_t bytes = 0;       ///< in each directory
   LogSides sides = side_bit(0);  ///< the directories that have it
+  std::uint64_t anew_from = 0;   ///< sequences from there on were given anew by a file that may be gone. 0: none
 
   [[nodiscard]] std::uint64_t disk_bytes() const { return bytes * static_cast<unsigned>(std::popcount(sides)); }
 };

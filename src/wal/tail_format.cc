@@ -46,7 +46,8 @@ std::string encode_tail_header(const TailHeader& header) {
   std::string out(kTailMagic);
   put_u32(out, kTailVersion);
   put_u32(out, 0);
-  for (std::uint64_t v : {header.store.high, header.store.low, header.nonce, header.capacity, header.boot})
+  for (std::uint64_t v :
+       {header.store.high, header.store.low, header.nonce, header.capacity, header.boot, header.own_from})
     put_u64(out, v);
   out.resize(kSectorChecksumAt, '\0');
   put_u64(out, checksum(out, header.store, header.nonce, kTailHeaderPlace));
@@ -60,7 +61,7 @@ Result<TailHeader> decode_tail_header(std::string_view sector, const std::option
   const std::uint32_t version = in.u32();
   const std::uint32_t features = in.u32();
   TailHeader h;
-  for (std::uint64_t* v : {&h.store.high, &h.store.low, &h.nonce, &h.capacity, &h.boot}) *v = in.u64();
+  for (std::uint64_t* v : {&h.store.high, &h.store.low, &h.nonce, &h.capacity, &h.boot, &h.own_from}) *v = in.u64();
   if (!checksum_holds(load<std::uint64_t>(sector.data() + kSectorChecksumAt),
                       checksum(sector.substr(0, kSectorChecksumAt), h.store, h.nonce, kTailHeaderPlace))) {
     return Status(Code::kCorruption, "tail header does not verify");

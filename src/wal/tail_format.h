@@ -42,6 +42,7 @@ struct TailHeader {
   std::uint64_t nonce = 0;
   std::uint64_t capacity = 0;  ///< bytes of data in a half, whole sectors
   std::uint64_t boot = 0;
+  Sequence own_from = 0;  ///< see SegmentHeader
 };
 std::string encode_tail_header(const TailHeader& header);
 Result<TailHeader> decode_tail_header(std::string_view sector, const std::optional<StoreId>& store);

@@ -46,10 +46,11 @@ std::string encode_segment_header(SegmentHeader& header, std::uint64_t position)
   put_u32(out, header.required_features);
   put_u32(out, header.optional_features);
   put_u32(out, 0);
-  for (std::uint64_t v : {header.store.high, header.store.low, header.number, header.incarnation, header.start_sequence,
-                          header.prepared_sequence, header.predecessor.number, header.predecessor.last_sequence,
-                          header.predecessor.last_hash, header.capacity, header.window_bytes, header.tail_nonce,
-                          header.boot, static_cast<std::uint64_t>(header.wall_ns)}) {
+  for (std::uint64_t v :
+       {header.store.high, header.store.low, header.number, header.incarnation, header.start_sequence,
+        header.prepared_sequence, header.predecessor.number, header.predecessor.last_sequence,
+        header.predecessor.last_hash, header.capacity, header.window_bytes, header.tail_nonce, header.boot,
+        static_cast<std::uint64_t>(header.wall_ns), header.own_from, header.predecessor.own_from}) {
     put_u64(out, v);
   }
   out = seal_sector(std::move(out), header.store, header.number, position);
@@ -68,9 +69,10 @@ Result<SegmentHeader> decode_segment_header(std::string_view sector, std::uint64
   h.optional_features = in.u32();
   in.u32();
   std::uint64_t wall = 0;
-  for (std::uint64_t* v : {&h.store.high, &h.store.low, &h.number, &h.incarnation, &h.start_sequence,
-                           &h.prepared_sequence, &h.predecessor.number, &h.predecessor.last_sequence,
-                           &h.predecessor.last_hash, &h.capacity, &h.window_bytes, &h.tail_nonce, &h.boot, &wall}) {
+  for (std::uint64_t* v :
+       {&h.store.high, &h.store.low, &h.number, &h.incarnation, &h.start_sequence, &h.prepared_sequence,
+        &h.predecessor.number, &h.predecessor.last_sequence, &h.predecessor.last_hash, &h.capacity, &h.window_bytes,
+        &h.tail_nonce, &h.boot, &wall, &h.own_from, &h.predecessor.own_from}) {
     *v = in.u64();
   }
   h.wall_ns = static_cast<std::int64_t>(wall);

@@ -50,6 +50,7 @@ struct Predecessor {
   std::uint64_t number = 0;  ///< 0: none
   Sequence last_sequence = 0;
   std::uint64_t last_hash = 0;  ///< header checksum of its last frame
+  Sequence own_from = 0;        ///< see SegmentHeader
 };
 
 struct SegmentHeader {
@@ -68,6 +69,7 @@ struct SegmentHeader {
   std::uint64_t tail_nonce = 0;    ///< the tail ring in use with this segment
   std::uint64_t boot = 0;          ///< boot_hash
   std::int64_t wall_ns = 0;
+  Sequence own_from = 0;  ///< first number that this life gave: to earlier lives it means nothing. 0: an older file
   std::uint64_t checksum = 0;  ///< of the copy at offset 0; the first frame's `previous`
 
   [[nodiscard]] bool copied() const { return (optional_features & kSegmentCopied) != 0; }

@@ -45,6 +45,7 @@ WalWriter::WalWriter(std::shared_ptr<Storage> storage, const WalOptions& options
       tail_nonce_(random_.next() | 1),
       segment_bytes_(options.segment_bytes),
       next_number_(start.next_segment),
+      own_from_(start.start_sequence + start.persist.size()),
       predecessor_(start.predecessor),
       queue_(make_queue()) {
   in_flight_.reserve(options.max_in_flight);

@@ -250,6 +250,7 @@ class WalWriter {
   std::uint64_t tail_nonce_ = 0;
   std::uint64_t segment_bytes_;  ///< of the next one, at least
   std::uint64_t next_number_;
+  const Sequence own_from_;  ///< see SegmentHeader
   Predecessor predecessor_;
   Segment segment_;
   std::unique_ptr<FrameQueue> queue_;

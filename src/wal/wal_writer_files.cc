@@ -45,7 +45,7 @@ Status WalWriter::remove_old_rings() {
 }
 
 Result<std::unique_ptr<TailRing>> WalWriter::make_ring(Sequence durable, std::uint64_t bytes) {
-  const TailHeader header{store_, tail_nonce_, bytes, boot_};
+  const TailHeader header{store_, tail_nonce_, bytes, boot_, own_from_};
   std::unique_ptr<TailRing> ring;
   Status first;
   for (std::size_t side = 0; side < kLogSides; ++side) {
@@ -288,6 +288,7 @@ Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<c
   h.tail_nonce = tail_nonce_;
   h.boot = boot_;
   h.wall_ns = clock_.wall_ns();
+  h.own_from = own_from_;
   const auto write = [&](std::uint64_t at, std::string_view data) {
     return each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->write(at, data); });
   };
@@ -301,7 +302,7 @@ Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<c
     DARUMA_TRY(write(at, frame_at_end(segment, body, start - 1, 0).view()));
   }
   DARUMA_TRY(each_side(segment.sides, failed, [&](std::size_t side) { return segment.files[side]->sync(); }));
-  segment.acknowledged = {number, h.prepared_sequence, segment.previous};
+  segment.acknowledged = {number, h.prepared_sequence, segment.previous, own_from_};
   // One that is recycled has been written to its end, or will have been when it comes round again.
   const bool all_recycled = recycled == static_cast<unsigned>(std::popcount(segment.sides));
   segment.written_to = all_recycled ? h.capacity : segment.offset;

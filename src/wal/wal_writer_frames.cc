@@ -185,7 +185,7 @@ bool WalWriter::collect(bool wait) {
   while (!in_flight_.empty() && in_flight_.front().out == 0 && in_flight_.front().failed == 0) {
     const InFlight& oldest = in_flight_.front();
     in_flight_bytes_ -= oldest.frame.size();
-    segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum};
+    segment_.acknowledged = {segment_.header.number, oldest.last_sequence, oldest.header_checksum, own_from_};
     told_ = std::max(told_, oldest.watermark);
     ++landed;
     in_flight_.erase(in_flight_.begin());
