@@ -5,6 +5,7 @@
 #include <engine_testing.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <wal/wal_format.h>
 
 namespace daruma {
 namespace {
@@ -284,8 +285,18 @@ TEST_F(EngineHealth, AFullDeviceRefusesPutsBeforeTheLogBreaksAndTakesThemAgain) 
   fill(store, 0, 50);
   EXPECT_TRUE(stands_as_file(*world_.disk, "store", "ballast"));
   const std::uint64_t used = kPlenty - *world_.disk->free_bytes("store");
+  const auto newest_log = [this] {
+    const Result<std::vector<DirectoryEntry>> files = world_.disk->list("store/wal");
+    std::string newest;
+    for (const DirectoryEntry& file : *files) {
+      if (parse_segment_name(file.name)) newest = std::max(newest, file.name);
+    }
+    return newest;
+  };
+  const std::string log = newest_log();
   world_.disk->set_capacity(used + (64 << 10));  // somebody else has filled the device
   (void)step(store);
+  EXPECT_EQ(newest_log(), log) << "a smaller one beside it would not fit, and is not tried";
   EXPECT_FALSE(stands_as_file(*world_.disk, "store", "ballast")) << "given back";
   EXPECT_TRUE(store.put(keyspace_, "new", "value").is(Code::kNoSpace));
   const Status erased = store.erase(keyspace_, "key7");
