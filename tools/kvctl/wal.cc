@@ -21,6 +21,7 @@ Json header_json(const SegmentHeader& header) {
   Json json = Json::object();
   json["first_sequence"] = header.start_sequence;
   json["prepared_sequence"] = header.prepared_sequence;
+  json["own_from"] = header.own_from;
   json["predecessor"] = header.predecessor.number;
   json["incarnation"] = fmt::format("{:016x}", header.incarnation);
   json["tail"] = tail_name(header.tail_nonce);
