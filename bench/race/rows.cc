@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "race/rows.h"
 
+#include <array>
 #include <map>
 #include <utility>
 
@@ -131,16 +132,12 @@ const std::vector<Section>& growth() {
         at *= 2;
       }
     }
-    for (const Row& row :
-         {Row{.title = "put again, scattered", .trial = "", .figure = "rate_put"},
-          Row{.title = "get", .trial = "", .figure = "rate_get"},
-          Row{.title = "seek and 50 records", .trial = "", .figure = "rate_seek"},
-          Row{.title = "start, cold, to the first read", .trial = "", .figure = "first_ms", .unit = "ms"}}) {
-      for (const auto& [trial, at] : {std::pair{"grown_1m", 1e6}, {"grown_10m", 1e7}, {"grown_100m", 1e8}}) {
-        keys.rows.push_back(row);
-        keys.rows.back().trial = trial;
-        keys.rows.back().at = at;
-      }
+    for (const auto& [title, figure, unit] : {std::array{"put again, scattered", "rate_put", "1/s"},
+                                              {"get", "rate_get", "1/s"},
+                                              {"seek and 50 records", "rate_seek", "1/s"},
+                                              {"start, cold, to the first read", "first_ms", "ms"}}) {
+      for (const auto& [trial, at] : {std::pair{"grown_1m", 1e6}, {"grown_10m", 1e7}, {"grown_100m", 1e8}})
+        keys.rows.push_back({.title = title, .trial = trial, .figure = figure, .unit = unit, .at = at});
     }
     return std::vector{threads, keys};
   }();
