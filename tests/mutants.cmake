@@ -715,6 +715,13 @@ mutant(frames_of_numbers_given_anew_are_told_of recovery/log_replay.cc log_repla
   [[if (anew(header.first_sequence)) return;]] [[]])
 
 # --- what a frame tells of those before it
+mutant(chain_covers_what_is_known_of_a_header wal/wal_format.cc wal_format_test:*TheChainCovers*
+  [[  h.checksum = checksum(sector.substr(0, kSectorChecksumAt), h.store, h.number, 0);
+]]
+  [[  SegmentHeader known = h;
+  encode_segment_header(known, 0);
+  h.checksum = known.checksum;
+]])
 mutant(frame_that_is_framed_again_is_told_twice wal/earlier_footprints.cc wal_format_test:Earlier*
   [[while (!kept_.empty() && kept_.back().last >= first)]] [[while (false)]])
 mutant(keys_are_told_across_a_hole wal/earlier_footprints.cc wal_format_test:Earlier*

@@ -171,12 +171,29 @@ TEST(WalFormat, SegmentHeadersComeBackAndVerifyOnlyWhereTheyStand) {
   EXPECT_EQ(decode_segment_header(copy, kSectorBytes, kStore)->checksum, h.checksum) << "the chain starts at copy 0";
 }
 
+TEST(WalFormat, TheChainCoversWhatANewerFormatSaysInTheHeader) {
+  constexpr std::size_t kSectorChecksumAt = kSectorBytes - 8;
+  const auto with_more = [](std::uint64_t position) {
+    SegmentHeader h = SegmentBytes().header;
+    std::string sector = encode_segment_header(h, position);
+    sector[1000] = 'x';
+    store(&sector[kSectorChecksumAt],
+          checksum(std::string_view(sector).substr(0, kSectorChecksumAt), kStore, h.number, position));
+    return sector;
+  };
+  for (const std::uint64_t position : {std::uint64_t{0}, std::uint64_t{kSectorBytes}}) {
+    const Result<SegmentHeader> read = decode_segment_header(with_more(position), position, kStore);
+    ASSERT_TRUE(read.ok()) << read.status().to_string();
+    EXPECT_EQ(read->checksum, load<std::uint64_t>(&with_more(0)[kSectorChecksumAt]));
+  }
+}
+
 TEST(WalFormat, TheFutureIsToldApartFromDamage) {
   SegmentHeader h = SegmentBytes().header;
   h.version = kWalVersion + 1;
   EXPECT_TRUE(decode_segment_header(encode_segment_header(h, 0), 0, kStore).status().is(Code::kUnsupported));
   h.version = kWalVersion;
-  h.required_features = 1;
+  h.required_features = kWalKnownFeatures + 1;
   EXPECT_TRUE(decode_segment_header(encode_segment_header(h, 0), 0, kStore).status().is(Code::kUnsupported));
   h.required_features = 0;
   h.optional_features = ~0u;

@@ -89,10 +89,8 @@ Result<SegmentHeader> decode_segment_header(std::string_view sector, std::uint64
       h.prepared_sequence + 1 < h.start_sequence || h.prepared_sequence > kMaxSequence) {
     return Status(Code::kCorruption, "segment header makes no sense");
   }
-  // The chain starts from the copy at 0, whichever of the two is read.
-  SegmentHeader at_zero = h;
-  encode_segment_header(at_zero, 0);
-  h.checksum = at_zero.checksum;
+  // The chain starts from the copy at 0, whichever of the two is read, and covers what newer formats say there.
+  h.checksum = checksum(sector.substr(0, kSectorChecksumAt), h.store, h.number, 0);
   return h;
 }
 

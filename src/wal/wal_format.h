@@ -20,8 +20,11 @@
 namespace daruma {
 
 inline constexpr std::uint32_t kWalVersion = 1;
-inline constexpr std::uint32_t kWalKnownFeatures = 0;                ///< required features this code can read
-inline constexpr std::uint64_t kSegmentFramesAt = 2 * kSectorBytes;  ///< behind the header and its copy
+/// Required feature of a segment: `own_from` is said, also of the predecessor. Code from before it takes the chain of a
+/// header with bytes that it does not know for broken, and all frames for lost.
+inline constexpr std::uint32_t kSegmentSaysOwnFrom = 1;
+inline constexpr std::uint32_t kWalKnownFeatures = kSegmentSaysOwnFrom;  ///< required features this code can read
+inline constexpr std::uint64_t kSegmentFramesAt = 2 * kSectorBytes;      ///< behind the header and its copy
 inline constexpr std::uint64_t kMaxSegmentBytes = std::uint64_t{1} << 40;
 
 /// Where a log stands, below the directory of the store: in the first, or in both.

@@ -277,6 +277,7 @@ Status WalWriter::fill_segment(std::uint64_t number, Sequence start, std::span<c
     recycled += prepared.recycled ? 1 : 0;
     return {};
   }));
+  h.required_features = kSegmentSaysOwnFrom;
   h.optional_features = kSegmentNamesPredecessor | (segment.sides == kBothSides ? kSegmentCopied : 0);
   h.store = store_;
   h.number = number;
