@@ -218,7 +218,10 @@ TEST(Arena, GivesItsLargeBlocksToTheNext) {
 
 TEST(Arena, StocksBlocksThatTheKernelHasCleared) {
   ArenaBlocks blocks(4 * ArenaBlocks::kBlockBytes);
-  for (int i = 0; i < 5; ++i) blocks.stock();
+  EXPECT_FALSE(blocks.stock()) << "nobody took one: a start with little to replay would wait for the kernel";
+  char* const first = blocks.take();
+  EXPECT_TRUE(blocks.stock() && blocks.stock());
+  EXPECT_FALSE(blocks.stock()) << "two are enough";
   const std::set<char*> stocked = {blocks.take(), blocks.take()};
   ASSERT_EQ(stocked.size(), 2u);
   for (char* block : stocked) {
@@ -227,9 +230,10 @@ TEST(Arena, StocksBlocksThatTheKernelHasCleared) {
     EXPECT_TRUE(std::all_of(resident.begin(), resident.end(), [](unsigned char page) { return (page & 1) != 0; }));
     blocks.give(block);
   }
+  blocks.give(first);
   ArenaBlocks none(0);
-  none.stock();
   blocks.give(none.take());
+  EXPECT_FALSE(none.stock());
 }
 
 TEST(MemtableVersion, AnyOlderOneIsAFewStepsAway) {

@@ -22,6 +22,7 @@ ArenaBlocks::ArenaBlocks(std::uint64_t limit_bytes) { free_.reserve(limit_bytes 
 char* ArenaBlocks::take() {
   {
     MutexLock lock(mutex_);
+    wanted_ = true;
     if (!free_.empty()) {
       char* block = free_.back();
       free_.pop_back();
@@ -34,16 +35,17 @@ char* ArenaBlocks::take() {
   return block;
 }
 
-void ArenaBlocks::stock() {
+bool ArenaBlocks::stock() {
   {
     MutexLock lock(mutex_);
-    if (free_.size() >= std::min(kStock, free_.capacity())) return;
+    if (!wanted_ || free_.size() >= std::min(kStock, free_.capacity())) return false;
   }
   auto* block = static_cast<char*>(::operator new(kBlockBytes, kHugePage, std::nothrow));
-  if (block == nullptr) return;
+  if (block == nullptr) return false;
   prefer_huge_pages(block, kBlockBytes);
   prefault(block, kBlockBytes);
   give(block);
+  return true;
 }
 
 void ArenaBlocks::give(char* block) {

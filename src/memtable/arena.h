@@ -35,9 +35,9 @@ class ArenaBlocks {
   /// kBlockBytes, not zeroed. std::bad_alloc.
   [[nodiscard]] char* take() EXCLUDES(mutex_);
   void give(char* block) EXCLUDES(mutex_);
-  /// Adds a block that the kernel has cleared already, unless kStock are there: for a thread beside those that take
-  /// many. None where memory is short.
-  void stock() EXCLUDES(mutex_);
+  /// Adds a block that the kernel has cleared already, unless kStock are there or nobody took one yet: for a thread
+  /// beside those that take many. None where memory is short. Whether it did.
+  bool stock() EXCLUDES(mutex_);
   /// Gives all that it keeps to the system.
   void clear() EXCLUDES(mutex_);
 
@@ -45,6 +45,7 @@ class ArenaBlocks {
   static constexpr std::size_t kStock = 2;
 
   Mutex mutex_;
+  bool wanted_ GUARDED_BY(mutex_) = false;      // somebody took one
   std::vector<char*> free_ GUARDED_BY(mutex_);  // never grows: `give` must not fail
 };
 
