@@ -36,7 +36,12 @@ if(DARUMA_FUZZ)
   add_compile_definitions(DARUMA_FUZZ)  # checksum_holds tells fuzz/mend.h
 endif()
 if(DARUMA_COVERAGE)
-  add_link_options(--coverage)
+  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+    message(FATAL_ERROR "DARUMA_COVERAGE needs clang++, which counts conditions as they stand in the source (cmake --preset coverage)")
+  endif()
+  # Counters that are written by every thread, and to a file that outlives a process that is killed (%c in LLVM_PROFILE_FILE).
+  set(DARUMA_PROFILED -fprofile-instr-generate -fcoverage-mapping -fprofile-update=atomic "SHELL:-mllvm -runtime-counter-relocation")
+  add_link_options(-fprofile-instr-generate)
 endif()
 
 find_program(DARUMA_CCACHE ccache)

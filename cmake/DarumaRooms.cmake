@@ -25,7 +25,7 @@ function(daruma_room room)
   endif()
   set(DARUMA_ROOMS ${DARUMA_ROOMS} ${target} PARENT_SCOPE)
   if(DARUMA_COVERAGE AND room IN_LIST DARUMA_COVERED_ROOMS)
-    target_compile_options(${target} PRIVATE --coverage -fprofile-update=atomic -O0)
+    target_compile_options(${target} PRIVATE ${DARUMA_PROFILED})
   endif()
 
   foreach(below IN LISTS ARGN)
