@@ -2,6 +2,7 @@
 // Reads: of a store that fits the cache, and of one four times the memory there is.
 #include <thread>
 
+#include "race/rows.h"
 #include "race/trials.h"
 
 namespace race {
@@ -77,8 +78,8 @@ Figures read_while_writing(const Course& course) {
   });
 }
 
-/// With a quarter of the data as memory, page cache included, and a quarter of that for the store's own cache. The
-/// first third of the time is not measured: what is read with every key is cached by then.
+/// With a quarter of the data as memory, page cache included, and a quarter of that for the store's own cache. What
+/// comes before that memory is full is not measured.
 Figures cold(const Course& course, const Operation& each, std::uint64_t operations_each) {
   const std::uint64_t records = course.many_records();
   const std::string directory = kept_store(course, "many", records, false);
@@ -90,7 +91,7 @@ Figures cold(const Course& course, const Operation& each, std::uint64_t operatio
     figures["limited"] = limit.join();
     figures["limit_mib"] = static_cast<double>(memory >> 20);
     stores::Store& store = *must_open(course, directory, {.cache_bytes = memory / 4}).release();
-    drive(store, 1, UINT64_MAX, course.seconds / 2, each);
+    drive(store, 1, UINT64_MAX, course.seconds * kColdWarmUp, each);
     const Meter meter;
     Done done = drive(store, 1, UINT64_MAX, course.seconds, each);
     done.operations *= operations_each;

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "race/figures.h"
+#include "race/rows.h"
 
 namespace race {
 namespace {
@@ -106,7 +107,8 @@ std::string method(const Results& results) {
              "were small.";
     else
       out << " Cold rows run in a control group with " << figure(limit_mib)
-          << " MiB of memory, page cache included, a quarter of that for the store's own cache.";
+          << " MiB of memory, page cache included, a quarter of that for the store's own cache, and are measured after "
+          << text("%g", kColdWarmUp * results.seconds()) << " s of the same, which fill it.";
   }
   out << " Cold starts come after the page cache has let go of every file of the store.\n\n";
   for (const Racer& racer : results.racers()) {
