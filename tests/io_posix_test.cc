@@ -332,7 +332,12 @@ TEST_P(PosixStorageTest, a_batch_reads_what_single_reads_do) {
       requests[i].offset = dice.one_in(20) ? ~std::uint64_t{0} - dice.below(5000) : dice.below(310'000);
       requests[i].out = buffers[i];
     }
-    storage_->read_batch(requests);
+    std::vector<int> told(count);
+    storage_->read_batch(requests, [&](const ReadRequest& request) {
+      ++told[static_cast<std::size_t>(&request - requests.data())];
+      EXPECT_TRUE(request.status.ok());
+    });
+    EXPECT_EQ(told, std::vector<int>(count, 1)) << "seed " << seed;
     for (std::size_t i = 0; i < count; ++i) {
       std::string expected(buffers[i].size(), '\0');
       ASSERT_TRUE(requests[i].status.ok()) << requests[i].status.to_string();
@@ -351,6 +356,25 @@ TEST_P(PosixStorageTest, a_batch_reads_what_single_reads_do) {
   for (std::thread& thread : threads) thread.join();
 }
 
+TEST_P(PosixStorageTest, a_batch_throws_what_is_thrown_at_one_of_its_reads) {
+  auto a = create("a");
+  ASSERT_TRUE(a->write(0, std::string(100 * kSectorBytes, 'a')).ok());
+  std::string out(100 * kSectorBytes, '.');
+  std::vector<ReadRequest> requests(100);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    requests[i].file = a.get();
+    requests[i].offset = i * kSectorBytes;
+    requests[i].out = {out.data() + i * kSectorBytes, kSectorBytes};
+  }
+  for (int round = 0; round < 20; ++round) {
+    EXPECT_THROW(storage_->read_batch(requests, [](const ReadRequest&) { throw std::bad_alloc(); }), std::bad_alloc);
+  }
+  std::size_t done = 0;
+  storage_->read_batch(requests, [&](const ReadRequest&) { ++done; });
+  EXPECT_EQ(done, requests.size());
+  EXPECT_EQ(out, std::string(out.size(), 'a'));
+}
+
 TEST_P(PosixStorageTest, a_failed_read_in_a_batch_hurts_no_other) {
   auto a = create("a");
   ASSERT_TRUE(a->write(0, "abcdef").ok());
@@ -363,7 +387,7 @@ TEST_P(PosixStorageTest, a_failed_read_in_a_batch_hurts_no_other) {
     requests[i].file = i == 1 ? &unreadable : a.get();
     requests[i].out = out[i];
   }
-  storage_->read_batch(requests);
+  storage_->read_batch(requests, [](const ReadRequest&) {});
   EXPECT_TRUE(requests[1].status.is(Code::kIoError));
   EXPECT_EQ(requests[1].status.where().file, path("unreadable"));
   EXPECT_EQ(requests[1].bytes_read, 0u);

@@ -37,6 +37,23 @@ inline std::size_t common_prefix(std::string_view a, std::string_view b) {
   return i;
 }
 
+/// As memcpy, without a call for a few bytes.
+inline void copy_few(char* to, const char* from, std::size_t n) {
+  const auto both_ends = [&]<typename Word>(Word) {
+    const Word first = load<Word>(from), last = load<Word>(from + n - sizeof(Word));
+    store(to, first);
+    store(to + n - sizeof(Word), last);
+  };
+  if (n > 16)
+    std::memcpy(to, from, n);
+  else if (n >= 8)
+    both_ends(std::uint64_t{});
+  else if (n >= 4)
+    both_ends(std::uint32_t{});
+  else
+    for (std::size_t i = 0; i < n; ++i) to[i] = from[i];
+}
+
 /// As string_view::compare, without a call for a few bytes.
 inline int compare_keys(std::string_view a, std::string_view b) {
   const std::size_t n = std::min(a.size(), b.size());

@@ -207,7 +207,7 @@ void PosixBatchReader::give_back(std::unique_ptr<Ring> ring) {
   if (idle_.size() < kMaxIdleRings) idle_.push_back(std::move(ring));
 }
 
-bool PosixBatchReader::read(std::span<ReadRequest> requests) {
+bool PosixBatchReader::read(std::span<ReadRequest> requests, const std::function<void(ReadRequest&)>& done) {
   if (!backend_->options.use_io_uring || backend_->ring_error != 0) return false;
   std::unique_ptr<Ring> ring = take_ring();
   if (!ring) return false;
@@ -230,22 +230,26 @@ bool PosixBatchReader::read(std::span<ReadRequest> requests) {
       plain.push_back(started.back());
       started.pop_back();
     }
-    for (const std::size_t i : plain) finish_read(batch[i], 0);  // while the kernel works on the others
-    Ring::Done done;
-    while (ring->next(Ring::Wait::kForever, done)) {
-      DARUMA_ASSERT(done.tag < batch.size());
-      ReadRequest& request = batch[static_cast<std::size_t>(done.tag)];
-      if (done.result >= 0) {
+    for (const std::size_t i : plain) {  // while the kernel works on the others
+      finish_read(batch[i], 0);
+      done(batch[i]);
+    }
+    Ring::Done landed;
+    while (ring->next(Ring::Wait::kForever, landed)) {
+      DARUMA_ASSERT(landed.tag < batch.size());
+      ReadRequest& request = batch[static_cast<std::size_t>(landed.tag)];
+      if (landed.result >= 0) {
         request.status = {};
-        request.bytes_read = static_cast<std::size_t>(done.result);
+        request.bytes_read = static_cast<std::size_t>(landed.result);
         DARUMA_ASSERT(request.bytes_read <= request.out.size());
         if (request.bytes_read < request.out.size()) finish_read(request, request.bytes_read);
-      } else if (is_refusal(-done.result) || is_not_begun(-done.result)) {
+      } else if (is_refusal(-landed.result) || is_not_begun(-landed.result)) {
         finish_read(request, 0);
       } else {
         request.bytes_read = 0;
-        request.status = posix_status(-done.result, "read", request.file->path(), request.offset);
+        request.status = posix_status(-landed.result, "read", request.file->path(), request.offset);
       }
+      done(request);
     }
   }
   give_back(std::move(ring));

@@ -74,8 +74,8 @@ class PosixFrameQueue final : public FrameQueue {
 class PosixBatchReader {
  public:
   explicit PosixBatchReader(std::shared_ptr<PosixBackend> backend) : backend_(std::move(backend)) {}
-  /// Fills the results of `requests`; false when no ring is to be had (nothing was done).
-  bool read(std::span<ReadRequest> requests) EXCLUDES(mutex_);
+  /// As Storage::read_batch; false when no ring is to be had (nothing was done).
+  bool read(std::span<ReadRequest> requests, const std::function<void(ReadRequest&)>& done) EXCLUDES(mutex_);
 
  private:
   static constexpr unsigned kDepth = 64;

@@ -132,8 +132,8 @@ class PosixStorage final : public Storage {
   std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) override {
     return std::make_unique<PosixFrameQueue>(backend_, depth);
   }
-  void read_batch(std::span<ReadRequest> requests) override {
-    if (requests.size() < 2 || !reader_.read(requests)) Storage::read_batch(requests);
+  void read_batch(std::span<ReadRequest> requests, const std::function<void(ReadRequest&)>& done) override {
+    if (requests.size() < 2 || !reader_.read(requests, done)) Storage::read_batch(requests, done);
   }
   std::string boot_id() override;
   Result<std::uint64_t> free_bytes(const std::string& path) override;

@@ -6,11 +6,12 @@
 
 namespace daruma {
 
-void Storage::read_batch(std::span<ReadRequest> requests) {
+void Storage::read_batch(std::span<ReadRequest> requests, const std::function<void(ReadRequest&)>& done) {
   for (ReadRequest& request : requests) {
     Result<std::size_t> got = request.file->read(request.offset, request.out);
     request.status = got.status();
     request.bytes_read = got.ok() ? *got : 0;
+    done(request);
   }
 }
 

@@ -137,7 +137,9 @@ class Storage {
   /// kBusy.
   virtual Result<std::unique_ptr<DirectoryLock>> lock_shared(const std::string& path) = 0;
   virtual std::unique_ptr<FrameQueue> make_frame_queue(unsigned depth) = 0;
-  virtual void read_batch(std::span<ReadRequest> requests);  ///< fills results; here: one after the other
+  /// Fills the results; `done` is called on this thread with each request once those are there, in any order, while
+  /// others are still under way. It may throw. Here: one after the other.
+  virtual void read_batch(std::span<ReadRequest> requests, const std::function<void(ReadRequest&)>& done);
   /// Identifies this boot of the machine: equal ids prove that the page cache survived. Empty when unknown.
   virtual std::string boot_id() = 0;
   virtual Result<std::uint64_t> free_bytes(const std::string& path) = 0;

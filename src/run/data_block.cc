@@ -103,7 +103,7 @@ bool DataBlockCursor::decode() {
              !(p = decode_varint(p, values_, &value))) {
     return false;
   }
-  if (shared > key_.size() || unshared > kMaxKeyBytes || shared + unshared > kMaxKeyBytes ||
+  if (shared > key_bytes_ || unshared > kMaxKeyBytes || shared + unshared > kMaxKeyBytes ||
       unshared + 8 > static_cast<std::uint64_t>(values_ - p) || value > kMaxValueBytes ||
       value > static_cast<std::uint64_t>(restarts_ - value_at_))
     return false;
@@ -112,8 +112,10 @@ bool DataBlockCursor::decode() {
     restart_at_ += kRestartBytes;
   }
   since_restart_ = (since_restart_ + 1) % kRestartInterval;
-  key_.resize(shared);
-  key_.append(p, unshared);
+  shared_ = shared;
+  key_bytes_ = shared + unshared;
+  if (key_.size() < key_bytes_) key_.resize(2 * key_bytes_);
+  copy_few(key_.data() + shared, p, unshared);
   p += unshared;
   entry_ = {load<std::uint64_t>(p), {value_at_, static_cast<std::size_t>(value)}};
   entry_at_ = p + 8;

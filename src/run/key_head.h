@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstring>
 #include <string_view>
 
 #include "base/coding.h"
@@ -13,11 +12,16 @@ namespace daruma {
 
 /// The first eight bytes as a number that orders as they do; zeros where there are fewer.
 inline std::uint64_t head_of(std::string_view key) {
+  const char* const p = key.data();
+  const std::size_t n = key.size();
+  const auto byte = [&](std::size_t i) { return std::uint64_t{static_cast<std::uint8_t>(p[i])} << 8 * i; };
   std::uint64_t head = 0;
-  if (key.size() >= sizeof head)
-    head = load<std::uint64_t>(key.data());
-  else if (!key.empty())
-    std::memcpy(&head, key.data(), key.size());
+  if (n >= 8)
+    head = load<std::uint64_t>(p);
+  else if (n >= 4)  // bytes of the middle may come twice
+    head = load<std::uint32_t>(p) | std::uint64_t{load<std::uint32_t>(p + n - 4)} << 8 * (n - 4);
+  else if (n > 0)
+    head = byte(0) | byte(n / 2) | byte(n - 1);
   return __builtin_bswap64(head);
 }
 

@@ -16,16 +16,19 @@ constexpr std::size_t kPrefetchLines = 11;  // the numbers of a block of usual s
 /// A thread keeps the memory for the next block, unless this one was much larger than usual.
 struct Unpacked {
   struct Entry {
-    std::size_t key_end;
-    DataBlockCursor::Entry entry;
+    std::uint64_t tag;
+    std::uint32_t key_end, value_end;
   };
   std::vector<Entry> entries;
-  std::string keys;
+  std::string keys;  // has room for more
 };
 constexpr std::size_t kEntriesKept = 4096;
 
-bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Sequence b_sequence) {
-  const std::size_t common = common_prefix(a, b);  // without a call for a few bytes
+bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Sequence b_sequence, std::size_t shared) {
+  // What they share is given; one byte more nearly always says it.
+  if (shared < a.size() && shared < b.size() && a[shared] != b[shared])
+    return static_cast<std::uint8_t>(a[shared]) < static_cast<std::uint8_t>(b[shared]);
+  const std::size_t common = common_prefix(a, b);
   if (common == a.size()) return common < b.size() || a_sequence > b_sequence;
   return common < b.size() && static_cast<std::uint8_t>(a[common]) < static_cast<std::uint8_t>(b[common]);
 }
@@ -38,55 +41,53 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   std::vector<Unpacked::Entry>& entries = unpacked.entries;
   std::string& keys = unpacked.keys;
   entries.clear();
-  keys.clear();
-  const auto key_at = [&](std::size_t i) {
-    const std::size_t begin = i == 0 ? 0 : entries[i - 1].key_end;
-    return std::string_view(keys).substr(begin, entries[i].key_end - begin);
-  };
   DataBlockCursor cursor(contents);
+  const char* const values_begin = cursor.valid() ? cursor.entry().value.data() : nullptr;  // they adjoin
+  std::size_t key_bytes = 0, value_bytes = 0, longest = 0, last_begin = 0;
   for (; cursor.valid(); cursor.next()) {
-    if (!entries.empty() &&
-        !in_order(key_at(entries.size() - 1), entries.back().entry.sequence(), cursor.key(), cursor.entry().sequence()))
+    const std::string_view key = cursor.key();
+    if (!entries.empty() && !in_order(std::string_view(keys).substr(last_begin, key_bytes - last_begin),
+                                      entries.back().tag >> 8, key, cursor.entry().sequence(), cursor.shared()))
       return false;
-    keys.append(cursor.key());
-    entries.push_back({keys.size(), cursor.entry()});
+    last_begin = key_bytes;
+    key_bytes += key.size();
+    if (keys.size() < key_bytes) keys.resize(2 * key_bytes);
+    copy_few(keys.data() + last_begin, key.data(), key.size());
+    longest = std::max(longest, key.size());
+    value_bytes += cursor.entry().value.size();
+    entries.push_back(
+        {cursor.entry().tag, static_cast<std::uint32_t>(key_bytes), static_cast<std::uint32_t>(value_bytes)});
   }
   if (cursor.bad()) return false;
 
   const std::size_t count = entries.size();
-  const std::string_view first = key_at(0), last = key_at(count - 1);
-  const std::size_t prefix = common_prefix(first, last);
-  std::size_t value_bytes = 0, longest = 0;
-  for (std::size_t i = 0; i < count; ++i) {
-    value_bytes += entries[i].entry.value.size();
-    longest = std::max(longest, key_at(i).size());
-  }
+  const std::size_t prefix = common_prefix(std::string_view(keys).substr(0, entries[0].key_end),
+                                           std::string_view(keys).substr(last_begin, key_bytes - last_begin));
   const std::size_t rests = kHeaderBytes + prefix + 8 * count + sizeof(Slot) * (count + 1);
-  const std::size_t values = rests + keys.size() - prefix * count;
+  const std::size_t values = rests + key_bytes - prefix * count;
   out.remake(values + value_bytes);
 
   char* const begin = out.data();
   store(begin, static_cast<std::uint32_t>(count));
   store(begin + 4, static_cast<std::uint32_t>(prefix));
   store(begin + 8, static_cast<std::uint32_t>(longest - prefix));
-  char* head = std::copy_n(first.data(), prefix, begin + kHeaderBytes);
+  std::memcpy(begin + kHeaderBytes, keys.data(), prefix);
+  char* head = begin + kHeaderBytes + prefix;
   char* slot = head + 8 * count;
-  char* rest = begin + rests;
-  std::size_t value = values;
-  const auto put_slot = [&](std::uint64_t tag) {
-    store(slot, Slot{tag, static_cast<std::uint32_t>(rest - begin), static_cast<std::uint32_t>(value)});
-    slot += sizeof(Slot);
-  };
-  for (std::size_t i = 0; i < count; ++i) {
-    const std::string_view key = key_at(i).substr(prefix);
+  std::size_t rest = rests, value = values, key_at = 0;
+  for (const Unpacked::Entry& entry : entries) {
+    const std::string_view key(keys.data() + key_at + prefix, entry.key_end - key_at - prefix);
     store(head, head_of(key));
     head += 8;
-    put_slot(entries[i].entry.tag);
-    rest = std::copy(key.begin(), key.end(), rest);
-    value += entries[i].entry.value.size();
+    store(slot, Slot{entry.tag, static_cast<std::uint32_t>(rest), static_cast<std::uint32_t>(value)});
+    slot += sizeof(Slot);
+    copy_few(begin + rest, key.data(), key.size());
+    rest += key.size();
+    value = values + entry.value_end;
+    key_at = entry.key_end;
   }
-  if (value_bytes != 0) std::memcpy(begin + values, entries[0].entry.value.data(), value_bytes);  // they adjoin
-  put_slot(0);
+  store(slot, Slot{0, static_cast<std::uint32_t>(rest), static_cast<std::uint32_t>(value)});
+  if (value_bytes != 0) std::memcpy(begin + values, values_begin, value_bytes);
   return true;
 }
 

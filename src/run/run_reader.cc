@@ -234,14 +234,14 @@ void BlockFetch::read() {
     request.out = {frame, request.out.size()};
     frame += request.out.size();
   }
-  storage_.read_batch(requests);
-  for (const ReadRequest& request : requests) {
-    Wanted& wanted = wanted_[read_++];
-    if (!request.status.ok()) continue;
+  storage_.read_batch(requests, [&](const ReadRequest& request) {
+    Wanted& wanted = wanted_[read_ + static_cast<std::size_t>(&request - requests.data())];
+    if (!request.status.ok()) return;
     Result<BlockRef> loaded =
         wanted.reader->take_frame(*wanted.contents, wanted.block, {request.out.data(), request.bytes_read});
     if (loaded.ok()) wanted.loaded = std::move(*loaded);
-  }
+  });
+  read_ = wanted_.size();
 }
 
 Result<Sequence> RunReader::covering_erase(std::string_view key, Sequence at) const {
