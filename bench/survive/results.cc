@@ -122,6 +122,44 @@ Groups groups_of(const std::vector<Contender>& contenders) {
   return groups;
 }
 
+/// Those that have the mode, side by side; nothing when nothing was tried with it.
+void add_all_stores(std::ostream& out, const std::string& title, const std::vector<Contender>& contenders,
+                    const std::string& mode, const Cells& by_group) {
+  std::string head = "| files | fault |", line = "|---|---|";
+  std::vector<std::string> names;
+  for (const Contender& contender : contenders) {
+    const auto is_it = [&](const Mode& one) { return one.name == mode; };
+    if (std::none_of(contender.modes.begin(), contender.modes.end(), is_it)) continue;
+    names.push_back(contender.name);
+    head += " " + contender.name + " |";
+    line += "--:|";
+  }
+  std::string rows;
+  for (const std::string& group : group_names()) {
+    for (const Fault fault : all_faults()) {
+      std::string cells;
+      bool any = false;
+      for (const std::string& store : names) {
+        const auto found = by_group.find({store, mode, group, name(fault)});
+        any = any || found != by_group.end();
+        if (found == by_group.end()) {
+          cells += " – |";
+          continue;
+        }
+        const Cell& cell = found->second;
+        cells += " " + percent(n(cell.opened), n(cell.trials)) + "/" + percent(n(cell.silent), n(cell.trials)) + "/" +
+                 percent(n(cell.trials) - cell.right, n(cell.trials)) + " |";
+      }
+      if (any) rows += "| " + group + " | " + name(fault) + " |" + cells + "\n";
+    }
+  }
+  if (rows.empty()) return;
+  out << "## " << title << "\n\nopened % / trials with any silent damage % / keys lost %\n\n"
+      << head << "\n"
+      << line << "\n"
+      << rows << "\n";
+}
+
 std::string markdown(const std::vector<Contender>& contenders, const std::vector<Trial>& trials) {
   Cells by_group, by_class;
   const Groups groups = groups_of(contenders);
@@ -132,32 +170,11 @@ std::string markdown(const std::vector<Contender>& contenders, const std::vector
     by_group[{trial.store, trial.mode, group->second, trial.fault}].add(trial);
   }
   std::ostringstream out;
-  out << "## All stores, default options\n\nopened % / trials with any silent damage % / keys lost %\n\n| files | "
-         "fault |";
-  for (const Contender& contender : contenders) out << " " << contender.name << " |";
-  out << "\n|---|---|";
-  for (std::size_t i = 0; i < contenders.size(); ++i) out << "--:|";
-  out << "\n";
-  for (const std::string& group : group_names()) {
-    for (const Fault fault : all_faults()) {
-      std::string cells;
-      bool any = false;
-      for (const Contender& contender : contenders) {
-        const auto found = by_group.find({contender.name, contender.modes[0].name, group, name(fault)});
-        any = any || found != by_group.end();
-        if (found == by_group.end()) {
-          cells += " – |";
-          continue;
-        }
-        const Cell& cell = found->second;
-        cells += " " + percent(n(cell.opened), n(cell.trials)) + "/" + percent(n(cell.silent), n(cell.trials)) + "/" +
-                 percent(n(cell.trials) - cell.right, n(cell.trials)) + " |";
-      }
-      if (any) out << "| " << group << " | " << name(fault) << " |" << cells << "\n";
-    }
-  }
+  add_all_stores(out, "All stores, default options", contenders, "default", by_group);
+  add_all_stores(out, "All stores, their most careful options", contenders, "careful", by_group);
+  add_all_stores(out, "Those that have a repair tool, after it", contenders, "repaired", by_group);
   for (const Contender& contender : contenders) {
-    out << "\n## " << contender.name << " " << contender.version << "\n\n";
+    out << "## " << contender.name << " " << contender.version << "\n\n";
     for (const Mode& mode : contender.modes) out << "- " << mode.name << ": " << mode.settings << "\n";
     out << "\nopened % / keys right % / keys reported % / trials with any silent damage %; (r refused, c crashed, h "
            "hung,"
@@ -190,6 +207,7 @@ std::string markdown(const std::vector<Contender>& contenders, const std::vector
         if (most > 0) out << "| " << of.name << " | " << name(fault) << " | " << most << " |" << cells << "\n";
       }
     }
+    out << "\n";
   }
   return out.str();
 }

@@ -22,7 +22,7 @@ struct Unpacked {
   std::vector<Entry> entries;
   std::string keys;  // has room for more
 };
-constexpr std::size_t kEntriesKept = 4096;
+constexpr std::size_t kEntriesKept = 4096, kKeyBytesKept = 1 << 20;
 
 bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Sequence b_sequence, std::size_t shared) {
   // What they share is given; one byte more nearly always says it.
@@ -37,7 +37,7 @@ bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Seque
 
 bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   thread_local Unpacked unpacked;
-  if (unpacked.entries.capacity() > kEntriesKept) unpacked = Unpacked();
+  if (unpacked.entries.capacity() > kEntriesKept || unpacked.keys.size() > kKeyBytesKept) unpacked = Unpacked();
   std::vector<Unpacked::Entry>& entries = unpacked.entries;
   std::string& keys = unpacked.keys;
   entries.clear();
