@@ -341,6 +341,8 @@ mutant(retired_beside_a_reader_that_entered_then base/epoch.cc epoch_concurrent_
 mutant(range_erase_not_asked run/run_reader.cc run_test
   [[const Sequence erased = c.erases.covering(key, at, out.sequence); erased > out.sequence]]
   [[const Sequence erased = 0; erased > out.sequence]])
+mutant(uneven_blocks_are_hardly_padded run/run_builder.cc run_test:*BlocksEndWhereSectorsDo
+  [[kPaddingMax = kSectorBytes / 8;]] [[kPaddingMax = kSectorBytes / 24;]])
 mutant(padding_is_taken_for_contents run/run_reader.cc run_test:Run.AnswersAsAMapDoes
   [[frame.substr(kBlockHeaderBytes, header->stored_bytes)]] [[frame.substr(kBlockHeaderBytes)]])
 mutant(block_out_of_order_is_taken run/loaded_block.cc loaded_block_test

@@ -14,6 +14,7 @@ namespace daruma {
 namespace {
 
 constexpr std::size_t kWriteBytes = 512 << 10;
+constexpr std::uint64_t kPaddedPart = 32, kPaddingMax = kSectorBytes / 8;
 constexpr std::uint64_t kTailEstimate = 5 * kSectorBytes;  // two footers, two properties, half a sector of padding each
 constexpr std::uint64_t kParityChunk = 1 << 20;
 
@@ -111,6 +112,13 @@ std::size_t RunBuilder::block_target() const {
   return raw / ((raw + most - 1) / most);  // what compresses well: several blocks to a sector
 }
 
+/// So that one whose contents compress unevenly ends where a sector does too: a little each, and little of all.
+std::uint64_t RunBuilder::padding_allowed() const {
+  if (!fills_sectors()) return 0;
+  const std::uint64_t of_all = (offset() + kSectorBytes) / kPaddedPart;
+  return std::min(kPaddingMax, of_all - std::min(of_all, padded_));
+}
+
 Status RunBuilder::flush_block() {
   const IndexEntry at{.last_key = block_.last_key(),
                       .last_sequence = last_sequence_,
@@ -133,7 +141,8 @@ Status RunBuilder::flush_block() {
 
 Status RunBuilder::put_block(BlockKind kind, std::string_view raw, bool compress) {
   last_block_ = append_block(buffer_, header_.place, offset(), kind, blocks_++, raw, compress,
-                             fills_sectors() && kind == BlockKind::kData);
+                             kind == BlockKind::kData ? padding_allowed() : 0);
+  padded_ += last_block_.padding;
   if (kind == BlockKind::kData || kind == BlockKind::kErases) {
     content_hash_ =
         hash64({reinterpret_cast<const char*>(&last_block_.checksum), sizeof last_block_.checksum}, content_hash_);

@@ -77,6 +77,7 @@ class RunBuilder {
   [[nodiscard]] bool fills_sectors() const { return options_.block_bytes >= kSectorBytes; }
   /// Raw bytes of the block that begins here.
   [[nodiscard]] std::size_t block_target() const;
+  [[nodiscard]] std::uint64_t padding_allowed() const;
   Status write_out(std::size_t at_least);
   void pad_to_sector();
   Status append_parity();
@@ -103,6 +104,7 @@ class RunBuilder {
   std::size_t block_target_ = 0;
   std::uint64_t stored_part_ = kWhole;  ///< of `kWhole`: what compression leaves of a block, of late
   std::uint64_t stored_spread_ = 0;     ///< how far that is off, mostly
+  std::uint64_t padded_ = 0;            ///< bytes behind all blocks so far
   std::string last_key_;                // of the last entry
   Sequence last_sequence_ = 0;
   IndexEncoder index_;

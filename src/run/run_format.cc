@@ -146,7 +146,7 @@ Result<RunFooter> decode_run_footer(std::string_view sector, std::uint64_t at, c
 }
 
 BlockHeader append_block(std::string& out, const RunPlace& place, std::uint64_t offset, BlockKind kind,
-                         std::uint32_t number, std::string_view raw, bool compress, bool pad) {
+                         std::uint32_t number, std::string_view raw, bool compress, std::uint64_t padding) {
   DARUMA_ASSERT(raw.size() <= kMaxBlockRawBytes);
   const std::size_t at = out.size();
   BlockHeader h{.kind = kind,
@@ -165,7 +165,7 @@ BlockHeader append_block(std::string& out, const RunPlace& place, std::uint64_t 
   }
   if (!h.lz4) out.append(raw);
   const std::uint64_t left = round_up(offset + h.frame_bytes(), kSectorBytes) - (offset + h.frame_bytes());
-  if (pad && left <= h.frame_bytes() / kPaddedPart) {
+  if (left <= padding) {
     h.padding = static_cast<std::uint32_t>(left);
     out.resize(out.size() + left, '\0');
   }

@@ -125,11 +125,10 @@ struct BlockHeader {
   [[nodiscard]] std::uint64_t frame_bytes() const { return kBlockHeaderBytes + std::uint64_t{stored_bytes} + padding; }
 };
 
-/// Appends the block as it will stand at `offset`; LZ4 when asked for and when that saves an eighth. With `pad`, zeros
-/// to the end of its last sector where those are one in kPaddedPart of the block at most.
+/// Appends the block as it will stand at `offset`; LZ4 when asked for and when that saves an eighth. With zeros to the
+/// end of its last sector where `padding` are enough for that.
 BlockHeader append_block(std::string& out, const RunPlace& place, std::uint64_t offset, BlockKind kind,
-                         std::uint32_t number, std::string_view raw, bool compress, bool pad = false);
-inline constexpr std::uint64_t kPaddedPart = 24;
+                         std::uint32_t number, std::string_view raw, bool compress, std::uint64_t padding = 0);
 /// The header at `offset` when it verifies there and makes sense; its contents may still be damaged.
 std::optional<BlockHeader> decode_block_header(std::string_view bytes, const RunPlace& place, std::uint64_t offset);
 /// The header of a whole block whose contents verify too; `frame` is exactly the block.
