@@ -346,7 +346,7 @@ mutant(uneven_blocks_are_hardly_padded run/run_builder.cc run_test:*BlocksEndWhe
 mutant(padding_is_taken_for_contents run/run_reader.cc run_test:Run.AnswersAsAMapDoes
   [[frame.substr(kBlockHeaderBytes, header->stored_bytes)]] [[frame.substr(kBlockHeaderBytes)]])
 mutant(block_out_of_order_is_taken run/loaded_block.cc loaded_block_test
-  [[return common < b.size() || a_sequence > b_sequence;]] [[return true;]])
+  [[entries.back().tag >> 8, cursor.entry().sequence()))]] [[1, 0))]])
 mutant(version_in_the_next_block_not_seen run/run_cursor.cc run_test
   [[if (i < entries_.size() || !key_goes_on()) return false;]] [[return false;]])
 mutant(long_walk_fills_the_cache run/run_cursor.cc run_test:Run.AShortWalk*
@@ -715,8 +715,9 @@ mutant(frames_of_numbers_given_anew_are_applied recovery/log_replay.cc log_repla
   [[!anew(record.sequence) && ]] [[]])
 mutant(frames_of_numbers_given_anew_are_told_of recovery/log_replay.cc log_replay_test:*GivenAnew*
   [[if (anew(header.first_sequence)) return;]] [[]])
-
-# --- what a frame tells of those before it
+mutant(older_code_may_read_what_it_would_lose wal/wal_writer_files.cc wal_writer_test:*RotatesSeals*
+  [[  h.required_features = kSegmentSaysOwnFrom;
+]] [[]])
 mutant(chain_covers_what_is_known_of_a_header wal/wal_format.cc wal_format_test:*TheChainCovers*
   [[  h.checksum = checksum(sector.substr(0, kSectorChecksumAt), h.store, h.number, 0);
 ]]
@@ -724,6 +725,8 @@ mutant(chain_covers_what_is_known_of_a_header wal/wal_format.cc wal_format_test:
   encode_segment_header(known, 0);
   h.checksum = known.checksum;
 ]])
+
+# --- what a frame tells of those before it
 mutant(frame_that_is_framed_again_is_told_twice wal/earlier_footprints.cc wal_format_test:Earlier*
   [[while (!kept_.empty() && kept_.back().last >= first)]] [[while (false)]])
 mutant(keys_are_told_across_a_hole wal/earlier_footprints.cc wal_format_test:Earlier*

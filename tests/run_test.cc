@@ -128,9 +128,11 @@ TEST(Run, AnswersAsAMapDoes) {
 }
 
 TEST(Run, BlocksEndWhereSectorsDo) {
+  // So many bytes of a value do not compress, or half; then three of four values have a part of the one before, so that
+  // a block is much or little smaller than the one before.
   constexpr std::size_t kUneven = 0;
   for (const std::size_t random_bytes : {kUneven, std::size_t{10}, std::size_t{50}, std::size_t{100}}) {
-    SCOPED_TRACE(std::to_string(random_bytes) + " bytes of a value do not compress");
+    SCOPED_TRACE(random_bytes == kUneven ? "uneven" : std::to_string(random_bytes));
     Random random(7);
     std::string pool(1 << 20, 'v');
     for (std::size_t at = 0; at < pool.size(); ++at) {
@@ -141,7 +143,6 @@ TEST(Run, BlocksEndWhereSectorsDo) {
     for (std::size_t i = 0; i < 20'000; ++i) {
       std::string value(100, 'v');
       for (std::size_t at = 0; at < random_bytes; ++at) value[at] = static_cast<char>(random.below(256));
-      // Three of four have a part of the one before, so that a block is much or little smaller than the one before.
       if (random_bytes == kUneven)
         value = pool.substr((random.one_in(4) ? random.below(1 << 20) : i * 61) % 1'000'000, 100);
       model.put("key" + std::to_string(100'000 + i), 1, std::move(value));

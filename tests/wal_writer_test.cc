@@ -181,6 +181,8 @@ TEST(WalWriter, RotatesSealsAndNamesThePredecessor) {
     EXPECT_EQ(next.header->predecessor.number, scan.header->number);
     EXPECT_EQ(next.header->predecessor.last_sequence, scan.last_good_sequence);
     EXPECT_EQ(next.header->start_sequence, scan.last_good_sequence + 1);
+    EXPECT_EQ(next.header->required_features, kSegmentSaysOwnFrom) << "older code would lose what it has to refuse";
+    EXPECT_EQ(next.header->own_from, 1U);
   }
 }
 

@@ -2,7 +2,6 @@
 // Reads: of a store that fits the cache, and of one four times the memory there is.
 #include <thread>
 
-#include "race/rows.h"
 #include "race/trials.h"
 
 namespace race {
@@ -78,8 +77,9 @@ Figures read_while_writing(const Course& course) {
   });
 }
 
-/// With a quarter of the data as memory, page cache included, and a quarter of that for the store's own cache. What
-/// comes before that memory is full is not measured.
+constexpr double kWarmUp = 6;  // times what is measured: then memory is full
+
+/// With a quarter of the data as memory, page cache included, and a quarter of that for the store's own cache.
 Figures cold(const Course& course, const Operation& each, std::uint64_t operations_each) {
   const std::uint64_t records = course.many_records();
   const std::string directory = kept_store(course, "many", records, false);
@@ -90,8 +90,9 @@ Figures cold(const Course& course, const Operation& each, std::uint64_t operatio
     Figures figures;
     figures["limited"] = limit.join();
     figures["limit_mib"] = static_cast<double>(memory >> 20);
+    figures["warm_up_s"] = course.seconds * kWarmUp;
     stores::Store& store = *must_open(course, directory, {.cache_bytes = memory / 4}).release();
-    drive(store, 1, UINT64_MAX, course.seconds * kColdWarmUp, each);
+    drive(store, 1, UINT64_MAX, course.seconds * kWarmUp, each);
     const Meter meter;
     Done done = drive(store, 1, UINT64_MAX, course.seconds, each);
     done.operations *= operations_each;

@@ -5,7 +5,6 @@
 #include <sstream>
 
 #include "race/figures.h"
-#include "race/rows.h"
 
 namespace race {
 namespace {
@@ -80,12 +79,13 @@ bool only_grown(const Results& results, const Row& row) {
 std::string method(const Results& results) {
   unsigned rounds = 0;
   bool unlimited = false;
-  double limit_mib = 0;
+  double limit_mib = 0, warm_up_s = 0;
   for (const Outcome& one : results.outcomes()) {
     rounds = std::max(rounds, one.round + 1);
     if (const auto found = one.figures.find("limited"); found != one.figures.end() && found->second == 0)
       unlimited = true;
     if (const auto found = one.figures.find("limit_mib"); found != one.figures.end()) limit_mib = found->second;
+    if (const auto found = one.figures.find("warm_up_s"); found != one.figures.end()) warm_up_s = found->second;
   }
   std::ostringstream out;
   out << results.machine() << ".\n\n"
@@ -108,7 +108,7 @@ std::string method(const Results& results) {
     else
       out << " Cold rows run in a control group with " << figure(limit_mib)
           << " MiB of memory, page cache included, a quarter of that for the store's own cache, and are measured after "
-          << text("%g", kColdWarmUp * results.seconds()) << " s of the same, which fill it.";
+          << text("%g", warm_up_s) << " s of the same, which fill it.";
   }
   out << " Cold starts come after the page cache has let go of every file of the store.\n\n";
   for (const Racer& racer : results.racers()) {

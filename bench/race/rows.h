@@ -11,8 +11,6 @@ namespace race {
 inline constexpr const char* kBestPeer = "";
 inline constexpr const char* kReference = "reference";
 inline constexpr const char* kKeys = "keys";
-/// Of cold rows, in times of what is measured: until memory is full.
-inline constexpr double kColdWarmUp = 6;
 
 struct Row {
   std::string title;

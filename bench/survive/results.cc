@@ -123,8 +123,8 @@ Groups groups_of(const std::vector<Contender>& contenders) {
 }
 
 /// Those that have the mode, side by side; nothing when nothing was tried with it.
-void add_all_stores(std::ostream& out, const std::string& title, const std::vector<Contender>& contenders,
-                    const std::string& mode, const Cells& by_group) {
+void add_side_by_side(std::ostream& out, const std::string& title, const std::vector<Contender>& contenders,
+                      const std::string& mode, const Cells& by_group) {
   std::string head = "| files | fault |", line = "|---|---|";
   std::vector<std::string> names;
   for (const Contender& contender : contenders) {
@@ -170,9 +170,9 @@ std::string markdown(const std::vector<Contender>& contenders, const std::vector
     by_group[{trial.store, trial.mode, group->second, trial.fault}].add(trial);
   }
   std::ostringstream out;
-  add_all_stores(out, "All stores, default options", contenders, "default", by_group);
-  add_all_stores(out, "All stores, their most careful options", contenders, "careful", by_group);
-  add_all_stores(out, "Those that have a repair tool, after it", contenders, "repaired", by_group);
+  add_side_by_side(out, "All stores, default options", contenders, "default", by_group);
+  add_side_by_side(out, "With their most careful options", contenders, "careful", by_group);
+  add_side_by_side(out, "After their repair tools", contenders, "repaired", by_group);
   for (const Contender& contender : contenders) {
     out << "## " << contender.name << " " << contender.version << "\n\n";
     for (const Mode& mode : contender.modes) out << "- " << mode.name << ": " << mode.settings << "\n";

@@ -112,7 +112,6 @@ bool DataBlockCursor::decode() {
     restart_at_ += kRestartBytes;
   }
   since_restart_ = (since_restart_ + 1) % kRestartInterval;
-  shared_ = shared;
   key_bytes_ = shared + unshared;
   if (key_.size() < key_bytes_) key_.resize(2 * key_bytes_);
   copy_few(key_.data() + shared, p, unshared);

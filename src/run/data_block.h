@@ -78,8 +78,6 @@ class DataBlockCursor {
   [[nodiscard]] bool valid() const { return valid_; }
   [[nodiscard]] bool bad() const { return bad_; }
   [[nodiscard]] std::string_view key() const { return {key_.data(), key_bytes_}; }
-  /// How many bytes of the key are said to be those of the key before.
-  [[nodiscard]] std::size_t shared() const { return shared_; }
   [[nodiscard]] const Entry& entry() const { return entry_; }
 
  private:
@@ -98,7 +96,6 @@ class DataBlockCursor {
   std::size_t since_restart_ = 0;
   bool valid_ = false;
   bool bad_ = false;
-  std::size_t shared_ = 0;
   std::size_t key_bytes_ = 0;
   std::string key_;  // has room for more
   Entry entry_;

@@ -17,21 +17,12 @@ constexpr std::size_t kPrefetchLines = 11;  // the numbers of a block of usual s
 struct Unpacked {
   struct Entry {
     std::uint64_t tag;
-    std::uint32_t key_end, value_end;
+    std::uint32_t key_end, value_end;  // a restart has its key whole, so a block's keys are 16 times its bytes at most
   };
   std::vector<Entry> entries;
   std::string keys;  // has room for more
 };
 constexpr std::size_t kEntriesKept = 4096, kKeyBytesKept = 1 << 20;
-
-bool in_order(std::string_view a, Sequence a_sequence, std::string_view b, Sequence b_sequence, std::size_t shared) {
-  // What they share is given; one byte more nearly always says it.
-  if (shared < a.size() && shared < b.size() && a[shared] != b[shared])
-    return static_cast<std::uint8_t>(a[shared]) < static_cast<std::uint8_t>(b[shared]);
-  const std::size_t common = common_prefix(a, b);
-  if (common == a.size()) return common < b.size() || a_sequence > b_sequence;
-  return common < b.size() && static_cast<std::uint8_t>(a[common]) < static_cast<std::uint8_t>(b[common]);
-}
 
 }  // namespace
 
@@ -46,8 +37,8 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   std::size_t key_bytes = 0, value_bytes = 0, longest = 0, last_begin = 0;
   for (; cursor.valid(); cursor.next()) {
     const std::string_view key = cursor.key();
-    if (!entries.empty() && !in_order(std::string_view(keys).substr(last_begin, key_bytes - last_begin),
-                                      entries.back().tag >> 8, key, cursor.entry().sequence(), cursor.shared()))
+    if (!entries.empty() && !stands_before(compare_keys({keys.data() + last_begin, key_bytes - last_begin}, key),
+                                           entries.back().tag >> 8, cursor.entry().sequence()))
       return false;
     last_begin = key_bytes;
     key_bytes += key.size();

@@ -112,7 +112,7 @@ std::size_t RunBuilder::block_target() const {
   return raw / ((raw + most - 1) / most);  // what compresses well: several blocks to a sector
 }
 
-/// So that one whose contents compress unevenly ends where a sector does too: a little each, and little of all.
+/// As much as contents that compress unevenly ask for, but little of the whole file.
 std::uint64_t RunBuilder::padding_allowed() const {
   if (!fills_sectors()) return 0;
   const std::uint64_t of_all = (offset() + kSectorBytes) / kPaddedPart;

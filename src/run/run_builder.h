@@ -77,6 +77,7 @@ class RunBuilder {
   [[nodiscard]] bool fills_sectors() const { return options_.block_bytes >= kSectorBytes; }
   /// Raw bytes of the block that begins here.
   [[nodiscard]] std::size_t block_target() const;
+  /// Behind the block that begins here.
   [[nodiscard]] std::uint64_t padding_allowed() const;
   Status write_out(std::size_t at_least);
   void pad_to_sector();
