@@ -15,6 +15,7 @@
 
 #include "base/random.h"
 #include "base/status_macros.h"
+#include "engine/state.h"
 #include "event/event.h"
 #include "io/posix_storage.h"
 #include "snapshot/catalogue.h"
@@ -29,10 +30,19 @@ struct Segment {
   std::string name;
   SegmentScan scan;
   std::vector<FrameHeader> frames;  // good ones before any gap, in order
+  std::vector<FrameHeader> writes;  // those of them that hold one write of a user's
   [[nodiscard]] std::uint64_t end() const {
     return frames.empty() ? kSegmentFramesAt : frames.back().offset + frames.back().frame_bytes;
   }
 };
+
+bool is_one_write(const FrameView& frame) {
+  bool of_user = frame.header.has_events() && frame.header.count() == 1;
+  for_each_record(frame.header, frame.payload, [&](const WalRecord& record) {
+    (void)for_each_op(record.event, [&](const Op& op) { of_user = of_user && op.keyspace != kCatalogKeyspace; });
+  });
+  return of_user;
+}
 
 /// The newest segment and those before it that a start would replay.
 Result<std::vector<Segment>> read_log(Storage& storage, const std::string& directory) {
@@ -44,7 +54,9 @@ Result<std::vector<Segment>> read_log(Storage& storage, const std::string& direc
     segment.name = entry.name;
     segment.path = directory + "/wal/" + entry.name;
     segment.scan = read_segment(storage, segment.path, std::nullopt, [&](const FrameView& frame) {
-      if (frame.gaps_before == 0) segment.frames.push_back(frame.header);
+      if (frame.gaps_before != 0) return;
+      segment.frames.push_back(frame.header);
+      if (is_one_write(frame)) segment.writes.push_back(frame.header);
     });
     if (segment.scan.header) log.push_back(std::move(segment));
   }
@@ -165,12 +177,12 @@ struct Victim {
   FrameHeader frame;
 };
 
-/// A frame of one event that no snapshot holds yet and that newer ones follow, drawn by `random`.
+/// A frame of one write that no snapshot holds yet and that newer ones follow, drawn by `random`.
 Result<Victim> choose(const std::vector<Segment>& log, Sequence snapshot, Random& random) {
   std::vector<Victim> all;
   for (const Segment& segment : log) {
-    for (const FrameHeader& frame : segment.frames) {
-      if (frame.has_events() && frame.count() == 1 && frame.first_sequence > snapshot) all.push_back({&segment, frame});
+    for (const FrameHeader& frame : segment.writes) {
+      if (frame.first_sequence > snapshot) all.push_back({&segment, frame});
     }
   }
   if (all.size() < 3) return Status(Code::kNotFound, "the log holds no single write that could be poisoned");
