@@ -308,10 +308,13 @@ int main_of(const Arguments& arguments) {
     results.save();
     Race(arguments, racers, results).run_all();
   }
+  std::string curves_from_table;
+  if (!arguments.curves.empty())
+    curves_from_table = fs::path(arguments.curves).lexically_proximate(fs::path(arguments.table).parent_path());
   if (arguments.table.empty())
-    std::fputs(markdown(results).c_str(), stdout);
+    std::fputs(markdown(results, curves_from_table).c_str(), stdout);
   else
-    std::ofstream(arguments.table) << markdown(results);
+    std::ofstream(arguments.table) << markdown(results, curves_from_table);
   if (!arguments.picture.empty()) std::ofstream(arguments.picture) << ratios(results);
   if (!arguments.curves.empty()) std::ofstream(arguments.curves) << curves(results);
   return 0;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -133,6 +134,29 @@ TEST_F(EngineConcurrent, ReadersNeverSeeTimeRunBackwards) {
 
 /// Whoever reads the files beside the writer believes no more than a later frame says. Writers lead the log themselves
 /// here, so that its own thread sees nothing to do.
+/// Each frame is a write of the device of two sectors at least, and log that a start reads.
+TEST_F(EngineConcurrent, PutsThatNobodyWaitsForShareFrames) {
+  Store store = Store::open(directory_.path(), {})->store;
+  const Keyspace in = *store.create_keyspace("a");
+  const auto began = std::chrono::steady_clock::now();
+  for (std::uint64_t i = 0; i < 50'000; ++i)
+    ASSERT_TRUE(store.put(in, key_of(i), value_of(i), {.durability = Durability::kProcess}).ok());
+  ASSERT_TRUE(store.put(in, key_of(0), value_of(0), {.durability = Durability::kPower}).ok());
+  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - began;
+  std::uint64_t frames = 0, bytes = 0;
+  const auto files = make_posix_storage();
+  for (const auto& file : std::filesystem::directory_iterator(directory_.path() + "/wal")) {
+    if (file.path().extension() != ".log") continue;
+    read_segment(*files, file.path(), std::nullopt, [&](const FrameView& frame) {
+      frames += frame.header.has_events() ? 1 : 0;
+      bytes += frame.header.payload_raw_bytes;
+    });
+  }
+  EXPECT_GT(bytes, 50'000U * 150);
+  const double full = static_cast<double>(bytes) / (64 << 10);
+  EXPECT_LE(static_cast<double>(frames), took.count() + full + 5) << "one a millisecond, and those that are full";
+}
+
 TEST_F(EngineConcurrent, AQuietLogTellsWhatItsWritersMadeDurable) {
   Store store = Store::open(directory_.path())->store;
   const Keyspace k = *store.create_keyspace("k");

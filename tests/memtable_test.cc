@@ -236,6 +236,16 @@ TEST(Arena, StocksBlocksThatTheKernelHasCleared) {
   EXPECT_FALSE(none.stock());
 }
 
+TEST(Arena, WhatIsNotKeptGoesBackToTheSystem) {
+  ArenaBlocks none(0);
+  char* const block = none.take();
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block) % ArenaBlocks::kBlockBytes, 0u) << "a huge page needs that";
+  std::memset(block, 1, ArenaBlocks::kBlockBytes);
+  none.give(block);
+  unsigned char resident = 0;
+  EXPECT_NE(::mincore(block, 4096, &resident), 0) << "nothing is mapped there";
+}
+
 TEST(MemtableVersion, AnyOlderOneIsAFewStepsAway) {
   Arena arena;
   constexpr std::uint32_t kVersions = 20'000;

@@ -354,7 +354,7 @@ mutant(long_walk_fills_the_cache run/run_cursor.cc run_test:Run.AShortWalk*
 mutant(source_at_the_same_key_not_asked engine/cursor.cc engine_model_test
   [[if (c == 0) order_[at + 1].ties = true;]] [[]])
 mutant(key_known_by_its_number_alone run/loaded_block.cc loaded_block_test
-  [[return key.size() < wanted.size() ? -1 : key.size() > wanted.size();]] [[return 0;]])
+  [[return bytes < wanted.size() ? -1 : bytes > wanted.size();]] [[return 0;]])
 mutant(healed_sector_believed_unverified parity/parity_reader.cc parity_test
   [[return rebuild(sector, out) && verifies(sector, {out.data(), out.size()}) ? SectorState::kHealed : SectorState::kLost;]]
   [[return rebuild(sector, out) ? SectorState::kHealed : SectorState::kLost;]])
@@ -431,7 +431,22 @@ mutant(manifest_keeps_the_names_of_the_start engine/checkpoint.cc engine_losses_
 mutant(lost_catalogue_is_written_anew_without_names engine/rebuild.cc engine_losses_test:Losses.ACatalogueThatIsLost*
   [[for (const auto& [key, version] : *snapshot_catalog_)]] [[for (const auto& [key, version] : Catalog())]])
 mutant(waiting_threads_split_their_group wal/wal_writer_frames.cc wal_writer_test:*SeveralFramesAreUnderWay*
-  [[in_flight_.empty() || batch.size() >]] [[in_flight_.empty() || batch.size() + 1 >]])
+  [[(batch.size() > asleep &&]] [[(batch.size() + 1 > asleep &&]])
+mutant(what_nobody_waits_for_goes_in_a_frame_of_its_own wal/wal_writer_frames.cc wal_writer_test:*NobodyWaitsForShares*
+  [[(asleep != 0 || !gathers_)]] [[true]])
+mutant(frame_that_nobody_waits_for_is_written_twice wal/wal_writer_frames.cc wal_writer_test:*NobodyWaitsForIsWrittenOnce
+  [[gathers_ ? kSmallFrameBytes / 4 : kSmallFrameBytes]] [[kSmallFrameBytes]])
+mutant(log_takes_each_put_at_once engine/background.cc engine_concurrent_test:*NobodyWaitsForShareFrames
+  [[      std::this_thread::sleep_for(kGather);
+    } else]] [[
+    } else]])
+mutant(arena_keeps_what_it_was_given memtable/arena.cc memtable_test:Arena.WhatIsNotKept*
+  [[  unmap_huge_page(block);
+}
+
+void ArenaBlocks::clear]] [[}
+
+void ArenaBlocks::clear]])
 mutant(catalogue_run_takes_its_neighbours_names engine/rebuild.cc engine_losses_test:Losses.OfACatalogue*
   [[ || !is_lost(key)) continue;]] [[) continue;]])
 mutant(catalogue_of_the_newest_snapshot_goes_with_an_older_one engine/open_log.cc engine_losses_test

@@ -71,6 +71,7 @@ TEST(Race, MeasuresEveryRowOfEveryStoreOrSaysWhyNot) {
   for (const Section& section : sections()) {
     for (const Row& row : section.rows) EXPECT_THAT(markdown, HasSubstr("| " + row.title + ", " + row.unit + " |"));
   }
+  EXPECT_THAT(markdown, HasSubstr("](curves.svg)"));
   for (const Section& section : growth()) {
     for (const Row& row : section.rows) {
       EXPECT_THAT(markdown,

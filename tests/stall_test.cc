@@ -269,7 +269,7 @@ TEST_F(StalledCheckpoint, MakesWritersWaitAtTheLimit) {
   start();
   gate_.hold([](std::string_view call) { return in_runs(call) && call.starts_with("sync "); });
   const std::future<void> writer = aside([this] {
-    const std::uint64_t limit = options_.memtable_bytes / 2 * 3;
+    const std::uint64_t limit = options_.memtable_bytes / 8 * 11;
     bool told = false;
     for (int i = 0; i < 300; ++i) {
       ASSERT_TRUE(store_->put(other_, key(i), value(), kQuick).ok());

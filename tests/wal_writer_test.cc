@@ -46,6 +46,13 @@ TEST(WalWriter, KeepsWhatItWasGivenInOrder) {
   EXPECT_EQ(log.events.size(), 100u);
 }
 
+WalOptions wide() {
+  WalOptions options = small_options();
+  options.segment_bytes = 1 << 20;
+  options.max_frame_bytes = options.window_bytes = 128 << 10;
+  return options;
+}
+
 /// Tells of each frame that is handed to the device, and how often somebody waited for it.
 class WatchedQueues final : public PassingStorage {
  public:
@@ -76,11 +83,12 @@ class WatchedQueues final : public PassingStorage {
   };
 };
 
-std::unique_ptr<WalWriter> writer_of(Disk& disk, const std::shared_ptr<WatchedQueues>& queues) {
+std::unique_ptr<WalWriter> writer_of(Disk& disk, const std::shared_ptr<WatchedQueues>& queues,
+                                     const WalOptions& options = small_options()) {
   WalCreate create;
   create.directory = kDirectory;
   create.store = kStore;
-  return WalWriter::create(queues, small_options(), create, disk.clock, disk.random).value();
+  return WalWriter::create(queues, options, create, disk.clock, disk.random).value();
 }
 
 bool sleeps_soon(pid_t thread) {
@@ -126,6 +134,33 @@ TEST(WalWriter, SeveralFramesAreUnderWayWhereRecordsWaitAndOneWhereThreadsDo) {
     EXPECT_TRUE(sleeps);
     EXPECT_EQ(most, records);
     expect_kept(read_log(*disk.storage), 2 + records);
+  }
+}
+
+/// A frame behind one that is under way costs the device another write, so it is begun only for much.
+TEST(WalWriter, WhatNobodyWaitsForSharesAFrame) {
+  for (const bool much : {false, true}) {
+    SCOPED_TRACE(much);
+    Disk disk;
+    const auto watched = std::make_shared<WatchedQueues>(*disk.storage);
+    const std::unique_ptr<WalWriter> watched_writer = writer_of(disk, watched, wide());
+    WalWriter& wal = *watched_writer;
+    append_to(wal, 1, 500);
+    ASSERT_TRUE(wal.wait_durable(1).ok());
+    const Sequence last = much ? 202 : 12;
+    std::size_t most = 0;
+    watched->on_submit = [&](std::size_t in_flight) {
+      most = std::max(most, in_flight);
+      append_to(wal, last, 500);
+      EXPECT_EQ(wal.fills_a_frame(), much);
+    };
+    append_to(wal, 2, 500);
+    EXPECT_FALSE(wal.fills_a_frame());
+    ASSERT_TRUE(wal.poll());
+    EXPECT_EQ(most, much ? 2 : 1);
+    while (wal.poll()) {}
+    EXPECT_EQ(wal.stats().frames, 3U) << "what came meanwhile is in one";
+    expect_kept(read_log(*disk.storage), last, 500);
   }
 }
 
@@ -585,12 +620,6 @@ TEST(WalWriter, AckedIsKeptAtEveryCrashPoint) {
 // --- zeros ahead of frames
 // -------------------------------------------------------------------------------------------------------------------
 
-WalOptions wide() {
-  WalOptions options = small_options();
-  options.segment_bytes = 1 << 20;
-  options.max_frame_bytes = options.window_bytes = 128 << 10;
-  return options;
-}
 const std::string kFirstSegment = kDirectory + "/wal/" + segment_name(1);
 
 /// A writer whose first segment shows what is written to: 'x' in all of its space for frames.
@@ -642,6 +671,22 @@ TEST(WalWriter, AFrameThatIsNotSmallIsWrittenOnce) {
   ASSERT_TRUE(wal->wait_durable(1).ok());
   const std::uint64_t end = kSegmentFramesAt + wal->stats().frame_bytes;
   EXPECT_EQ(zeros_and_mark(disk, end), std::make_pair(std::uint64_t{0}, end));
+}
+
+TEST(WalWriter, AFrameThatNobodyWaitsForIsWrittenOnce) {
+  for (const bool waits : {false, true}) {
+    Disk disk;
+    auto wal = writer_into_marked_space(disk);
+    for (Sequence s = 1; s <= 40; ++s) append_to(*wal, s, 1000);
+    if (waits) {
+      ASSERT_TRUE(wal->wait_durable(40).ok());
+    } else {
+      ASSERT_TRUE(wal->poll());
+    }
+    ASSERT_EQ(wal->stats().frames, 1U);
+    const std::uint64_t end = kSegmentFramesAt + wal->stats().frame_bytes;
+    EXPECT_EQ(zeros_and_mark(disk, end).first != 0, waits);
+  }
 }
 
 TEST(WalWriter, ZerosThatCannotBeWrittenAreAFailedWrite) {

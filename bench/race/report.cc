@@ -119,7 +119,7 @@ std::string method(const Results& results) {
 
 }  // namespace
 
-std::string markdown(const Results& results) {
+std::string markdown(const Results& results, const std::string& curves) {
   const std::vector<std::string> names = columns(results);
   Notes notes;
   std::ostringstream out;
@@ -132,8 +132,13 @@ std::string markdown(const Results& results) {
                        [&](const Row& row) { return only_grown(results, row); });
   };
   for (const Section& section : growth()) {
-    if (grown(section)) out << table(results, section, notes);
+    if (!grown(section)) continue;
+    out << table(results, section, notes);
+    if (section.grows == kKeys)
+      out << "\nStores loaded in the order of keys, settled and killed; a start with none of their pages cached, then "
+             "operations on any of the keys with all pages cached.\n";
   }
+  if (!curves.empty()) out << "\n![The same as curves](" << curves << ")\n";
   out << "\n## " << references().title << "\n\n" << header({"figure"}, "");
   for (const Row& row : references().rows) {
     out << "| " << row.title << ", " << row.unit << " | " << cell(results, kReference, row.trial, row.figure, notes)

@@ -7,7 +7,7 @@
 
 namespace race {
 
-/// docs/benchmarks.md.
-std::string markdown(const Results& results);
+/// docs/benchmarks.md. `curves`, unless empty: the path from there to the picture.
+std::string markdown(const Results& results, const std::string& curves = {});
 
 }  // namespace race

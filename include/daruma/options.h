@@ -76,8 +76,8 @@ struct Options {
   std::function<void(const RecoveryProgress&)> on_recovery_progress;
 
   /// Memory for writes not yet in a snapshot, in bytes (1 MiB to 64 GiB). A checkpoint begins at three quarters of it,
-  /// and writers wait at twice that. Raise it for fewer, larger checkpoints; lower it for a shorter replay at the next
-  /// start.
+  /// and writers wait at eleven eighths. Raise it for fewer, larger checkpoints; lower it for a shorter replay at the
+  /// next start.
   std::uint64_t memtable_bytes = 64 << 20;
 
   /// Time to the first read that a start may take, were the process killed at any moment (50 ms to 1 hour). What a

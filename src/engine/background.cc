@@ -20,6 +20,7 @@ constexpr std::int64_t kSmallNs = 10'000'000'000;  // and after this long keeps 
 constexpr std::int64_t kCopiesLookNs = 100'000'000;
 constexpr std::int64_t kCopiesRetryNs = 1'000'000'000;  // and twice as long each time, up to
 constexpr std::int64_t kCopiesRetryNsMax = 64'000'000'000;
+constexpr auto kGather = 1ms;       // what nobody waits for comes together, and shares a frame
 constexpr auto kQuietSleep = 10ms;  // what is quiet is looked at this seldom: an idle store costs next to nothing
 
 /// Set while this thread is a worker's.
@@ -140,7 +141,6 @@ void Engine::drive_log() {
   tell(Part::kStart, no_writes_);
   if (!wal_) return;
   watch_copies(false);
-  wal_->prefault_ring();
   LogPace pace;
   pace.quiet_since = pace.copies_look_at = clock_.monotonic_ns();
   pace.copies_retry_at = pace.quiet_since + kCopiesRetryNs;
@@ -160,7 +160,15 @@ Status Engine::drive_log_once(LogPace& pace) {
     pace.durable = durable;
     pace.sealed = pace.small = false;
   }
-  if (led) return {};
+  if (led) {
+    if (!wal_->fills_a_frame()) {
+      std::this_thread::sleep_for(kGather);
+    } else if (!pace.burst) {
+      wal_->prefault_ring();
+      pace.burst = true;
+    }
+    return {};
+  }
   if (!wal_->broken().ok()) {
     if (admit(Part::kLog).ok()) {
       (void)wal_->try_repair();
@@ -177,12 +185,13 @@ Status Engine::drive_log_once(LogPace& pace) {
     if (wal_->spacious()) (void)wal_->give_back_space();
     arena_blocks_->clear();
     pace.small = true;
+    pace.burst = false;
   }
   if (has_unplaced_.load(std::memory_order_relaxed)) {
     MutexLock lock(write_mutex_);
     DARUMA_TRY(place_unplaced());
   }
-  std::this_thread::sleep_for(pace.sealed ? kQuietSleep : 1ms);
+  std::this_thread::sleep_for(pace.sealed ? kQuietSleep : kGather);
   return {};
 }
 

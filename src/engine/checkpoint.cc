@@ -34,7 +34,7 @@ bool Engine::checkpoint_due() const {
              kSegmentsSpare + 2 * options_.memtable_bytes / options_.segment_bytes;
 }
 bool Engine::memtables_overfull() const {
-  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 2 * 3 ||
+  return memtable_bytes_.load(std::memory_order_relaxed) > options_.memtable_bytes / 8 * 11 ||
          replay_bytes_.load(std::memory_order_relaxed) > wait_at_.load(std::memory_order_relaxed);
 }
 /// More than there can be while the shares of keyspaces are no more than all of it.

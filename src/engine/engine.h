@@ -360,7 +360,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   struct LogPace {
     std::int64_t quiet_since = 0;
     Sequence durable = 0;  // as seen last: writers, too, write the log
-    bool sealed = false, small = false;
+    bool sealed = false, small = false, burst = false;
     std::int64_t copies_look_at = 0, copies_retry_at = 0, copies_retry_after = 0;
   };
   Status drive_log_once(LogPace& pace);

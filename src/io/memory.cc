@@ -4,6 +4,8 @@
 #include <malloc.h>
 #include <sys/mman.h>
 
+#include <cstdint>
+
 namespace daruma {
 namespace {
 
@@ -11,7 +13,19 @@ constexpr std::size_t kPageBytes = 4096;
 
 }  // namespace
 
-void prefer_huge_pages(char* memory, std::size_t bytes) { ::madvise(memory, bytes, MADV_HUGEPAGE); }
+char* map_huge_page() {
+  void* const mapped = ::mmap(nullptr, 2 * kHugePageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) return nullptr;
+  auto* const begin = static_cast<char*>(mapped);
+  const std::size_t before = -reinterpret_cast<std::uintptr_t>(begin) % kHugePageBytes;
+  char* const page = begin + before;
+  if (before != 0) ::munmap(begin, before);
+  ::munmap(page + kHugePageBytes, kHugePageBytes - before);
+  ::madvise(page, kHugePageBytes, MADV_HUGEPAGE);
+  return page;
+}
+
+void unmap_huge_page(char* page) { ::munmap(page, kHugePageBytes); }
 
 void prefault(char* memory, std::size_t bytes) {
   for (std::size_t at = 0; at < bytes; at += kPageBytes) *static_cast<volatile char*>(memory + at) = 0;

@@ -6,8 +6,12 @@
 
 namespace daruma {
 
-/// A wish: these bytes, which begin and end at a huge page, as huge pages. Any thread.
-void prefer_huge_pages(char* memory, std::size_t bytes);
+inline constexpr std::size_t kHugePageBytes = 2 << 20;
+
+/// A huge page, or as many small ones where the system has none to spare; null where memory is short. It is not the
+/// allocator's: that would carve up what comes back for other sizes, and keep it. Any thread.
+char* map_huge_page();
+void unmap_huge_page(char* page);
 
 /// What is new from the kernel is cleared now, by this thread, and not when it is first used. What it holds is not
 /// kept.

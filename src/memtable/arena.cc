@@ -8,14 +8,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(address, bytes)
 #endif
 
-#include "io/memory.h"
-
 namespace daruma {
-namespace {
-
-constexpr std::align_val_t kHugePage{ArenaBlocks::kBlockBytes};
-
-}  // namespace
 
 ArenaBlocks::ArenaBlocks(std::uint64_t limit_bytes) { free_.reserve(limit_bytes / kBlockBytes); }
 
@@ -30,8 +23,8 @@ char* ArenaBlocks::take() {
       return block;
     }
   }
-  auto* block = static_cast<char*>(::operator new(kBlockBytes, kHugePage));
-  prefer_huge_pages(block, kBlockBytes);
+  char* const block = map_huge_page();
+  if (block == nullptr) throw std::bad_alloc();
   return block;
 }
 
@@ -40,9 +33,8 @@ bool ArenaBlocks::stock() {
     MutexLock lock(mutex_);
     if (!wanted_ || free_.size() >= std::min(kStock, free_.capacity())) return false;
   }
-  auto* block = static_cast<char*>(::operator new(kBlockBytes, kHugePage, std::nothrow));
+  char* const block = map_huge_page();
   if (block == nullptr) return false;
-  prefer_huge_pages(block, kBlockBytes);
   prefault(block, kBlockBytes);
   give(block);
   return true;
@@ -57,14 +49,14 @@ void ArenaBlocks::give(char* block) {
       return;
     }
   }
-  ::operator delete(block, kHugePage);
+  unmap_huge_page(block);
 }
 
 void ArenaBlocks::clear() {
   MutexLock lock(mutex_);
   for (char* block : free_) {
     ASAN_UNPOISON_MEMORY_REGION(block, kBlockBytes);
-    ::operator delete(block, kHugePage);
+    unmap_huge_page(block);
   }
   free_.clear();
 }

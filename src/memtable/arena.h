@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "base/mutex.h"
+#include "io/memory.h"
 
 namespace daruma {
 
@@ -24,7 +25,7 @@ namespace daruma {
 /// of the TLB with each miss of the cache. Any thread.
 class ArenaBlocks {
  public:
-  static constexpr std::size_t kBlockBytes = 2 << 20;
+  static constexpr std::size_t kBlockBytes = kHugePageBytes;
 
   /// Keeps at most `limit_bytes`.
   explicit ArenaBlocks(std::uint64_t limit_bytes);

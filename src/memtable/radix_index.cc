@@ -16,8 +16,8 @@ namespace {
 
 // Three shapes of nodes. Packed: child bytes in order of arrival, eight to a word, compared a word at a time. Indexed:
 // a table from byte to child. Direct: a child per byte. More sizes than in the paper: the step that matters most is
-// that a node of 17 to 32 children, as random keys make them, does not need the table.
-constexpr std::size_t kCapacity[] = {4, 8, 16, 32, 64, 128, 256};
+// that a node of 17 to 32 children, as random keys make them, does not need the table. 5 and 10 are for decimal digits.
+constexpr std::size_t kCapacity[] = {5, 10, 16, 32, 64, 128, 256};
 constexpr int kLastPacked = 3;
 constexpr int kDirect = 6;
 

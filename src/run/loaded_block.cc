@@ -55,7 +55,8 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   const std::size_t prefix = common_prefix(std::string_view(keys).substr(0, entries[0].key_end),
                                            std::string_view(keys).substr(last_begin, key_bytes - last_begin));
   const std::size_t rests = kHeaderBytes + prefix + 8 * count + sizeof(Slot) * (count + 1);
-  const std::size_t values = rests + key_bytes - prefix * count;
+  const bool by_number = longest - prefix <= 8;
+  const std::size_t values = rests + (by_number ? 0 : key_bytes - prefix * count);
   out.remake(values + value_bytes);
 
   char* const begin = out.data();
@@ -72,7 +73,7 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
     head += 8;
     store(slot, Slot{entry.tag, static_cast<std::uint32_t>(rest), static_cast<std::uint32_t>(value)});
     slot += sizeof(Slot);
-    copy_few(begin + rest, key.data(), key.size());
+    if (!by_number) copy_few(begin + rest, key.data(), key.size());
     rest += key.size();
     value = values + entry.value_end;
     key_at = entry.key_end;
@@ -85,10 +86,10 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
 int LoadedBlock::compare(std::size_t i, std::string_view wanted) const {
   const std::uint64_t here = head(i), there = head_of(wanted);
   if (here != there) return here < there ? -1 : 1;
-  const std::string_view key = rest(i);
-  if (key.size() <= 8 || wanted.size() <= 8)  // what is longer goes on with zeros at most
-    return key.size() < wanted.size() ? -1 : key.size() > wanted.size();
-  return key.substr(8).compare(wanted.substr(8));
+  const std::size_t bytes = rest_bytes(i);
+  if (bytes <= 8 || wanted.size() <= 8)  // what is longer goes on with zeros at most
+    return bytes < wanted.size() ? -1 : bytes > wanted.size();
+  return rest(i).substr(8).compare(wanted.substr(8));
 }
 
 std::size_t LoadedBlock::find(std::string_view key, Sequence at) const {

@@ -5,7 +5,7 @@
 //   u32 entries, u32 bytes that all keys begin with (the prefix), u32 bytes of the longest key behind them; the prefix
 //   u64 of each entry: the eight bytes of its key behind the prefix, as a number; zeros where the key ends
 //   slot of each entry: u64 tag, u32 where the rest of its key begins, u32 where its value begins; and one slot more
-//   the rests of the keys behind the prefix, the values
+//   the rests of the keys behind the prefix, unless none is longer than its number; the values
 //
 // A search meets little of it: the numbers lie side by side and decide nearly every step, one slot says the rest, and a
 // key of few bytes behind the prefix is known by number and length. Where such a block is out of the processor's cache,
@@ -42,23 +42,18 @@ class LoadedBlock {
 
   /// Of two neighbours.
   [[nodiscard]] bool same_key(std::size_t i, std::size_t j) const {
-    return head(i) == head(j) && rest(i).size() == rest(j).size() && (rest(i).size() <= 8 || rest(i) == rest(j));
+    return head(i) == head(j) && rest_bytes(i) == rest_bytes(j) && (rest_bytes(i) <= 8 || rest(i) == rest(j));
   }
 
   [[nodiscard]] std::string_view prefix() const { return {begin_ + kHeaderBytes, prefix_bytes()}; }
-  /// The key without the prefix.
-  [[nodiscard]] std::string_view rest(std::size_t i) const {
-    const Slot slot = slot_at(i);
-    return {begin_ + slot.rest, slot_at(i + 1).rest - slot.rest};
-  }
-  /// The same into `out`, which has room for eight bytes at least; how many it is.
+  /// The key without the prefix into `out`, which has room for eight bytes at least; how many it is.
   std::size_t copy_rest(std::size_t i, char* out) const {
-    const std::string_view all = rest(i);
-    if (all.size() <= 8)  // the number is at hand, the bytes are somewhere else
+    const std::size_t bytes = rest_bytes(i);
+    if (bytes <= 8)
       store(out, __builtin_bswap64(head(i)));
     else
-      all.copy(out, all.size());
-    return all.size();
+      rest(i).copy(out, bytes);
+    return bytes;
   }
   /// Of the longest.
   [[nodiscard]] std::size_t rest_bytes_max() const { return load<std::uint32_t>(begin_ + 8); }
@@ -72,13 +67,16 @@ class LoadedBlock {
  private:
   struct Slot {
     std::uint64_t tag;
-    std::uint32_t rest, value;  ///< from the beginning of the block on
+    std::uint32_t rest, value;  ///< from the beginning of the block on; rests count also where they are left out
   };
   static constexpr std::size_t kHeaderBytes = 12;
   [[nodiscard]] std::size_t prefix_bytes() const { return load<std::uint32_t>(begin_ + 4); }
   [[nodiscard]] const char* heads() const { return begin_ + kHeaderBytes + prefix_bytes(); }
   [[nodiscard]] std::uint64_t head(std::size_t i) const { return load<std::uint64_t>(heads() + 8 * i); }
   [[nodiscard]] Slot slot_at(std::size_t i) const { return load<Slot>(heads() + 8 * size() + sizeof(Slot) * i); }
+  [[nodiscard]] std::size_t rest_bytes(std::size_t i) const { return slot_at(i + 1).rest - slot_at(i).rest; }
+  /// Of more than eight bytes.
+  [[nodiscard]] std::string_view rest(std::size_t i) const { return {begin_ + slot_at(i).rest, rest_bytes(i)}; }
   /// Of entry `i`'s key and another one, both behind the prefix: as string_view::compare.
   [[nodiscard]] int compare(std::size_t i, std::string_view wanted) const;
 

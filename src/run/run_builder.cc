@@ -13,10 +13,10 @@
 namespace daruma {
 namespace {
 
-constexpr std::size_t kWriteBytes = 512 << 10;
+constexpr std::size_t kWriteBytes = 512 << 10, kLastBlockBytes = 32 << 10;
 constexpr std::uint64_t kPaddedPart = 32, kPaddingMax = kSectorBytes / 8;
 constexpr std::uint64_t kTailEstimate = 5 * kSectorBytes;  // two footers, two properties, half a sector of padding each
-constexpr std::uint64_t kParityChunk = 1 << 20;
+constexpr std::uint64_t kParityChunk = 256 << 10;
 
 std::string padded(std::string bytes) {
   bytes.resize(round_up(bytes.size(), kSectorBytes), '\0');
@@ -50,7 +50,8 @@ RunBuilder::RunBuilder(Storage& storage, std::string directory, const RunIdentit
   info_.checkpoint_sequence = identity.checkpoint_sequence;
   info_.prev_sequence = identity.prev_sequence;
   info_.min_sequence = kMaxSequence;
-  buffer_ = encode_run_header(header_);
+  buffer_.reserve(kWriteBytes + kLastBlockBytes);
+  buffer_ += encode_run_header(header_);
 }
 
 Status RunBuilder::add(std::string_view key, Sequence sequence, EntryKind kind, std::string_view value) {

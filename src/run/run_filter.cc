@@ -6,12 +6,13 @@
 namespace daruma {
 
 std::string RunFilterBuilder::build(unsigned bits_per_key) const {
-  if (hashes_.empty() || bits_per_key == 0) return {};
-  const std::uint64_t bits = std::uint64_t{hashes_.size()} * bits_per_key;
+  if (keys_ == 0 || bits_per_key == 0) return {};
+  const std::uint64_t bits = std::uint64_t{keys_} * bits_per_key;
   const std::uint64_t lines =
       std::clamp<std::uint64_t>((bits + 8 * kFilterLineBytes - 1) / (8 * kFilterLineBytes), 1, kFilterLinesMax);
   std::string out(lines * kFilterLineBytes, '\0');
-  for (const std::uint64_t hash : hashes_) {
+  for (std::size_t i = 0; i < keys_; ++i) {
+    const std::uint64_t hash = hashes_[i / kPart][i % kPart];
     char* line = out.data() + RunFilter::line_of(hash, lines) * kFilterLineBytes;
     auto h = static_cast<std::uint32_t>(hash);
     for (int i = 0; i < RunFilter::kProbes; ++i) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -21,13 +22,20 @@ inline constexpr std::size_t kFilterBlockBytes = 64 << 10;  ///< what one damage
 
 class RunFilterBuilder {
  public:
-  void add(std::uint64_t key_hash) { hashes_.push_back(key_hash); }
-  [[nodiscard]] std::size_t keys() const { return hashes_.size(); }
+  void add(std::uint64_t key_hash) {
+    if (keys_ % kPart == 0) hashes_.push_back(std::make_unique_for_overwrite<std::uint64_t[]>(kPart));
+    hashes_.back()[keys_ % kPart] = key_hash;
+    ++keys_;
+  }
+  [[nodiscard]] std::size_t keys() const { return keys_; }
   /// The lines; empty when there are no keys or no bits.
   [[nodiscard]] std::string build(unsigned bits_per_key) const;
 
  private:
-  std::vector<std::uint64_t> hashes_;  // key_hash (base/checksum.h), one per key
+  static constexpr std::size_t kPart = 8 << 10;  // what doubles holds three times as much while it grows
+
+  std::vector<std::unique_ptr<std::uint64_t[]>> hashes_;  // key_hash (base/checksum.h), one per key
+  std::size_t keys_ = 0;
 };
 
 /// Any thread. Without lines every key may be there.

@@ -370,7 +370,7 @@ Result<bool> WalWriter::ring_is_whole() {
 bool WalWriter::poll() {
   MutexLock lock(mutex_);
   if (leading_ || !broken_.ok() || pending_.empty()) return false;
-  return lead([this] { return round(true); }).ok();
+  return lead([this] { return round(true, true); }).ok();
 }
 
 Status WalWriter::step_idle() {
@@ -436,6 +436,12 @@ Status WalWriter::copy_trouble() const {
 std::uint64_t WalWriter::pending_bytes() const {
   MutexLock lock(mutex_);
   return ring_->used();
+}
+
+bool WalWriter::fills_a_frame() const {
+  MutexLock lock(mutex_);
+  const std::size_t framed = begun_ > durable_ ? begun_ - durable_ : 0;
+  return framed < pending_.size() && pending_.back().end_position - pending_[framed].end_position > kSmallFrameBytes;
 }
 
 Status WalWriter::broken() const {

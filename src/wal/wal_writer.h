@@ -100,14 +100,15 @@ class WalWriter {
   /// When nothing is pending and the log does not yet tell so: writes a mark, so that a quiet log has nothing
   /// undecidable.
   Status step_idle() EXCLUDES(mutex_);
-  /// For a background thread: does one round when something is pending; true when it did.
+  /// For a background thread: does one round when something is pending; true when it did. Behind a frame that is under
+  /// way it begins another only for those who wait, or for much: what nobody waits for shares a frame.
   bool poll() EXCLUDES(mutex_);
   /// Once the log is quiet: gives back what only a burst needs of the device, and of memory (a ring and a segment as
   /// small as can be, no spares). The next burst takes it again. Nothing where something is pending.
   Status give_back_space() EXCLUDES(mutex_);
   /// It has such space.
   [[nodiscard]] bool spacious() const EXCLUDES(mutex_);
-  /// For a background thread, once: memory that later appends would wait for.
+  /// For a background thread, once a burst begins: memory that its appends would wait for.
   void prefault_ring() EXCLUDES(mutex_);
   /// After kUnavailable: tries again to get a segment and move everything unacknowledged there. ok when the log is up.
   Status try_repair() EXCLUDES(mutex_);
@@ -123,6 +124,8 @@ class WalWriter {
   [[nodiscard]] Sequence appended_sequence() const { return appended_seen_.load(std::memory_order_acquire); }
   /// Bytes in the ring that are not durable.
   [[nodiscard]] std::uint64_t pending_bytes() const EXCLUDES(mutex_);
+  /// What is in no frame yet is enough for one.
+  [[nodiscard]] bool fills_a_frame() const EXCLUDES(mutex_);
   /// Why the log is down; ok when it is not.
   [[nodiscard]] Status broken() const EXCLUDES(mutex_);
   /// With two directories: why one has no copy, or keeps what should be gone from it; ok when all is well.
@@ -215,7 +218,7 @@ class WalWriter {
   Status settle(Status failure) EXCLUDES(mutex_);
   /// `newest_alone`: by one frame, behind which none is in flight.
   void advance(Sequence durable, bool newest_alone) EXCLUDES(mutex_);
-  Status round(bool wait) EXCLUDES(mutex_);
+  Status round(bool wait, bool gathers = false) EXCLUDES(mutex_);
   Status fill() EXCLUDES(mutex_);
   [[nodiscard]] bool worth_a_frame(std::span<const WalRecord> batch) const REQUIRES(mutex_);
   /// Nothing failed in the segment: what could not be done for want of memory can be asked for again.
@@ -240,6 +243,7 @@ class WalWriter {
   const bool copy_refused_;
   const LogSides sides_;  ///< the directories to write
   const std::uint64_t boot_;
+  static constexpr std::uint64_t kSmallFrameBytes = 64 << 10;
   static constexpr unsigned kStallSlices = 10;  ///< of FrameQueue::kSliceNs, without a word from the device
   Clock& clock_;
   std::function<bool()> yield_space_;
@@ -258,6 +262,7 @@ class WalWriter {
   std::vector<FrameCompletion> completed_;  ///< room for all that is in flight
   bool stalled_ = false;                    ///< the device did not answer in this round
   bool patient_ = true;                     ///< see `lead`
+  bool gathers_ = false;                    ///< nobody waits for this round; see `poll`
   Segment sealed_;                          ///< the one before, until its seal has landed
   AlignedBuffer seal_;
   std::uint64_t seal_tag_ = 0;

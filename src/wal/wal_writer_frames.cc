@@ -12,15 +12,15 @@
 namespace daruma {
 namespace {
 
-constexpr std::uint64_t kSmallFrameBytes = 64 << 10;
 constexpr std::uint64_t kLeastAheadBytes = 64 << 10;
 /// Only read. Not const, so that it takes room neither in the library's file nor, as one page of zeros, in memory.
 alignas(kSectorBytes) char zeros_ahead[1 << 20];
 
 }  // namespace
 
-Status WalWriter::round(bool wait) {
+Status WalWriter::round(bool wait, bool gathers) {
   stalled_ = false;
+  gathers_ = gathers;
   Status failure = or_out_of_memory([this] { return fill(); });
   if (failure.is(Code::kOutOfMemory) && intact() && !in_flight_.empty()) failure = Status();  // what is out goes on
   if (failure.ok()) failure = or_out_of_memory([&] { return reap(wait); });
@@ -48,10 +48,12 @@ Status WalWriter::fill() {
 }
 
 /// Several frames are under way where records wait, one where threads do: those whom it wakes bring their next records,
-/// and a second frame, with the few that came too late for it, would only split the group.
+/// and a second frame, with the few that came too late for it, would only split the group. One, too, where nobody
+/// waits.
 bool WalWriter::worth_a_frame(std::span<const WalRecord> batch) const {
   if (batch.empty()) return false;
-  if (in_flight_.empty() || batch.size() > durable_events_[0].asleep() + durable_events_[1].asleep()) return true;
+  const std::size_t asleep = durable_events_[0].asleep() + durable_events_[1].asleep();
+  if (in_flight_.empty() || (batch.size() > asleep && (asleep != 0 || !gathers_))) return true;
   std::uint64_t bytes = 0;
   for (const WalRecord& record : batch) bytes += record_bytes(record.event);
   return bytes > kSmallFrameBytes;
@@ -91,10 +93,11 @@ Status WalWriter::make_room(std::uint64_t bytes) {
 
 /// A frame in space that is reserved and was never written makes the file system commit its journal. So zeros go there
 /// first, for many small frames at once: as much as the segment holds, up to a MiB. A frame that is not small is not
-/// worth being written twice. Where zeros are under way nothing else goes.
+/// worth being written twice, and one that nobody waits for hardly ever. Where zeros are under way nothing else goes.
 Status WalWriter::write_ahead(std::uint64_t bytes) {
   const std::uint64_t end = segment_.offset + bytes;
-  if (bytes <= kSmallFrameBytes && end > segment_.written_to) {
+  const std::uint64_t small = gathers_ ? kSmallFrameBytes / 4 : kSmallFrameBytes;
+  if (bytes <= small && end > segment_.written_to) {
     const std::uint64_t from = std::max(segment_.offset, segment_.written_to);
     const std::uint64_t ahead = std::clamp<std::uint64_t>(segment_.offset, kLeastAheadBytes, sizeof zeros_ahead);
     segment_.written_to = std::min(segment_.offset + ahead, segment_.header.capacity);
