@@ -78,14 +78,16 @@ void LogReplayer::judge_stretch(const Found& segment, const SegmentScan& scan, c
     // What a file that is gone proves, it alone may have held durably.
     if (segment.anew_from == segment.successor_start)
       prove(std::min(judged.proven_through, std::max(out_.last, facts.last)));
-    for (Sequence s = judged.healed_first; s <= judged.healed_last; ++s) {
-      if (auto at = ring_.find(s); at != ring_.end() && out_.last < s && !stopped_at_loss_) {
-        const std::string of_segment = std::exchange(file_, tail_file());
+    if (judged.healed_first <= judged.healed_last) {
+      const std::string of_segment = std::exchange(file_, tail_file());
+      const auto behind = ring_.upper_bound(judged.healed_last);
+      for (auto at = ring_.lower_bound(judged.healed_first); at != behind; ++at) {
+        if (out_.last >= at->first || stopped_at_loss_) continue;
         from_ring_ = true;
-        take_ring_event({s, at->second}, {});
+        take_ring_event({at->first, at->second}, {});
         from_ring_ = false;
-        file_ = of_segment;
       }
+      file_ = of_segment;
     }
     if (stopped_at_loss_) stopped_at_offset_ = met.offset;  // by an event of the ring
     if (out_.attempts) out_.attempts->rest();

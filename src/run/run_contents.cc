@@ -61,6 +61,7 @@ bool load_index(RunBytes& bytes, RunContents& c, std::vector<RunFinding>& findin
   std::string room;
   std::uint64_t data = kSectorBytes;
   std::uint64_t at = footer.index_at();
+  c.index.reserve(footer.data_blocks, footer.data_blocks * c.info.largest_key.size());
   const auto lost = [&](Status status) {
     findings.push_back({RunFault::kIndex, std::move(status)});
     c.index = RunIndex();

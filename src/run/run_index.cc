@@ -18,6 +18,12 @@ constexpr std::uint8_t kContinues = 1;
 
 }  // namespace
 
+void RunIndex::reserve(std::size_t entries, std::size_t key_bytes) {
+  constexpr std::size_t kMost = 1 << 20;
+  places_.reserve(std::min(entries, kMost / sizeof(Place)));
+  keys_.reserve(std::min(key_bytes, kMost));
+}
+
 void RunIndex::append(const IndexEntry& e) {
   keys_.append(e.last_key);
   places_.push_back({e.offset, e.frame_bytes, e.last_sequence, keys_.size(), e.entries, e.gap});

@@ -31,6 +31,8 @@ struct IndexEntry {
 
 class RunIndex {
  public:
+  /// Ahead of so many; a hint. Memory that is new costs more than what is written into it.
+  void reserve(std::size_t entries, std::size_t key_bytes);
   /// In order; the caller checks it. `seal` once all are there.
   void append(const IndexEntry& entry);
   void seal();
