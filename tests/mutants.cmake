@@ -432,6 +432,10 @@ mutant(lost_catalogue_is_written_anew_without_names engine/rebuild.cc engine_los
   [[for (const auto& [key, version] : *snapshot_catalog_)]] [[for (const auto& [key, version] : Catalog())]])
 mutant(waiting_threads_split_their_group wal/wal_writer_frames.cc wal_writer_test:*SeveralFramesAreUnderWay*
   [[(batch.size() > asleep &&]] [[(batch.size() + 1 > asleep &&]])
+mutant(frame_that_a_snapshot_has_in_part_is_not_unpacked wal/wal_reader.cc wal_reader_test:*WhatIsKnown*
+  [[f.last_sequence <= enough_.known]] [[f.first_sequence <= enough_.known]])
+mutant(what_a_snapshot_has_is_unpacked wal/wal_reader.cc wal_reader_test:*WhatIsKnown*
+  [[f.has_events() && f.last_sequence <=]] [[false && f.last_sequence <=]])
 mutant(what_nobody_waits_for_goes_in_a_frame_of_its_own wal/wal_writer_frames.cc wal_writer_test:*NobodyWaitsForShares*
   [[(asleep != 0 || !gathers_)]] [[true]])
 mutant(frame_that_nobody_waits_for_is_written_twice wal/wal_writer_frames.cc wal_writer_test:*NobodyWaitsForIsWrittenOnce

@@ -219,6 +219,32 @@ TEST(WalReader, AFrameThatHasNoRoomLeavesTheTellingToTheNext) {
   EXPECT_TRUE(read.scan.gaps[0].footprint->touches(1, key_of(3)));
 }
 
+/// What a snapshot has is not unpacked; what is hurt is told of all the same.
+TEST(WalReader, WhatIsKnownComesWithoutPayload) {
+  SegmentBytes log(48 << 10);
+  log.events(1, 10);
+  const std::uint64_t hurt = log.events(11, 20);
+  log.events(21, 30);
+  log.events(31, 40);
+  log.bytes[hurt + kFrameHeaderBytes + 40] ^= 1;
+  SimStorage disk;
+  put_file(disk, kSegmentPath, log.bytes);
+  for (const Sequence known : {0, 25, 30}) {
+    std::map<Sequence, bool> unpacked;
+    const SegmentScan scan = read_segment(disk, kSegmentPath, kStore,
+                                          [&](const FrameView& f) {
+                                            EXPECT_FALSE(f.footprint.empty());
+                                            unpacked[f.header.last_sequence] = !f.payload.empty();
+                                          },
+                                          {.known = known});
+    EXPECT_EQ(unpacked, (std::map<Sequence, bool>{{10, known < 10}, {20, true}, {30, known < 30}, {40, true}}))
+        << known;
+    EXPECT_EQ(scan.healed.size(), 1u);
+    EXPECT_EQ(scan.frames, 4u);
+    EXPECT_EQ(scan.last_good_sequence, 40u);
+  }
+}
+
 TEST(WalReader, StopsAtASeal) {
   SegmentBytes segment = three_frames();
   segment.seal(7);

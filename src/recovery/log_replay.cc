@@ -120,7 +120,8 @@ Status LogReplayer::read_one(const Found& segment) {
   const std::vector<std::string> files = segment_files(segment.number, segment.sides);
   SegmentFiles paths;
   for (const std::string& file : files) paths.push_back(input_.directory + "/" + file);
-  const Enough enough = end_of_interest(segment);
+  Enough enough = end_of_interest(segment);
+  enough.known = input_.snapshot_sequence;
   const bool short_one = enough.sequence != 0 && enough.sequence <= out_.last + kWorthAThread;
   SegmentScan scan = input_.read_ahead && !short_one
                          ? read_segment_ahead(storage_, paths, out_.store, take, enough, input_.beside_reading)

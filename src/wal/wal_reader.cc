@@ -264,7 +264,10 @@ class SegmentWalk {
     const bool footprint_ok = state != FrameState::kHurt || footprint_verifies(h_.store, f, frame);
     Result<std::string_view> raw = Status(Code::kCorruption, "payload does not verify");
     std::string room;
-    if (state != FrameState::kHurt || payload_verifies(h_.store, f, frame)) raw = open_payload(f, frame, room);
+    if (state == FrameState::kWhole && f.has_events() && f.last_sequence <= enough_.known)
+      raw = std::string_view();
+    else if (state != FrameState::kHurt || payload_verifies(h_.store, f, frame))
+      raw = open_payload(f, frame, room);
     if (state == FrameState::kHealed && raw.ok()) {
       healed.damaged_at += f.offset;
       scan_.healed.push_back(healed);

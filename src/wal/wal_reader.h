@@ -43,7 +43,8 @@ std::string_view name(Stop stop);
 struct FrameView {
   const FrameHeader& header;
   std::string_view footprint;  ///< empty when it does not verify
-  std::string_view payload;    ///< raw; walk it with for_each_record(header, payload, …). Empty for marks and seals
+  std::string_view payload;    ///< raw; walk it with for_each_record(header, payload, …). Empty for marks and seals,
+                               ///< and up to Enough::known
   std::size_t gaps_before;     ///< gaps and poisoned frames met so far in this segment
 };
 
@@ -116,11 +117,12 @@ struct SegmentScan {
 /// damage, the other says what stands there.
 using SegmentFiles = std::vector<std::string>;
 
-/// Where reading may stop, once everything below was read without an anomaly.
+/// What need not be read.
 struct Enough {
-  Sequence sequence = 0;    ///< 0: nowhere
+  Sequence sequence = 0;    ///< where reading may stop, once everything below was read without an anomaly; 0: nowhere
   bool superseded = false;  ///< what stands there means nothing; else frames that are whole are read for as long as
                             ///< they come, and nothing is searched behind them
+  Sequence known = 0;       ///< what is whole and holds nothing above is delivered without payload
 };
 
 /// Where reading of a segment stands: behind a frame. As made: at the first.
