@@ -62,7 +62,7 @@ TEST(Simulation, KeepsEveryPromiseWhereItOnceDidNot) {
   for (const std::uint64_t seed : {2000121, 2001854, 2008863, 2009562, 2009837, 2010541, 5003952, 7001333, 7003776}) {
     if (is_taken(seed)) expect_no_violation(seed, 1, {.faults = kPower | kRunning | kMedia}, "power,running,media");
   }
-  for (const std::uint64_t seed : {1700000916ULL, 5200011311ULL}) {
+  for (const std::uint64_t seed : {1700000916ULL, 5200011311ULL, 6100004135ULL}) {
     if (is_taken(seed)) expect_no_violation(seed, 1, {.faults = kAllFaults}, "all");
   }
   for (const std::uint64_t seed :

@@ -189,7 +189,9 @@ void Simulation::judge(Store::Opened& opened, bool serves, RecoveryPolicy policy
   model_.settle(std::move(found), report.last_sequence, as_the_line_says);
   served_once_ = true;
   power_was_cut_ = giving_up_ = log_read_failed_ = beyond_proof_ = false;
-  if (!wounds_.any() && !told_) wounds_.whole();
+  const bool healed = std::any_of(report.findings.begin(), report.findings.end(),
+                                  [](const RecoveryFinding& finding) { return finding.verdict == "healed"; });
+  if (!wounds_.any() && !told_ && !healed) wounds_.whole();  // what was healed stands once, until it is written anew
 }
 
 /// Nothing is hurt, or one fault that must cost nothing: the state is the prefix that the report names, and nobody says

@@ -13,7 +13,8 @@
 namespace daruma {
 namespace {
 
-constexpr std::size_t kWriteBytes = 512 << 10, kLastBlockBytes = 32 << 10;
+constexpr std::size_t kWriteBytes = 512 << 10;     // at once, and
+constexpr std::size_t kLastBlockBytes = 32 << 10;  // the block that fills it
 constexpr std::uint64_t kPaddedPart = 32, kPaddingMax = kSectorBytes / 8;
 constexpr std::uint64_t kTailEstimate = 5 * kSectorBytes;  // two footers, two properties, half a sector of padding each
 constexpr std::uint64_t kParityChunk = 256 << 10;
