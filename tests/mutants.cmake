@@ -353,6 +353,10 @@ mutant(long_walk_fills_the_cache run/run_cursor.cc run_test:Run.AShortWalk*
   [[if (walked_bytes_ > kShortWalkBytes)]] [[if (walked_bytes_ == 0)]])
 mutant(source_at_the_same_key_not_asked engine/cursor.cc engine_model_test
   [[if (c == 0) order_[at + 1].ties = true;]] [[]])
+mutant(rest_of_a_key_that_its_number_does_not_tell_is_left_out run/loaded_block.cc loaded_block_test
+  [[longest - prefix <= 8]] [[longest - prefix <= 9]])
+mutant(filter_forgets_all_but_its_first_keys run/run_filter.cc run_test
+  [[hash = hashes_[i / kPart][i % kPart];]] [[hash = hashes_[0][i % kPart];]])
 mutant(key_known_by_its_number_alone run/loaded_block.cc loaded_block_test
   [[return bytes < wanted.size() ? -1 : bytes > wanted.size();]] [[return 0;]])
 mutant(healed_sector_believed_unverified parity/parity_reader.cc parity_test

@@ -112,7 +112,7 @@ Status Engine::trim() {
   past_generations_.clear();
   DARUMA_TRY(release());
   arena_blocks_->clear();
-  release_free_memory();  // what the memtables had
+  release_free_memory();  // of all that this took
   return {};
 }
 
