@@ -13,6 +13,7 @@
 #include <temporary_directory.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -445,6 +446,24 @@ TEST_P(PosixStorageTest, what_a_killed_process_stored_in_a_mapping_is_there) {
   auto mapping = storage_->map(path("tail"));
   ASSERT_TRUE(mapping.ok());
   EXPECT_EQ(std::string((*mapping)->bytes().data() + 123'456, 8), "survivor");
+}
+
+TEST_P(PosixStorageTest, of_a_mapping_only_what_is_used_is_in_memory_until_all_is_asked_for) {
+  constexpr std::size_t kPages = 1024;
+  ASSERT_TRUE(create("tail")->allocate(kPages * 4096).ok());
+  auto mapping = storage_->map(path("tail"));
+  ASSERT_TRUE(mapping.ok());
+  const auto in_memory = [&] {
+    unsigned char pages[kPages];
+    EXPECT_EQ(::mincore((*mapping)->bytes().data(), kPages * 4096, pages), 0);
+    return std::count_if(std::begin(pages), std::end(pages), [](unsigned char page) { return (page & 1) != 0; });
+  };
+  (*mapping)->bytes()[0] = 'a';
+  (*mapping)->bytes()[kPages * 4096 / 2] = 'b';
+  EXPECT_LE(in_memory(), 64) << "some file systems have no smaller pieces";
+  (*mapping)->prefault();
+  constexpr int kPopulateRead = 22;
+  if (::madvise((*mapping)->bytes().data(), 4096, kPopulateRead) == 0) EXPECT_EQ(in_memory(), kPages);
 }
 
 TEST_P(PosixStorageTest, publish_leaves_the_whole_file_and_no_temporary_one) {

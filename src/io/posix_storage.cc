@@ -40,6 +40,7 @@ class PosixMapping final : public Mapping {
   void prefault() override {
     constexpr int kPopulateRead = 22;         // MADV_POPULATE_READ (Linux 5.14), which older headers lack
     constexpr std::size_t kAtOnce = 1 << 20;  // whoever maps memory meanwhile waits so long
+    ::madvise(data_, size_, MADV_NORMAL);
     for (std::size_t at = 0; at < size_; at += kAtOnce) {
       if (::madvise(data_ + at, std::min(kAtOnce, size_ - at), kPopulateRead) != 0) return;
     }
@@ -245,6 +246,7 @@ Result<std::unique_ptr<Mapping>> PosixStorage::map(const std::string& path) {
   const auto size = static_cast<std::size_t>(st.st_size);
   void* const data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
   if (data == MAP_FAILED) return posix_status(errno, "map", path);
+  ::madvise(data, size, MADV_RANDOM);  // the kernel reads ahead megabytes of a file, even of one that is all zeros
   return std::unique_ptr<Mapping>(std::make_unique<PosixMapping>(static_cast<char*>(data), size));
 }
 

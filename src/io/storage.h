@@ -48,7 +48,8 @@ class File {
   [[nodiscard]] virtual const std::string& path() const = 0;
 };
 
-/// A shared mapping of a whole file: stores survive the death of the process, not of the machine.
+/// A shared mapping of a whole file: stores survive the death of the process, not of the machine. A page is brought
+/// into memory when it is used, and none beside it.
 class Mapping {
  public:
   virtual ~Mapping() = default;  ///< unmaps; writes nothing

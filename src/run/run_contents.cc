@@ -5,6 +5,7 @@
 
 #include "base/coding.h"
 #include "base/status_macros.h"
+#include "io/memory.h"
 
 namespace daruma {
 namespace {
@@ -124,6 +125,7 @@ void load_filter(RunBytes& bytes, RunContents& c, std::vector<RunFinding>& findi
     return;
   }
   RunFilter filter(footer.filter_lines);
+  populate(filter.bits().data(), filter.bits().size());
   std::string room;
   for (std::uint64_t i = 0; i < blocks; ++i) {
     const std::span<char> out = filter.bits().subspan(
