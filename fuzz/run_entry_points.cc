@@ -153,6 +153,13 @@ void data_block(std::string_view input) {
   BlockRef block;
   const bool made = LoadedBlock::make(input, block);
   DARUMA_ASSERT(!made || !cursor.bad());
+  DataBlockCursor sought(input);
+  for (const auto& [key, entry] : entries) {
+    sought.seek(key, entry.sequence());
+    if (!made) continue;
+    DARUMA_ASSERT(sought.valid() && sought.key() == key && sought.entry().tag == entry.tag);
+    DARUMA_ASSERT(sought.entry().value.data() == entry.value.data());
+  }
   if (!made) return;
   const LoadedBlock loaded(block.view().data());
   DARUMA_ASSERT(loaded.size() == entries.size());

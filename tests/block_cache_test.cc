@@ -45,6 +45,23 @@ TEST(BlockCache, KeepsWhatIsUsed) {
   }
 }
 
+TEST(BlockCache, AFullOneWantsWhatIsAskedForAgain) {
+  BlockCache cache(50'000);
+  BlockSlots slots(cache, 10'000);
+  std::size_t here = 0;
+  for (; cache.stats().evictions == 0; ++here) {
+    ASSERT_TRUE(slots.wants(here)) << "there is room";
+    slots.insert(here, BlockRef::make(1000));
+  }
+  for (std::size_t i = 1000; i < 9000; ++i) {
+    ASSERT_FALSE(slots.wants(i)) << i;
+    if (i % 5 == 0) { ASSERT_TRUE(slots.wants(i)) << i; }
+    if (i > 1000 + 3 * here) { ASSERT_FALSE(slots.wants(i - 3 * here)) << i << ": too long ago"; }
+  }
+  cache.clear();
+  EXPECT_TRUE(slots.wants(9500)) << "there is room again";
+}
+
 TEST(BlockCache, AReaderThatGoesTakesItsBlocksAlong) {
   BlockCache cache(50'000);
   BlockSlots stays(cache, 10);

@@ -49,13 +49,14 @@ std::vector<Entry> draw(Random& random, const std::string& prefix) {
   return entries;
 }
 
-TEST(LoadedBlock, FindsWhatABlockHolds) {
+TEST(LoadedBlock, FindsWhatABlockHoldsAsItsContentsDo) {
   Random random(1);
   BlockRef room;  // one after the other in the same memory
   for (int round = 0; round < 300; ++round) {
     const std::string prefix(random.below(3) * 9, 'p');
     const std::vector<Entry> entries = draw(random, prefix);
-    ASSERT_TRUE(LoadedBlock::make(contents_of(entries), room)) << round;
+    const std::string contents = contents_of(entries);
+    ASSERT_TRUE(LoadedBlock::make(contents, room)) << round;
     const LoadedBlock block(room.view().data());
     ASSERT_EQ(block.size(), entries.size());
     for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -75,6 +76,7 @@ TEST(LoadedBlock, FindsWhatABlockHolds) {
       wanted.emplace_back(e.key + '\0', 5);
       if (!e.key.empty()) wanted.emplace_back(e.key.substr(0, e.key.size() - 1), 5);
     }
+    DataBlockCursor unpacked(contents);
     for (const auto& one : wanted) {
       const std::string& key = one.first;
       const Sequence at = one.second;
@@ -83,6 +85,13 @@ TEST(LoadedBlock, FindsWhatABlockHolds) {
       const auto expected = static_cast<std::size_t>(it - entries.begin());
       ASSERT_EQ(block.find(key, at), expected) << round << " " << key;
       if (expected < entries.size()) { ASSERT_EQ(block.has_key(expected, key), it->key == key); }
+      unpacked.seek(key, at);
+      ASSERT_FALSE(unpacked.bad());
+      ASSERT_EQ(unpacked.valid(), expected < entries.size()) << round << " " << key;
+      if (!unpacked.valid()) continue;
+      EXPECT_EQ(unpacked.key(), it->key);
+      EXPECT_EQ(unpacked.entry().tag, entry_tag(it->sequence, it->kind));
+      EXPECT_EQ(unpacked.entry().value, it->value);
     }
   }
 }

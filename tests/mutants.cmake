@@ -334,6 +334,10 @@ mutant(lost_erase_block_ignored run/run_reader.cc run_damage_test
   [[if (!c.erases_lost.ok() && out.sequence < std::min(at, c.info.max_sequence)) return c.erases_lost;]] [[]])
 mutant(block_in_use_is_made_anew run/block_cache.cc block_cache_test
   [[!block_->alone() ||]] [[]])
+mutant(full_cache_takes_what_is_asked_for_once run/block_cache.cc run_test:*AValueStays*
+  [[return eras <= 1;]] [[return eras != 1;]])
+mutant(search_of_contents_begins_behind_its_restart run/data_block.cc loaded_block_test
+  [[behind == 0 ? 0 : behind - 1]] [[behind == restarts ? behind - 1 : behind]])
 mutant(evicted_block_does_not_wait_for_readers run/block_cache.cc block_cache_test
   [[BlockRef::Block* given_up = std::exchange(out.block_, nullptr);]] [[BlockRef::Block* given_up = nullptr;]])
 mutant(retired_beside_a_reader_that_entered_then base/epoch.cc epoch_concurrent_test
@@ -344,7 +348,7 @@ mutant(range_erase_not_asked run/run_reader.cc run_test
 mutant(uneven_blocks_are_hardly_padded run/run_builder.cc run_test:*BlocksEndWhereSectorsDo
   [[kPaddingMax = kSectorBytes / 8;]] [[kPaddingMax = kSectorBytes / 24;]])
 mutant(padding_is_taken_for_contents run/run_reader.cc run_test:Run.AnswersAsAMapDoes
-  [[frame.substr(kBlockHeaderBytes, header->stored_bytes)]] [[frame.substr(kBlockHeaderBytes)]])
+  [[frame.substr(kBlockHeaderBytes, header.stored_bytes)]] [[frame.substr(kBlockHeaderBytes)]])
 mutant(block_out_of_order_is_taken run/loaded_block.cc loaded_block_test
   [[entries.back().tag >> 8, cursor.entry().sequence()))]] [[1, 0))]])
 mutant(version_in_the_next_block_not_seen run/run_cursor.cc run_test
@@ -380,7 +384,7 @@ mutant(range_erases_of_other_keyspaces engine/write.cc engine_batch_test
 
 # --- healing
 mutant(bad_block_is_not_healed run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*
-  [[  return healed_block(c, i, ref.status());]] [[  return lost_block(c, i, ref.status());]])
+  [[  return healed_block(c, i, form, ref.status());]] [[  return lost_block(c, i, ref.status());]])
 mutant(healed_block_leaves_its_file_hurt run/run_reader.cc engine_heal_test:EngineHeal.ABadBlock*
   [[  note({RunFault::kData, why, c.damaged_keys(i), true});
   hurt_.store(true, std::memory_order_relaxed);]] [[  note({RunFault::kData, why, c.damaged_keys(i), true});]])

@@ -291,6 +291,22 @@ TEST(Run, FindsVersionsThatSpanBlocks) {
   expect_moves_by_keys(reader->cursor(), model.entries, random, 2000);
 }
 
+TEST(Run, AValueStaysThoughItsBlockDoesNot) {
+  SimStorage disk;
+  ModelRun model;
+  for (int i = 10'000; i < 22'000; ++i) model.put("key" + std::to_string(i), 1, "value" + std::to_string(i));
+  build_run(disk, model, 7, {.block_bytes = 1000});
+  const auto cache = std::make_shared<BlockCache>(8 << 10);
+  for (const bool cached : {false, true}) {
+    auto reader = open_run(disk, 7, cached ? cache : nullptr);
+    std::vector<RunReader::Lookup> held;
+    for (int i = 10'000; i < 22'000; i += 100) held.push_back(*reader->get("key" + std::to_string(i), kMaxSequence));
+    for (std::size_t n = 0; n < held.size(); ++n)
+      ASSERT_EQ(held[n].value, "value" + std::to_string(10'000 + 100 * n)) << cached;
+  }
+  EXPECT_LT(cache->stats().evictions, 20u) << "what is asked for once makes nothing go";
+}
+
 /// So many keys from "key1000" on, with values of 200 bytes that do not compress.
 ModelRun noise_in(int keys) {
   ModelRun model;

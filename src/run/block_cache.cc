@@ -36,7 +36,10 @@ void BlockRef::Block::give_back(Pin* block) {
 }
 
 BlockSlots::BlockSlots(BlockCache& cache, std::size_t blocks)
-    : cache_(cache), blocks_(blocks), slots_(std::make_unique<std::atomic<BlockRef::Block*>[]>(blocks)) {}
+    : cache_(cache),
+      blocks_(blocks),
+      slots_(std::make_unique<std::atomic<BlockRef::Block*>[]>(blocks)),
+      missed_(std::make_unique<std::uint8_t[]>(blocks)) {}
 
 BlockSlots::~BlockSlots() {
   for (std::size_t i = 0; i < blocks_; ++i) cache_.remove(slots_[i]);
@@ -59,6 +62,8 @@ const char* BlockSlots::peek(std::size_t block) const {
 BlockRef BlockSlots::share(const char* peeked) {
   return BlockRef(reinterpret_cast<BlockRef::Block*>(const_cast<char*>(peeked)) - 1);
 }
+
+bool BlockSlots::wants(std::size_t block) { return cache_.wants(slots_[block], missed_[block]); }
 
 void BlockSlots::insert(std::size_t block, const BlockRef& ref) { cache_.insert(slots_[block], ref); }
 
@@ -94,6 +99,7 @@ void BlockCache::make_room(Shard& shard, std::uint64_t bytes) {
     if (shard.hand >= shard.places.size()) shard.hand = 0;
     const BlockRef& block = shard.places[shard.hand].block;
     if (block && !block.block_->used_lately.exchange(false, std::memory_order_relaxed)) {
+      shard.full = true;
       shard.given_up.make_room();
       BlockRef out = take_out(shard, shard.hand);
       BlockRef::Block* given_up = std::exchange(out.block_, nullptr);  // a closure of one word allocates nothing
@@ -105,6 +111,19 @@ void BlockCache::make_room(Shard& shard, std::uint64_t bytes) {
     }
     ++shard.hand;
   }
+}
+
+bool BlockCache::wants(const Slot& slot, std::uint8_t& missed) {
+  Shard& shard = shard_of(slot);
+  MutexLock lock(shard.mutex);
+  if (!shard.full) return true;
+  if (++shard.missed > shard.blocks) {
+    shard.missed = 0;
+    // Once around, a block may seem to be asked for again: that costs a place at most.
+    if (++shard.era == 0) shard.era = kEraFirst;
+  }
+  const auto eras = static_cast<std::uint8_t>(shard.era - std::exchange(missed, shard.era));
+  return eras <= 1;
 }
 
 void BlockCache::insert(Slot& slot, const BlockRef& ref) {
@@ -133,6 +152,7 @@ void BlockCache::clear() {
   for (std::size_t i = 0; i < shard_count_; ++i) {
     MutexLock lock(shards_[i].mutex);
     make_room(shards_[i], shard_limit_);
+    shards_[i].full = false;
     shards_[i].given_up.collect();
   }
 }
@@ -143,7 +163,10 @@ void BlockCache::remove(Slot& slot) {
   Shard& shard = shard_of(slot);
   BlockRef removed;  // freed after the lock is given back
   MutexLock lock(shard.mutex);
-  if (const BlockRef::Block* block = slot.load(std::memory_order_relaxed)) removed = take_out(shard, block->place);
+  if (const BlockRef::Block* block = slot.load(std::memory_order_relaxed)) {
+    removed = take_out(shard, block->place);
+    shard.full = false;
+  }
 }
 
 BlockCache::Stats BlockCache::stats() const {

@@ -8,6 +8,9 @@
 // cache still has it. A block leaves its slot first and the cache's own reference to it goes only when no reader that
 // could have met it there is still looking (epoch.h). Each shard stays within its part of the limit, what it gave up
 // not counted.
+//
+// A full cache takes what is asked for again before as many blocks as it holds were missed (the idea of "2Q": Johnson,
+// Shasha, VLDB 1994); the rest would only make others go, and costs more to keep than to read once.
 #pragma once
 
 #include <array>
@@ -90,6 +93,8 @@ class BlockSlots {
   }
   /// A share in what `peek` gave.
   [[nodiscard]] static BlockRef share(const char* peeked);
+  /// A block that is not here was asked for: whether it is to be kept once it is read.
+  [[nodiscard]] bool wants(std::size_t block);
   /// Keeps it, unless one stands there already or it is larger than a shard may be.
   void insert(std::size_t block, const BlockRef& ref);
 
@@ -98,6 +103,7 @@ class BlockSlots {
   BlockCache& cache_;
   const std::size_t blocks_;
   const std::unique_ptr<std::atomic<BlockRef::Block*>[]> slots_;
+  const std::unique_ptr<std::uint8_t[]> missed_;  ///< the era in which each was missed last; under its shard's lock
 };
 
 /// CLOCK in shards. Any thread.
@@ -122,6 +128,7 @@ class BlockCache {
  private:
   friend class BlockSlots;
   using Slot = std::atomic<BlockRef::Block*>;
+  static constexpr std::uint8_t kEraFirst = 2;  // what was never missed, 0, is neither of it nor of the one before
   struct Place {
     Slot* slot = nullptr;  ///< that points at `block`
     BlockRef block;
@@ -134,12 +141,16 @@ class BlockCache {
     std::uint64_t bytes GUARDED_BY(mutex) = 0;
     std::uint64_t blocks GUARDED_BY(mutex) = 0;
     std::uint64_t evictions GUARDED_BY(mutex) = 0;
+    bool full GUARDED_BY(mutex) = false;             ///< something had to go for what came last
+    std::uint8_t era GUARDED_BY(mutex) = kEraFirst;  ///< a new one begins when as many blocks were missed as are here
+    std::uint64_t missed GUARDED_BY(mutex) = 0;      ///< in this era
     EpochRetired given_up;
   };
   struct alignas(64) Counts {
     std::atomic<std::uint64_t> hits{0};
     std::atomic<std::uint64_t> misses{0};
   };
+  bool wants(const Slot& slot, std::uint8_t& missed);
   void insert(Slot& slot, const BlockRef& ref);
   void remove(Slot& slot);
   BlockRef take_out(Shard& shard, std::size_t place) REQUIRES(shard.mutex);

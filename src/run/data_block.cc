@@ -85,6 +85,36 @@ void DataBlockCursor::read() {
   }
 }
 
+void DataBlockCursor::seek(std::string_view key, Sequence at) {
+  if (!begin_) return;
+  bool sound = true;
+  const auto before = [&] { return stands_before(this->key(), entry_.sequence(), key, at); };
+  const auto restarts = static_cast<std::size_t>(restarts_end_ - restarts_) / kRestartBytes;
+  const std::size_t behind = first_not(restarts, [&](std::size_t i) { return (sound = sound && jump(i)) && before(); });
+  sound = sound && jump(behind == 0 ? 0 : behind - 1);
+  while (valid_ && before()) read();
+  if (!sound) {
+    valid_ = false;
+    bad_ = true;
+  }
+}
+
+/// To the entry at a restart; false when none is there.
+bool DataBlockCursor::jump(std::size_t restart) {
+  restart_at_ = restarts_ + kRestartBytes * restart;
+  const auto entry = load<std::uint32_t>(restart_at_);
+  const auto value = load<std::uint32_t>(restart_at_ + 4);
+  valid_ =
+      entry < static_cast<std::uint64_t>(values_ - begin_) && value <= static_cast<std::uint64_t>(restarts_ - values_);
+  bad_ = !valid_;
+  if (bad_) return false;
+  entry_at_ = begin_ + entry;
+  value_at_ = values_ + value;
+  since_restart_ = 0;
+  read();
+  return valid_;
+}
+
 bool DataBlockCursor::at_restart() const {
   return restart_at_ != restarts_end_ &&
          load<std::uint32_t>(restart_at_) == static_cast<std::uint64_t>(entry_at_ - begin_) &&

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contents of one data block: entries by (key ascending, sequence descending), keys without what they share with
-// the key before, whole again every kRestartInterval entries. Reads do not search in these bytes: loaded_block.h.
+// the key before, whole again every kRestartInterval entries. What is read again and again is laid out anew
+// (loaded_block.h); a get that looks once searches here.
 //
 //   entry:   varint shared, varint unshared, varint value bytes, key suffix, u64 (sequence << 8 | kind)
 //   values:  of the entries, in their order
@@ -74,6 +75,9 @@ class DataBlockCursor {
   /// At the first entry.
   explicit DataBlockCursor(std::string_view contents);
   void next();
+  /// From anywhere to the first entry that does not stand before (key, at), by way of the restarts: what it does not
+  /// meet, it does not check.
+  void seek(std::string_view key, Sequence at);
 
   [[nodiscard]] bool valid() const { return valid_; }
   [[nodiscard]] bool bad() const { return bad_; }
@@ -83,6 +87,7 @@ class DataBlockCursor {
  private:
   void read();
   bool decode();
+  bool jump(std::size_t restart);
   [[nodiscard]] bool at_restart() const;
 
   // What is still to be walked of entries, values and restarts.

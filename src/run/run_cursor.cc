@@ -37,7 +37,7 @@ bool RunReader::Cursor::open_block(Arrival arrival) {
   if (cached) {
     block_ = std::move(cached);
   } else if (arrival == Arrival::kBySeek || !take_ahead()) {
-    Result<BlockRef> ref = reader_->read_block(*contents_, at_);
+    Result<BlockRef> ref = reader_->read_block(*contents_, at_, Form::kLoaded);
     if (!ref.ok()) {
       stop_at_damage(ref.status());
       return false;
@@ -68,7 +68,7 @@ bool RunReader::Cursor::take_ahead() {
   const std::string_view frame(ahead_.data() + (at.offset - ahead_begin_), at.frame_bytes);
   walked_bytes_ += frame.size();
   if (walked_bytes_ > kShortWalkBytes) return reader_->load_frame(at, frame, room_, block_).ok();
-  Result<BlockRef> ref = reader_->take_frame(*contents_, at_, frame);
+  Result<BlockRef> ref = reader_->take_frame(*contents_, at_, frame, Form::kLoaded);
   if (!ref.ok()) return false;
   block_ = std::move(*ref);
   return true;

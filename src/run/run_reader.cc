@@ -19,6 +19,17 @@ void keep_if_small(BlockRef& room) {
   if (room && room.memory_bytes() > kKeptBytes) room = BlockRef();
 }
 
+/// A value of a block that does not stay: alone, unless it is most of the block anyway.
+void keep_value(const BlockRef& block, RunReader::Lookup& out) {
+  if (out.value.size() > block.view().size() / 2) {
+    out.block = block;
+    return;
+  }
+  out.block = BlockRef::make(out.value.size());
+  out.value.copy(out.block.data(), out.value.size());
+  out.value = out.block.view();
+}
+
 bool same(const RunFinding& a, const RunFinding& b) {
   return a.fault == b.fault && a.status.where().offset == b.status.where().offset;
 }
@@ -102,24 +113,43 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
   std::size_t i = c.index.find(key, at);  // while the filter's line comes
   if (c.filter.may_contain(hash)) {
     EpochGuard guard;
+    const auto take = [&](EntryKind kind, Sequence sequence, std::string_view value) {
+      out.found = kind == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
+      out.sequence = sequence;
+      out.value = value;
+    };
     for (; i < c.index.size(); ++i) {
       const char* block = c.cached ? c.cached->peek(i) : nullptr;
       BlockRef ref;
-      if (!block && fetch && !fetch->take(*this, c, i, ref)) {
+      Form form = Form::kLoaded;
+      if (!block && fetch && !fetch->take(*this, c, i, form, ref)) {
         out.found = Lookup::Found::kUnread;
         return out;
       }
-      if (!block) {
-        if (!ref) { DARUMA_TRY_ASSIGN(ref, read_block(c, i)); }
-        block = ref.view().data();
+      if (!block && !ref) {
+        form = form_for_get(c, i);
+        DARUMA_TRY_ASSIGN(ref, read_block(c, i, form));
       }
-      const LoadedBlock entries(block);
+      if (form == Form::kContents) {
+        DataBlockCursor entries(ref.view());
+        entries.seek(key, at);
+        if (entries.bad())
+          return lost_block(c, i, run_damage("data block makes no sense", path(), c.index.at(i).offset));
+        if (!entries.valid()) continue;
+        if (entries.key() == key) {
+          take(entries.entry().kind(), entries.entry().sequence(), entries.entry().value);
+          if (hold == Hold::kShare)
+            keep_value(ref, out);
+          else
+            out.block = std::move(ref);
+        }
+        break;
+      }
+      const LoadedBlock entries(block ? block : ref.view().data());
       const std::size_t entry = entries.find(key, at);
       if (entry == entries.size()) continue;
       if (entries.has_key(entry, key)) {
-        out.found = entries.kind(entry) == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
-        out.sequence = entries.sequence(entry);
-        out.value = entries.value(entry);
+        take(entries.kind(entry), entries.sequence(entry), entries.value(entry));
         out.block = ref || hold == Hold::kBorrow ? std::move(ref) : BlockSlots::share(block);
       }
       break;
@@ -135,55 +165,74 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
   return out;
 }
 
-Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i) const {
+Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i, Form form) const {
   const IndexEntry at = c.index.at(i);
   if (at.gap) return lost_block(c, i, c.gap(i, path()));
   thread_local BlockRef frame;
   frame.remake(at.frame_bytes);
   const Result<std::size_t> got = file_->read(at.offset, {frame.data(), at.frame_bytes});
-  Result<BlockRef> ref = got.ok() ? take_frame(c, i, frame.view().substr(0, *got)) : Result<BlockRef>(got.status());
+  Result<BlockRef> ref =
+      got.ok() ? take_frame(c, i, frame.view().substr(0, *got), form) : Result<BlockRef>(got.status());
   keep_if_small(frame);
   if (ref.ok()) return ref;
-  return healed_block(c, i, ref.status());
+  return healed_block(c, i, form, ref.status());
 }
 
 /// The block once more, past the page cache and through parity. `why`: it does not verify, or cannot be read.
-Result<BlockRef> RunReader::healed_block(const RunContents& c, std::size_t i, const Status& why) const {
+Result<BlockRef> RunReader::healed_block(const RunContents& c, std::size_t i, Form form, const Status& why) const {
   const IndexEntry at = c.index.at(i);
   const Result<std::uint64_t> size = file_->size();
   if (!size.ok()) return lost_block(c, i, why);
   RunBytes bytes(*file_, *size, place_, RunBytes::From::kParity);
   const Result<std::string_view> healed = bytes.view(at.offset, at.frame_bytes);
   if (!healed.ok()) return lost_block(c, i, why);
-  Result<BlockRef> ref = take_frame(c, i, *healed);
+  Result<BlockRef> ref = take_frame(c, i, *healed, form);
   if (!ref.ok()) return lost_block(c, i, why);
   note({RunFault::kData, why, c.damaged_keys(i), true});
   hurt_.store(true, std::memory_order_relaxed);
   return ref;
 }
 
-Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const {
+Result<BlockHeader> RunReader::check_frame(const IndexEntry& at, std::string_view frame) const {
   if (frame.size() < at.frame_bytes) return run_damage("the file ends within a data block", path(), at.offset);
   const std::optional<BlockHeader> header = decode_block(frame, place_, at.offset);
   if (!header || header->kind != BlockKind::kData) return run_damage("data block does not verify", path(), at.offset);
-  std::string_view contents = frame.substr(kBlockHeaderBytes, header->stored_bytes);
-  if (header->lz4) {
-    room.remake(header->raw_bytes);
-    if (!unpack_block(*header, frame, room.data()))
-      return run_damage("data block verifies but does not decompress", path(), at.offset);
+  return *header;
+}
+
+Status RunReader::unpack(const IndexEntry& at, const BlockHeader& header, std::string_view frame, BlockRef& out) const {
+  out.remake(header.raw_bytes);
+  if (!unpack_block(header, frame, out.data()))
+    return run_damage("data block verifies but does not decompress", path(), at.offset);
+  return {};
+}
+
+Status RunReader::load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const {
+  DARUMA_TRY_ASSIGN(const BlockHeader header, check_frame(at, frame));
+  std::string_view contents = frame.substr(kBlockHeaderBytes, header.stored_bytes);
+  if (header.lz4) {
+    DARUMA_TRY(unpack(at, header, frame, room));
     contents = room.view();
   }
   if (!LoadedBlock::make(contents, out)) return run_damage("data block makes no sense", path(), at.offset);
   return {};
 }
 
-Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, std::string_view frame) const {
+Result<BlockRef> RunReader::take_frame(const RunContents& c, std::size_t i, std::string_view frame, Form form) const {
   thread_local BlockRef room;
   BlockRef ref;
-  const Status loaded = load_frame(c.index.at(i), frame, room, ref);
+  const IndexEntry at = c.index.at(i);
+  Status taken;
+  if (form == Form::kLoaded) {
+    taken = load_frame(at, frame, room, ref);
+  } else {
+    const Result<BlockHeader> header = check_frame(at, frame);
+    taken = header.ok() ? unpack(at, *header, frame, room) : header.status();
+    ref = room;
+  }
   keep_if_small(room);
-  DARUMA_TRY(loaded);
-  if (c.cached) c.cached->insert(i, ref);
+  DARUMA_TRY(taken);
+  if (form == Form::kLoaded && c.cached) c.cached->insert(i, ref);
   return ref;
 }
 
@@ -201,18 +250,20 @@ void RunReader::note(RunFinding finding) const {
   if (!listed && findings_.size() < kFindingsMax) findings_.push_back(std::move(finding));
 }
 
-bool BlockFetch::take(const RunReader& reader, const RunContents& contents, std::size_t block, BlockRef& out) {
+bool BlockFetch::take(const RunReader& reader, const RunContents& contents, std::size_t block, RunReader::Form& form,
+                      BlockRef& out) {
   const IndexEntry at = contents.index.at(block);
   if (at.gap) return true;
   const auto it = std::find_if(wanted_.begin(), wanted_.end(), [&](const Wanted& w) {
     return w.reader == &reader && w.contents->index.at(w.block).offset == at.offset;
   });
   if (it == wanted_.end()) {
-    wanted_.push_back({&reader, &contents, block});
+    wanted_.push_back({&reader, &contents, block, RunReader::form_for_get(contents, block)});
     return false;
   }
   if (static_cast<std::size_t>(it - wanted_.begin()) >= read_) return false;
-  out = it->loaded;
+  form = it->form;
+  out = it->bytes;
   return true;
 }
 
@@ -237,9 +288,9 @@ void BlockFetch::read() {
   storage_.read_batch(requests, [&](const ReadRequest& request) {
     Wanted& wanted = wanted_[read_ + static_cast<std::size_t>(&request - requests.data())];
     if (!request.status.ok()) return;
-    Result<BlockRef> loaded =
-        wanted.reader->take_frame(*wanted.contents, wanted.block, {request.out.data(), request.bytes_read});
-    if (loaded.ok()) wanted.loaded = std::move(*loaded);
+    Result<BlockRef> taken = wanted.reader->take_frame(*wanted.contents, wanted.block,
+                                                       {request.out.data(), request.bytes_read}, wanted.form);
+    if (taken.ok()) wanted.bytes = std::move(*taken);
   });
   read_ = wanted_.size();
 }

@@ -105,13 +105,27 @@ class RunReader {
   }
   Result<const RunContents*> load() const EXCLUDES(mutex_);
   Result<Lookup> find(const RunContents& c, std::string_view key, Sequence at, Hold hold, BlockFetch* fetch) const;
-  /// Data block `i` as `LoadedBlock`, read and verified.
-  Result<BlockRef> read_block(const RunContents& c, std::size_t i) const;
-  /// `frame` as a LoadedBlock into `out`, when it is what the index says. `room`: for what is compressed.
+  /// What a block that was read becomes.
+  enum class Form : std::uint8_t {
+    kLoaded,    ///< a LoadedBlock, which enters the cache
+    kContents,  ///< what the file has, unpacked: for one look
+  };
+  /// For a get that did not find it in the cache.
+  static Form form_for_get(const RunContents& c, std::size_t i) {
+    return c.cached && c.cached->wants(i) ? Form::kLoaded : Form::kContents;
+  }
+  /// Data block `i`, read and verified.
+  Result<BlockRef> read_block(const RunContents& c, std::size_t i, Form form) const;
+  /// The header of `frame`, when it is what the index says.
+  Result<BlockHeader> check_frame(const IndexEntry& at, std::string_view frame) const;
+  /// The contents of a frame that verified.
+  Status unpack(const IndexEntry& at, const BlockHeader& header, std::string_view frame, BlockRef& out) const;
+  /// `frame` as a LoadedBlock into `out`. `room`: for what is compressed.
   Status load_frame(const IndexEntry& at, std::string_view frame, BlockRef& room, BlockRef& out) const;
-  /// As `load_frame`, and into the cache.
-  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, std::string_view frame) const;
-  Result<BlockRef> healed_block(const RunContents& c, std::size_t i, const Status& why) const EXCLUDES(mutex_);
+  /// `frame` as what `form` says.
+  Result<BlockRef> take_frame(const RunContents& c, std::size_t i, std::string_view frame, Form form) const;
+  Result<BlockRef> healed_block(const RunContents& c, std::size_t i, Form form, const Status& why) const
+      EXCLUDES(mutex_);
   Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
   void note(RunFinding finding) const EXCLUDES(mutex_);
 
@@ -145,10 +159,12 @@ class BlockFetch {
     const RunReader* reader;
     const RunContents* contents;
     std::size_t block;
-    BlockRef loaded{};  ///< empty: not read yet, or not to be had
+    RunReader::Form form;
+    BlockRef bytes{};  ///< empty: not read yet, or not to be had
   };
   /// False: it is wanted, and not read yet. Else it is in `out`, if it is to be had.
-  bool take(const RunReader& reader, const RunContents& contents, std::size_t block, BlockRef& out);
+  bool take(const RunReader& reader, const RunContents& contents, std::size_t block, RunReader::Form& form,
+            BlockRef& out);
 
   Storage& storage_;
   std::vector<Wanted> wanted_;
