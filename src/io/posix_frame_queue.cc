@@ -216,6 +216,12 @@ bool PosixBatchReader::read(std::span<ReadRequest> requests, const std::function
         requests.subspan(first, std::min<std::size_t>(kDepth, requests.size() - first));
     std::vector<std::size_t> started;
     std::vector<std::size_t> plain;
+    const auto hand_over = [&] {
+      for (unsigned left = ring->flush(); left > 0; --left) {
+        plain.push_back(started.back());
+        started.pop_back();
+      }
+    };
     for (std::size_t i = 0; i < batch.size(); ++i) {
       ReadRequest& request = batch[i];
       auto* file = dynamic_cast<PosixFile*>(request.file);
@@ -224,12 +230,9 @@ bool PosixBatchReader::read(std::span<ReadRequest> requests, const std::function
       const bool taken =
           file && in_range && !request.out.empty() && ring->prepare_read(file->fd(), request.offset, request.out, i);
       (taken ? started : plain).push_back(i);
+      if ((i + 1) % kHandedOverAtOnce == 0) hand_over();
     }
-    const unsigned left = ring->flush();
-    for (unsigned i = 0; i < left; ++i) {
-      plain.push_back(started.back());
-      started.pop_back();
-    }
+    hand_over();
     for (const std::size_t i : plain) {  // while the kernel works on the others
       finish_read(batch[i], 0);
       done(batch[i]);

@@ -79,6 +79,8 @@ class PosixBatchReader {
 
  private:
   static constexpr unsigned kDepth = 64;
+  /// The kernel copies what it has cached before it lets the device begin with the rest of what it is handed.
+  static constexpr std::size_t kHandedOverAtOnce = 8;
   static constexpr std::size_t kMaxIdleRings = 8;
   std::unique_ptr<Ring> take_ring() EXCLUDES(mutex_);
   void give_back(std::unique_ptr<Ring> ring) EXCLUDES(mutex_);
