@@ -30,6 +30,19 @@ void keep_value(const BlockRef& block, RunReader::Lookup& out) {
   out.value = out.block.view();
 }
 
+RunReader::Lookup found(EntryKind kind, Sequence sequence, std::string_view value) {
+  using Found = RunReader::Lookup::Found;
+  return {kind == EntryKind::kPut ? Found::kValue : Found::kErased, sequence, value};
+}
+
+/// What a block says of a key. False: it ends before (key, at), and the next one may have it.
+bool find_in(const LoadedBlock& entries, std::string_view key, Sequence at, RunReader::Lookup& out) {
+  const std::size_t entry = entries.find(key, at);
+  if (entry == entries.size()) return false;
+  if (entries.has_key(entry, key)) out = found(entries.kind(entry), entries.sequence(entry), entries.value(entry));
+  return true;
+}
+
 bool same(const RunFinding& a, const RunFinding& b) {
   return a.fault == b.fault && a.status.where().offset == b.status.where().offset;
 }
@@ -113,46 +126,27 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
   std::size_t i = c.index.find(key, at);  // while the filter's line comes
   if (c.filter.may_contain(hash)) {
     EpochGuard guard;
-    const auto take = [&](EntryKind kind, Sequence sequence, std::string_view value) {
-      out.found = kind == EntryKind::kPut ? Lookup::Found::kValue : Lookup::Found::kErased;
-      out.sequence = sequence;
-      out.value = value;
-    };
-    for (; i < c.index.size(); ++i) {
-      const char* block = c.cached ? c.cached->peek(i) : nullptr;
-      BlockRef ref;
-      Form form = Form::kLoaded;
-      if (!block && fetch && !fetch->take(*this, c, i, form, ref)) {
-        out.found = Lookup::Found::kUnread;
-        return out;
+    for (bool here = false; !here && i < c.index.size(); ++i) {
+      if (const char* const cached = c.cached ? c.cached->peek(i) : nullptr) {
+        here = find_in(LoadedBlock(cached), key, at, out);
+        if (hold == Hold::kShare && out.found != Lookup::Found::kNothing) out.block = BlockSlots::share(cached);
+        continue;
       }
-      if (!block && !ref) {
-        form = form_for_get(c, i);
-        DARUMA_TRY_ASSIGN(ref, read_block(c, i, form));
-      }
-      if (form == Form::kContents) {
-        DataBlockCursor entries(ref.view());
-        entries.seek(key, at);
-        if (entries.bad())
-          return lost_block(c, i, run_damage("data block makes no sense", path(), c.index.at(i).offset));
-        if (!entries.valid()) continue;
-        if (entries.key() == key) {
-          take(entries.entry().kind(), entries.entry().sequence(), entries.entry().value);
-          if (hold == Hold::kShare)
-            keep_value(ref, out);
-          else
-            out.block = std::move(ref);
+      if (fetch && !c.index.at(i).gap) {
+        const BlockFetch::Asked* const asked = fetch->ask(*this, c, i, key, at);
+        if (!asked) {
+          out.found = Lookup::Found::kUnread;
+          return out;
         }
-        break;
+        if (asked->here) {
+          here = *asked->here;
+          out = asked->found;
+          continue;
+        }
       }
-      const LoadedBlock entries(block ? block : ref.view().data());
-      const std::size_t entry = entries.find(key, at);
-      if (entry == entries.size()) continue;
-      if (entries.has_key(entry, key)) {
-        take(entries.kind(entry), entries.sequence(entry), entries.value(entry));
-        out.block = ref || hold == Hold::kBorrow ? std::move(ref) : BlockSlots::share(block);
-      }
-      break;
+      const Form form = form_for_get(c, i);
+      DARUMA_TRY_ASSIGN(const BlockRef block, read_block(c, i, form));
+      DARUMA_TRY_ASSIGN(here, find_in_read(c, i, block, form, key, at, hold, out));
     }
   }
   // An erase that is lost could be as new as anything in the run.
@@ -163,6 +157,27 @@ Result<RunReader::Lookup> RunReader::find(const RunContents& c, std::string_view
     out.sequence = erased;
   }
   return out;
+}
+
+Result<bool> RunReader::find_in_read(const RunContents& c, std::size_t i, const BlockRef& block, Form form,
+                                     std::string_view key, Sequence at, Hold hold, Lookup& out) const {
+  if (form == Form::kLoaded) {
+    const bool here = find_in(LoadedBlock(block.view().data()), key, at, out);
+    if (out.found != Lookup::Found::kNothing) out.block = block;
+    return here;
+  }
+  DataBlockCursor entries(block.view());
+  entries.seek(key, at);
+  if (entries.bad()) return lost_block(c, i, run_damage("data block makes no sense", path(), c.index.at(i).offset));
+  if (!entries.valid()) return false;
+  if (entries.key() == key) {
+    out = found(entries.entry().kind(), entries.entry().sequence(), entries.entry().value);
+    if (hold == Hold::kBorrow)
+      out.block = block;
+    else
+      keep_value(block, out);
+  }
+  return true;
 }
 
 Result<BlockRef> RunReader::read_block(const RunContents& c, std::size_t i, Form form) const {
@@ -250,21 +265,19 @@ void RunReader::note(RunFinding finding) const {
   if (!listed && findings_.size() < kFindingsMax) findings_.push_back(std::move(finding));
 }
 
-bool BlockFetch::take(const RunReader& reader, const RunContents& contents, std::size_t block, RunReader::Form& form,
-                      BlockRef& out) {
-  const IndexEntry at = contents.index.at(block);
-  if (at.gap) return true;
-  const auto it = std::find_if(wanted_.begin(), wanted_.end(), [&](const Wanted& w) {
-    return w.reader == &reader && w.contents->index.at(w.block).offset == at.offset;
+const BlockFetch::Asked* BlockFetch::ask(const RunReader& reader, const RunContents& contents, std::size_t block,
+                                         std::string_view key, Sequence at) {
+  const std::uint64_t offset = contents.index.at(block).offset;
+  const auto wanted = std::find_if(wanted_.begin(), wanted_.end(), [&](const Wanted& w) {
+    return w.reader == &reader && w.contents->index.at(w.block).offset == offset;
   });
-  if (it == wanted_.end()) {
-    wanted_.push_back({&reader, &contents, block, RunReader::form_for_get(contents, block)});
-    return false;
-  }
-  if (static_cast<std::size_t>(it - wanted_.begin()) >= read_) return false;
-  form = it->form;
-  out = it->bytes;
-  return true;
+  const auto n = static_cast<std::size_t>(wanted - wanted_.begin());
+  if (wanted == wanted_.end()) wanted_.push_back({&reader, &contents, block, RunReader::form_for_get(contents, block)});
+  const auto asked = std::find_if(asked_.begin(), asked_.end(),
+                                  [&](const Asked& a) { return a.wanted == n && a.at == at && a.key == key; });
+  if (asked != asked_.end()) return n < read_ ? &*asked : nullptr;
+  asked_.push_back({n, key, at});
+  return n < read_ ? &asked_.back() : nullptr;
 }
 
 void BlockFetch::read() {
@@ -286,11 +299,17 @@ void BlockFetch::read() {
     frame += request.out.size();
   }
   storage_.read_batch(requests, [&](const ReadRequest& request) {
-    Wanted& wanted = wanted_[read_ + static_cast<std::size_t>(&request - requests.data())];
+    const std::size_t n = read_ + static_cast<std::size_t>(&request - requests.data());
+    const auto& [reader, contents, block, form] = wanted_[n];
     if (!request.status.ok()) return;
-    Result<BlockRef> taken = wanted.reader->take_frame(*wanted.contents, wanted.block,
-                                                       {request.out.data(), request.bytes_read}, wanted.form);
-    if (taken.ok()) wanted.bytes = std::move(*taken);
+    const Result<BlockRef> read = reader->take_frame(*contents, block, {request.out.data(), request.bytes_read}, form);
+    if (!read.ok()) return;
+    for (Asked& asked : asked_) {  // now, while others are on their way, and the block is in the processor's cache
+      if (asked.wanted != n) continue;
+      const Result<bool> here = reader->find_in_read(*contents, block, *read, form, asked.key, asked.at,
+                                                     RunReader::Hold::kShare, asked.found);
+      if (here.ok()) asked.here = *here;
+    }
   });
   read_ = wanted_.size();
 }

@@ -126,6 +126,9 @@ class RunReader {
   Result<BlockRef> take_frame(const RunContents& c, std::size_t i, std::string_view frame, Form form) const;
   Result<BlockRef> healed_block(const RunContents& c, std::size_t i, Form form, const Status& why) const
       EXCLUDES(mutex_);
+  /// What a block that was read says of a key. False: it ends before (key, at), and the next one may have it.
+  Result<bool> find_in_read(const RunContents& c, std::size_t i, const BlockRef& block, Form form, std::string_view key,
+                            Sequence at, Hold hold, Lookup& out) const;
   Status lost_block(const RunContents& c, std::size_t i, Status status) const EXCLUDES(mutex_);
   void note(RunFinding finding) const EXCLUDES(mutex_);
 
@@ -147,7 +150,7 @@ class RunReader {
 
 /// Blocks that gets lack, of any runs, read at once: get what is wanted with it, `read`, and get again what was unread.
 /// One that cannot be had so is read once more by the get itself, which heals it or says what is wrong. One thread; the
-/// readers outlive it.
+/// readers and the keys outlive it.
 class BlockFetch {
  public:
   explicit BlockFetch(Storage& storage) : storage_(storage) {}
@@ -160,14 +163,22 @@ class BlockFetch {
     const RunContents* contents;
     std::size_t block;
     RunReader::Form form;
-    BlockRef bytes{};  ///< empty: not read yet, or not to be had
   };
-  /// False: it is wanted, and not read yet. Else it is in `out`, if it is to be had.
-  bool take(const RunReader& reader, const RunContents& contents, std::size_t block, RunReader::Form& form,
-            BlockRef& out);
+  /// A key that a block is wanted for, and what that said when it came; it is not kept itself.
+  struct Asked {
+    std::size_t wanted;
+    std::string_view key;
+    Sequence at;
+    std::optional<bool> here{};  ///< as find_in_read; nothing: the block was not to be had, or came before it was asked
+    RunReader::Lookup found{};
+  };
+  /// Null: the block is wanted, and not read yet.
+  const Asked* ask(const RunReader& reader, const RunContents& contents, std::size_t block, std::string_view key,
+                   Sequence at);
 
   Storage& storage_;
   std::vector<Wanted> wanted_;
+  std::vector<Asked> asked_;
   std::size_t read_ = 0;  ///< of `wanted_`, from the first on
 };
 
