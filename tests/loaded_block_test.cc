@@ -27,13 +27,15 @@ std::string contents_of(const std::vector<Entry>& entries) {
   return std::string(builder.finish());
 }
 
-/// Keys of few letters, zero bytes among them, behind what they have in common: many are prefixes of others.
+/// Keys of few letters, zero bytes among them, behind what they have in common: many are prefixes of others, or all of
+/// one length.
 std::vector<Entry> draw(Random& random, const std::string& prefix) {
   const std::uint64_t longest = random.below(2) == 0 ? 14 : 9;  // one more than there are
+  const bool even = random.below(3) == 0;
   std::map<std::string, std::vector<Sequence>> drawn;
   for (std::uint64_t n = 1 + random.below(60); n > 0; --n) {
     std::string key = prefix;
-    for (std::uint64_t m = random.below(longest); m > 0; --m) key += "\0ab\xff"[random.below(4)];
+    for (std::uint64_t m = even ? longest - 1 : random.below(longest); m > 0; --m) key += "\0ab\xff"[random.below(4)];
     drawn[key].push_back(1 + random.below(1000));
   }
   std::vector<Entry> entries;

@@ -359,6 +359,8 @@ mutant(source_at_the_same_key_not_asked engine/cursor.cc engine_model_test
   [[if (c == 0) order_[at + 1].ties = true;]] [[]])
 mutant(rest_of_a_key_that_its_number_does_not_tell_is_left_out run/loaded_block.cc loaded_block_test
   [[longest - prefix <= 8]] [[longest - prefix <= 9]])
+mutant(rests_are_taken_to_be_of_one_length run/loaded_block.cc loaded_block_test
+  [[even = shortest == longest;]] [[even = true;]])
 mutant(filter_forgets_all_but_its_first_keys run/run_filter.cc run_test
   [[hash = hashes_[i / kPart][i % kPart];]] [[hash = hashes_[0][i % kPart];]])
 mutant(key_known_by_its_number_alone run/loaded_block.cc loaded_block_test

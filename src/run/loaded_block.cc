@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "daruma/limits.h"
 #include "run/key_head.h"
 
 namespace daruma {
@@ -34,7 +35,7 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   entries.clear();
   DataBlockCursor cursor(contents);
   const char* const values_begin = cursor.valid() ? cursor.entry().value.data() : nullptr;  // they adjoin
-  std::size_t key_bytes = 0, value_bytes = 0, longest = 0, last_begin = 0;
+  std::size_t key_bytes = 0, value_bytes = 0, longest = 0, shortest = kMaxKeyBytes, last_begin = 0;
   for (; cursor.valid(); cursor.next()) {
     const std::string_view key = cursor.key();
     if (!entries.empty() && !stands_before(compare_keys({keys.data() + last_begin, key_bytes - last_begin}, key),
@@ -45,6 +46,7 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
     if (keys.size() < key_bytes) keys.resize(2 * key_bytes);
     copy_few(keys.data() + last_begin, key.data(), key.size());
     longest = std::max(longest, key.size());
+    shortest = std::min(shortest, key.size());
     value_bytes += cursor.entry().value.size();
     entries.push_back(
         {cursor.entry().tag, static_cast<std::uint32_t>(key_bytes), static_cast<std::uint32_t>(value_bytes)});
@@ -54,7 +56,9 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   const std::size_t count = entries.size();
   const std::size_t prefix = common_prefix(std::string_view(keys).substr(0, entries[0].key_end),
                                            std::string_view(keys).substr(last_begin, key_bytes - last_begin));
-  const std::size_t rests = kHeaderBytes + prefix + 8 * count + sizeof(Slot) * (count + 1);
+  const std::size_t bounds = kHeaderBytes + prefix + 8 * count + kSlotBytes * (count + 1);
+  const bool even = shortest == longest;
+  const std::size_t rests = bounds + (even ? 0 : kBoundBytes * (count + 1));
   const bool by_number = longest - prefix <= 8;
   const std::size_t values = rests + (by_number ? 0 : key_bytes - prefix * count);
   out.remake(values + value_bytes);
@@ -63,22 +67,31 @@ bool LoadedBlock::make(std::string_view contents, BlockRef& out) {
   store(begin, static_cast<std::uint32_t>(count));
   store(begin + 4, static_cast<std::uint32_t>(prefix));
   store(begin + 8, static_cast<std::uint32_t>(longest - prefix));
+  store(begin + 12, static_cast<std::uint32_t>(even ? 0 : bounds));
   std::memcpy(begin + kHeaderBytes, keys.data(), prefix);
   char* head = begin + kHeaderBytes + prefix;
   char* slot = head + 8 * count;
+  char* bound = begin + bounds;
   std::size_t rest = rests, value = values, key_at = 0;
+  const auto put_slot = [&](std::uint64_t tag) {
+    store(slot, tag);
+    store(slot + 8, static_cast<std::uint32_t>(value));
+    slot += kSlotBytes;
+    if (even) return;
+    store(bound, static_cast<std::uint32_t>(rest));
+    bound += kBoundBytes;
+  };
   for (const Unpacked::Entry& entry : entries) {
     const std::string_view key(keys.data() + key_at + prefix, entry.key_end - key_at - prefix);
     store(head, head_of(key));
     head += 8;
-    store(slot, Slot{entry.tag, static_cast<std::uint32_t>(rest), static_cast<std::uint32_t>(value)});
-    slot += sizeof(Slot);
+    put_slot(entry.tag);
     if (!by_number) copy_few(begin + rest, key.data(), key.size());
     rest += key.size();
     value = values + entry.value_end;
     key_at = entry.key_end;
   }
-  store(slot, Slot{0, static_cast<std::uint32_t>(rest), static_cast<std::uint32_t>(value)});
+  put_slot(0);
   if (value_bytes != 0) std::memcpy(begin + values, values_begin, value_bytes);
   return true;
 }
