@@ -494,6 +494,24 @@ TEST_F(RunDamage, ForgedBlocksAreRefusedOrReadWithoutHarm) {
   }
 }
 
+/// As above: a get that is not to keep the block goes by its restarts, and says so where these lead nowhere.
+TEST_F(RunDamage, AGetIsRefusedByABlockWhoseRestartsMakeNoSense) {
+  build(small_model(), {.block_bytes = 300, .compress = false});
+  const RunPlace place{kTestStore, 7};
+  const std::uint64_t at = kSectorBytes;
+  const BlockHeader header = *decode_block_header(std::string_view(original_).substr(at), place, at);
+  for (std::size_t back = 16; back > 0; back -= 4) {  // the last restart, then the two sizes
+    std::string raw = original_.substr(at + kBlockHeaderBytes, header.stored_bytes);
+    char* const word = raw.data() + raw.size() - back;
+    store(word, load<std::uint32_t>(word) + 0x40000000);
+    std::string frame;
+    append_block(frame, place, at, header.kind, header.number, raw, false);
+    overwrite(at, frame);
+    const Status refused = open_run(disk_, 7, nullptr)->get(info_.smallest_key, kMaxSequence).status();
+    EXPECT_FALSE(refused.ok() || refused.is(Code::kNotFound)) << back << " " << refused.to_string();
+  }
+}
+
 TEST(RunInfoDamage, NoBytesHarmTheDecoder) {
   RunInfo info;
   info.number = 7, info.entries = 3, info.min_sequence = 1, info.max_sequence = 9, info.smallest_key = "a",

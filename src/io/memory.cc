@@ -28,14 +28,13 @@ char* map_huge_page() {
 void unmap_huge_page(char* page) { ::munmap(page, kHugePageBytes); }
 
 void prefault(char* memory, std::size_t bytes) {
-  for (std::size_t at = 0; at < bytes; at += kPageBytes) *static_cast<volatile char*>(memory + at) = 0;
-}
-
-void populate(char* memory, std::size_t bytes) {
   constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE (Linux 5.14), which older headers lack
   const std::size_t before = -reinterpret_cast<std::uintptr_t>(memory) % kPageBytes;
   if (bytes < before + kPageBytes) return;
-  ::madvise(memory + before, (bytes - before) / kPageBytes * kPageBytes, kPopulateWrite);  // else page by page
+  const std::size_t pages = (bytes - before) / kPageBytes;
+  char* const first = memory + before;
+  if (::madvise(first, pages * kPageBytes, kPopulateWrite) == 0) return;
+  for (std::size_t i = 0; i < pages; ++i) *static_cast<volatile char*>(first + i * kPageBytes) = 0;
 }
 
 void release_free_memory() {

@@ -13,13 +13,9 @@ inline constexpr std::size_t kHugePageBytes = 2 << 20;
 char* map_huge_page();
 void unmap_huge_page(char* page);
 
-/// What is new from the kernel is cleared now, by this thread, and not when it is first used. What it holds is not
-/// kept.
+/// Memory that is about to be written, all of it: what is new from the kernel is cleared now, by this thread, and not
+/// page by page when it is first used, which takes twice as long. What it holds is not kept. Any thread.
 void prefault(char* memory, std::size_t bytes);
-
-/// What is about to be written, all of it: the kernel brings it in by one call, which takes it half as long as when
-/// each page is asked for. What it holds stays. Any thread.
-void populate(char* memory, std::size_t bytes);
 
 /// Gives the system what the allocator has kept of memory that is free. Takes milliseconds. Any thread.
 void release_free_memory();

@@ -40,7 +40,7 @@ class PosixMapping final : public Mapping {
   void prefault() override {
     constexpr int kPopulateRead = 22;         // MADV_POPULATE_READ (Linux 5.14), which older headers lack
     constexpr std::size_t kAtOnce = 1 << 20;  // whoever maps memory meanwhile waits so long
-    ::madvise(data_, size_, MADV_NORMAL);
+    ::madvise(data_, size_, MADV_NORMAL);     // in as large pieces as the kernel has
     for (std::size_t at = 0; at < size_; at += kAtOnce) {
       if (::madvise(data_ + at, std::min(kAtOnce, size_ - at), kPopulateRead) != 0) return;
     }

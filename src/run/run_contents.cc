@@ -125,7 +125,7 @@ void load_filter(RunBytes& bytes, RunContents& c, std::vector<RunFinding>& findi
     return;
   }
   RunFilter filter(footer.filter_lines);
-  populate(filter.bits().data(), filter.bits().size());
+  prefault(filter.bits().data(), filter.bits().size());
   std::string room;
   for (std::uint64_t i = 0; i < blocks; ++i) {
     const std::span<char> out = filter.bits().subspan(

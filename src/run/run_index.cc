@@ -23,8 +23,8 @@ void RunIndex::reserve(std::size_t entries, std::size_t key_bytes) {
   constexpr std::size_t kMost = 1 << 20;
   places_.reserve(std::min(entries, kMost / sizeof(Place)));
   keys_.reserve(std::min(key_bytes, kMost));
-  populate(reinterpret_cast<char*>(places_.data()), places_.capacity() * sizeof(Place));
-  populate(keys_.data(), keys_.capacity());
+  prefault(reinterpret_cast<char*>(places_.data()), places_.capacity() * sizeof(Place));
+  prefault(keys_.data(), keys_.capacity());
 }
 
 void RunIndex::append(const IndexEntry& e) {
