@@ -54,7 +54,7 @@ constexpr const char* kUsage = R"(race [--NAME=VALUE...]
   --table=FILE     where the Markdown goes (standard output)
   --picture=FILE   writes the picture too, as SVG
   --curves=FILE    and one of what becomes of some rows with more threads and more keys (up to a hundred times as many);
-                   else the trials that only this shows are left out, unless --rows names them. They take hours
+                   else the trials that only this shows are left out, unless --rows names them. They take half an hour
   --timeout=S      a trial that takes longer hangs (900)
   --directory=DIR  where the stores go, on the device in question (a new one in TMPDIR or /tmp, removed at the end); with
                    one that is given, stores that are only read stay there for the next race of the same scale

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
+
+#include "base/random.h"
 
 namespace daruma {
 namespace {
@@ -97,6 +100,120 @@ TEST_F(Picker, EmptiesLevelsThatTheBottomIsNoLongerLargeEnoughFor) {
     runs_.back().level = picked->output_level;
   }
   EXPECT_FALSE(pick());
+}
+
+class Everything : public Picker {
+ protected:
+  [[nodiscard]] std::vector<CompactionPick> picks() const { return pick_everything(runs_, kSettings, 1); }
+  using Numbers = std::vector<std::uint64_t>;
+};
+
+TEST_F(Everything, TakesOnlyTheStretchesThatHaveSomethingToMerge) {
+  place(kBottomLevel, 100, "a", "c");
+  place(kBottomLevel, 100, "d", "f");
+  place(kBottomLevel, 100, "g", "i");
+  place(0, 10, "e", "e");
+  place(3, 10, "f", "f");
+  const auto picked = picks();
+  ASSERT_EQ(picked.size(), 1U);
+  EXPECT_EQ(picked[0].inputs, (Numbers{2, 4, 5}));
+  EXPECT_EQ(picked[0].output_level, kBottomLevel);
+  EXPECT_TRUE(picked[0].bottom);
+}
+
+TEST_F(Everything, MovesALargeRunOfLevel0ThatOverlapsNothing) {
+  place(kBottomLevel, 100, "a", "c");
+  place(0, 100, "d", "f");
+  const auto picked = picks();
+  ASSERT_EQ(picked.size(), 1U);
+  EXPECT_TRUE(picked[0].trivial_move);
+  EXPECT_EQ(picked[0].inputs, Numbers{2});
+
+  runs_[1].level = runs_[1].info.level = 5;  // only runs of level 0 move
+  ASSERT_EQ(picks().size(), 1U);
+  EXPECT_FALSE(picks()[0].trivial_move);
+}
+
+TEST_F(Everything, RewritesWhatStillHoldsTombstonesAtTheBottom) {
+  place(kBottomLevel, 100, "a", "c");
+  EXPECT_TRUE(picks().empty());
+  runs_[0].info.tombstones = 1;
+  ASSERT_EQ(picks().size(), 1U);
+  EXPECT_FALSE(picks()[0].trivial_move);
+  runs_[0].info.tombstones = 0;
+  runs_[0].info.erases = 1;
+  EXPECT_EQ(picks().size(), 1U);
+}
+
+TEST_F(Everything, MergesSmallNeighboursAndLeavesASmallOneAlone) {
+  place(kBottomLevel, 24, "a", "c");
+  EXPECT_TRUE(picks().empty());
+  place(kBottomLevel, 24, "d", "f");
+  place(kBottomLevel, 25, "g", "i");
+  place(kBottomLevel, 24, "j", "l");
+  const auto picked = picks();
+  ASSERT_EQ(picked.size(), 1U);
+  EXPECT_EQ(picked[0].inputs, (Numbers{1, 2}));
+}
+
+TEST_F(Everything, OfAnyPlacementLeavesOneLevelWithoutTombstones) {
+  for (std::uint64_t seed = 1; seed <= 2000; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Random random(seed);
+    runs_.clear();
+    const auto key = [](std::uint64_t letter) { return std::string(1, static_cast<char>('a' + letter)); };
+    for (std::uint32_t level = 1; level <= kBottomLevel; ++level) {
+      for (std::uint64_t first = random.below(6), last = 0; first < 24; first = last + 1 + random.below(6)) {
+        last = first + random.below(4);  // runs of a level do not overlap
+        if (random.one_in(2)) place(level, 1 + random.below(60), key(first), key(last));
+      }
+    }
+    for (std::uint64_t i = random.below(4); i > 0; --i) {
+      const std::uint64_t first = random.below(24);
+      place(0, 1 + random.below(60), key(first), key(first + random.below(4)));
+    }
+    for (PlacedRun& run : runs_) run.info.tombstones = random.one_in(4);
+    CompactionSettings settings = kSettings;
+    settings.input_bytes_max = 60;
+
+    std::vector<PlacedRun> after = runs_;
+    for (const CompactionPick& pick : pick_everything(runs_, settings, 1)) {
+      PlacedRun output;
+      output.level = output.info.level = kBottomLevel;
+      output.info.number = 1000 + pick.inputs.front();
+      output.info.keyspace = 1;
+      output.info.entries = 1;
+      output.info.file_bytes = pick.input_bytes;
+      const auto is_input = [&](const PlacedRun& run) {
+        return std::count(pick.inputs.begin(), pick.inputs.end(), run.info.number) > 0;
+      };
+      EXPECT_TRUE(pick.bottom);
+      if (pick.trivial_move) {
+        ASSERT_EQ(pick.inputs.size(), 1U);
+        const auto moved = std::find_if(after.begin(), after.end(), is_input);
+        EXPECT_EQ(moved->level, 0U);
+        EXPECT_EQ(moved->info.tombstones, 0U);
+        moved->level = kBottomLevel;
+      } else {
+        for (const PlacedRun& run : after) {
+          if (!is_input(run)) continue;
+          if (output.info.smallest_key.empty() || run.info.smallest_key < output.info.smallest_key)
+            output.info.smallest_key = run.info.smallest_key;
+          output.info.largest_key = std::max(output.info.largest_key, run.info.largest_key);
+        }
+        ASSERT_EQ(std::erase_if(after, is_input), pick.inputs.size()) << "each run is in one pick";
+        after.push_back(output);
+      }
+      EXPECT_TRUE(std::none_of(after.begin(), after.end(), [&](const PlacedRun& run) {
+        return run.level < kBottomLevel && overlaps(run.info, output.info);
+      })) << "something above the output could be older";
+      ASSERT_TRUE(check_placement(after).ok()) << check_placement(after).to_string();
+    }
+    for (const PlacedRun& run : after) {
+      EXPECT_EQ(run.level, kBottomLevel);
+      EXPECT_EQ(run.info.tombstones, 0U);
+    }
+  }
 }
 
 }  // namespace

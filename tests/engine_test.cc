@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <map>
+#include <set>
 
 #include <engine_testing.h>
 #include <gtest/gtest.h>
@@ -216,6 +217,59 @@ TEST(Engine, ACompactionToTheBottomLeavesNoTombstone) {
   EXPECT_EQ(store.keyspace_stats(k)->entries, 1U);
   const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
   for (const PlacedRun& run : catalogue.newest()->runs) EXPECT_EQ(run.info.erases, 0U);
+}
+
+TEST(Engine, ACompactionTouchesOnlyWhatHasChanged) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Random random(1);
+  Model model;
+  for (const char* part : {"a", "b", "c"}) {
+    for (int i = 0; i < 20; ++i) {
+      const std::string key = part + std::to_string(i);
+      model[key] = noise(400, random);
+      ASSERT_TRUE(store.put(k, key, model[key]).ok());
+    }
+    ASSERT_TRUE(store.compact(k).ok());
+  }
+  const auto number_of_run = [&](const std::string& key) -> std::uint64_t {
+    const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
+    for (const PlacedRun& run : catalogue.newest()->runs) {
+      if (run.info.keyspace != k.id() || run.info.smallest_key > key || run.info.largest_key < key) continue;
+      EXPECT_EQ(run.level, kBottomLevel);
+      return run.info.number;
+    }
+    ADD_FAILURE() << key << " is in no run";
+    return 0;
+  };
+  const std::uint64_t a = number_of_run("a1"), b = number_of_run("b1"), c = number_of_run("c1");
+  EXPECT_EQ(std::set({a, b, c}).size(), 3U);
+  ASSERT_TRUE(store.erase(k, "b5").ok());
+  model.erase("b5");
+  ASSERT_TRUE(store.compact(k).ok());
+  EXPECT_EQ(number_of_run("a1"), a);
+  EXPECT_NE(number_of_run("b1"), b);
+  EXPECT_EQ(number_of_run("c1"), c);
+  EXPECT_EQ(store.keyspace_stats(k)->entries, model.size());
+  EXPECT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+  world.disk->kill();
+  store = world.must_open();
+  expect_equal(store, k, model);
+}
+
+TEST(Engine, ACompactionFreesWhatARunErasesAtTheBottom) {
+  World world;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Random random(1);
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(store.put(k, "k" + std::to_string(i), noise(400, random)).ok());
+  ASSERT_TRUE(store.erase(k, "never there").ok());
+  for (int i = 0; i < 2; ++i) {  // a large run that overlaps nothing is moved down as it is
+    ASSERT_TRUE(store.compact(k).ok());
+    EXPECT_EQ(store.keyspace_stats(k)->tombstones, 0U);
+    EXPECT_EQ(store.keyspace_stats(k)->entries, 20U);
+  }
 }
 
 TEST(Engine, ReadOnlyServesTheSameAndChangesNoByte) {

@@ -661,6 +661,12 @@ mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.Wh
   [[    for (; through != 0;]] [[    for (; false;]])
 mutant(level_that_holds_runs_is_jumped_over snapshot/compaction_picker.cc compaction_picker_test
   [[if (!at[level].empty()) return level;]] [[if (false) return level;]])
+mutant(compaction_of_all_takes_what_has_not_changed snapshot/compaction_picker.cc compaction_picker_test
+  [[clean && (there || may_move(first))]] [[clean && may_move(first)]])
+mutant(tombstones_at_the_bottom_stay snapshot/compaction_picker.cc compaction_picker_test
+  [[stretch.size() == 1 && first.info.tombstones == 0]] [[stretch.size() == 1]])
+mutant(run_that_reaches_far_ends_its_stretch snapshot/compaction_picker.cc compaction_picker_test
+  [[end = std::max<std::string_view>(end, run->info.largest_key);]] [[end = run->info.largest_key;]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
 

@@ -19,7 +19,7 @@ Figures grown(const Course& course, double records_at_one) {
     Figures figures;
     const Meter starting;
     stores::Store& store = *must_open(course, course.directory, {}).release();
-    get(*store.session().release(), Key::present(records / 2), stores::Answer::kValue);
+    get(*store.session(), Key::present(records / 2), stores::Answer::kValue);
     figures["first_ms"] = starting.ms();
     warm(course.directory);
     const auto measure = [&](const Operation& each, const char* suffix) {

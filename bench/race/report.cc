@@ -91,8 +91,8 @@ std::string method(const Results& results) {
   out << results.machine() << ".\n\n"
       << "All stores do the same work in one run, in turns; each measurement is a process of its own on the same file "
          "system; median of "
-      << rounds << (rounds == 1 ? " round" : " rounds")
-      << ", ± half of the range between the least and the most. Keys of 16 bytes, values of 100 "
+      << rounds << (rounds == 1 ? " round" : " rounds") << ", ± half of the range between the least and the most"
+      << (rounds == 1 ? "" : " (where there is none it was measured once)") << ". Keys of 16 bytes, values of 100 "
       << "of which half compresses, " << figure(1e6 * results.scale()) << " records where nothing else is said, "
       << figure(1e7 * results.scale()) << " in the big store, of which the cold rows are too"
       << (results.scale() == 1 ? "" : text(" (and %g of the length of a tail that a row names)", results.scale()))

@@ -117,19 +117,23 @@ Status Engine::trim() {
 }
 
 Status Engine::compact_everything(Keyspace keyspace) {
-  Compaction job;
+  const auto exists = [&] {
+    const EpochGuard guard;
+    return keyspace.id() != kCatalogKeyspace && state_.load(std::memory_order_seq_cst)->find(keyspace.id());
+  };
+  if (!exists()) return {Code::kNotFound, "keyspace " + std::to_string(keyspace.id()) + " does not exist"};
+  std::vector<CompactionPick> picks;
   {
-    MutexLock checkpoint_lock(checkpoint_mutex_);
-    {
-      EpochGuard guard;
-      if (keyspace.id() == kCatalogKeyspace || !state_.load(std::memory_order_seq_cst)->find(keyspace.id()))
-        return {Code::kNotFound, "keyspace " + std::to_string(keyspace.id()) + " does not exist"};
-    }
-    std::optional<CompactionPick> pick = pick_everything(generations_.front().runs, keyspace.id(), {});
-    if (!pick) return {};
-    job.pick = std::move(*pick);
+    MutexLock lock(checkpoint_mutex_);
+    picks = pick_everything(generations_.front().runs, compaction_, keyspace.id());
   }
-  return run_compaction(job);
+  for (CompactionPick& pick : picks) {
+    if (!exists()) break;  // any more
+    Compaction job;
+    job.pick = std::move(pick);
+    DARUMA_TRY(run_compaction(job));
+  }
+  return {};
 }
 
 /// True when there was one to do.

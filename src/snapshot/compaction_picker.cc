@@ -84,6 +84,21 @@ struct Levels {
     }
     return true;
   }
+  /// All runs, in the order of keys, together where one overlaps the next.
+  [[nodiscard]] std::vector<Runs> stretches() const {
+    Runs all;
+    for (const Runs& level : at) all.insert(all.end(), level.begin(), level.end());
+    std::sort(all.begin(), all.end(),
+              [](const PlacedRun* a, const PlacedRun* b) { return a->info.smallest_key < b->info.smallest_key; });
+    std::vector<Runs> out;
+    std::string_view end;
+    for (const PlacedRun* run : all) {
+      if (out.empty() || run->info.smallest_key > end) out.emplace_back();
+      out.back().push_back(run);
+      end = std::max<std::string_view>(end, run->info.largest_key);
+    }
+    return out;
+  }
 };
 
 CompactionPick finish(const Levels& levels, const Runs& set, std::uint32_t from, std::uint32_t to) {
@@ -95,6 +110,15 @@ CompactionPick finish(const Levels& levels, const Runs& set, std::uint32_t from,
   pick.bottom = levels.nothing_below(to, hull_of(set));
   for (const PlacedRun* run : set) pick.inputs.push_back(run->info.number);
   std::sort(pick.inputs.begin(), pick.inputs.end());
+  return pick;
+}
+
+/// Given that nothing overlaps it.
+bool may_move(const PlacedRun& run) { return run.level == 0 && run.info.level == 0; }
+
+CompactionPick move(const Levels& levels, const PlacedRun& run) {
+  CompactionPick pick = finish(levels, {&run}, 0, kBottomLevel);
+  pick.trivial_move = true;
   return pick;
 }
 
@@ -111,12 +135,9 @@ std::optional<CompactionPick> from_level0(const Levels& levels, const Compaction
   for (const PlacedRun* oldest : level0) {
     Runs set{oldest};
     close_over_older(level0, set);
-    if (set.size() == 1 && oldest->info.level == 0 && oldest->info.file_bytes >= settings.output_run_bytes / 4 &&
-        !busy.contains(oldest->info.number) && levels.nothing_below(0, oldest->info)) {
-      CompactionPick pick = finish(levels, set, 0, kBottomLevel);
-      pick.trivial_move = true;
-      return pick;
-    }
+    if (set.size() == 1 && may_move(*oldest) && oldest->info.file_bytes >= settings.output_run_bytes / 4 &&
+        !busy.contains(oldest->info.number) && levels.nothing_below(0, oldest->info))
+      return move(levels, *oldest);
     // Newer runs over the same keys come along while they fit: merging them now saves merging the level below again.
     for (const PlacedRun* newer : level0) {
       if (contains(set, newer) || !overlaps(hull_of(set), newer->info)) continue;
@@ -213,16 +234,35 @@ std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs
   return std::nullopt;
 }
 
-std::optional<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, std::uint32_t keyspace,
-                                              const std::set<std::uint64_t>& busy) {
+std::vector<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
+                                            std::uint32_t keyspace) {
+  std::vector<CompactionPick> picks;
   const std::map<std::uint32_t, Levels> keyspaces = by_keyspace(runs);
   const auto found = keyspaces.find(keyspace);
-  if (found == keyspaces.end()) return std::nullopt;
+  if (found == keyspaces.end()) return picks;
+  const Levels& levels = found->second;
   Runs set;
-  for (const Runs& level : found->second.at) set.insert(set.end(), level.begin(), level.end());
-  const std::size_t at_bottom = found->second.at[kBottomLevel].size();
-  if (any_busy(set, busy) || set.size() == at_bottom) return std::nullopt;
-  return finish(found->second, set, 0, kBottomLevel);
+  bool due = false;
+  const auto end_set = [&] {
+    if (due) picks.push_back(finish(levels, set, 0, kBottomLevel));
+    set.clear();
+    due = false;
+  };
+  for (const Runs& stretch : levels.stretches()) {
+    const PlacedRun& first = *stretch.front();
+    const bool clean = stretch.size() == 1 && first.info.tombstones == 0 && first.info.erases == 0;
+    const bool there = first.level == kBottomLevel;
+    if (clean && (there || may_move(first)) && first.info.file_bytes >= settings.output_run_bytes / 4) {
+      end_set();
+      if (!there) picks.push_back(move(levels, first));
+      continue;
+    }
+    if (!set.empty() && bytes_of(set) + bytes_of(stretch) > settings.input_bytes_max) end_set();
+    due = due || !clean || !there || !set.empty();
+    set.insert(set.end(), stretch.begin(), stretch.end());
+  }
+  end_set();
+  return picks;
 }
 
 }  // namespace daruma

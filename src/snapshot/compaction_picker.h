@@ -50,9 +50,11 @@ struct CompactionPick {
 std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
                                               const std::set<std::uint64_t>& busy = {}, std::uint32_t last = 0);
 
-/// All of one keyspace into the bottom level (kvctl compact; getting rid of tombstones); nullopt when there is nothing
-/// to merge or part of it is busy.
-std::optional<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, std::uint32_t keyspace,
-                                              const std::set<std::uint64_t>& busy = {});
+/// What brings all of one keyspace to the bottom level (kvctl compact; getting rid of tombstones), in the order of
+/// keys. No pick shares a key with another, so each is right whether or not those before it were carried out. Runs
+/// there that have nothing to give back stay, unless they are small and have neighbours to merge with: it takes what
+/// there is to do, not the keyspace's size, and room for one pick, not for all.
+std::vector<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
+                                            std::uint32_t keyspace);
 
 }  // namespace daruma
