@@ -104,7 +104,8 @@ TEST_F(Picker, EmptiesLevelsThatTheBottomIsNoLongerLargeEnoughFor) {
 
 class Everything : public Picker {
  protected:
-  [[nodiscard]] std::vector<CompactionPick> picks() const { return pick_everything(runs_, kSettings, 1); }
+  static bool erases(const RunInfo& run) { return run.tombstones + run.erases > 0; }
+  [[nodiscard]] std::vector<CompactionPick> picks() const { return pick_everything(runs_, kSettings, 1, erases); }
   using Numbers = std::vector<std::uint64_t>;
 };
 
@@ -121,20 +122,20 @@ TEST_F(Everything, TakesOnlyTheStretchesThatHaveSomethingToMerge) {
   EXPECT_TRUE(picked[0].bottom);
 }
 
-TEST_F(Everything, MovesALargeRunOfLevel0ThatOverlapsNothing) {
+TEST_F(Everything, MovesLargeRunsOfLevel0ThatOverlapNothing) {
   place(kBottomLevel, 100, "a", "c");
   place(0, 100, "d", "f");
+  place(0, 100, "x", "x");
+  place(1, 100, "y", "z");
   const auto picked = picks();
-  ASSERT_EQ(picked.size(), 1U);
-  EXPECT_TRUE(picked[0].trivial_move);
-  EXPECT_EQ(picked[0].inputs, Numbers{2});
-
-  runs_[1].level = runs_[1].info.level = 5;  // only runs of level 0 move
-  ASSERT_EQ(picks().size(), 1U);
-  EXPECT_FALSE(picks()[0].trivial_move);
+  ASSERT_EQ(picked.size(), 2U);
+  EXPECT_EQ(picked[0].inputs, Numbers{4}) << "only runs of level 0 move";
+  EXPECT_FALSE(picked[0].trivial_move);
+  EXPECT_EQ(picked[1].inputs, (Numbers{2, 3})) << "by one manifest";
+  EXPECT_TRUE(picked[1].trivial_move);
 }
 
-TEST_F(Everything, RewritesWhatStillHoldsTombstonesAtTheBottom) {
+TEST_F(Everything, RewritesWhatGivesSomethingBackAtTheBottom) {
   place(kBottomLevel, 100, "a", "c");
   EXPECT_TRUE(picks().empty());
   runs_[0].info.tombstones = 1;
@@ -146,11 +147,11 @@ TEST_F(Everything, RewritesWhatStillHoldsTombstonesAtTheBottom) {
 }
 
 TEST_F(Everything, MergesSmallNeighboursAndLeavesASmallOneAlone) {
-  place(kBottomLevel, 24, "a", "c");
+  place(kBottomLevel, 49, "a", "c");
   EXPECT_TRUE(picks().empty());
-  place(kBottomLevel, 24, "d", "f");
-  place(kBottomLevel, 25, "g", "i");
-  place(kBottomLevel, 24, "j", "l");
+  place(kBottomLevel, 49, "d", "f");
+  place(kBottomLevel, 50, "g", "i");
+  place(kBottomLevel, 49, "j", "l");
   const auto picked = picks();
   ASSERT_EQ(picked.size(), 1U);
   EXPECT_EQ(picked[0].inputs, (Numbers{1, 2}));
@@ -177,36 +178,32 @@ TEST_F(Everything, OfAnyPlacementLeavesOneLevelWithoutTombstones) {
     settings.input_bytes_max = 60;
 
     std::vector<PlacedRun> after = runs_;
-    for (const CompactionPick& pick : pick_everything(runs_, settings, 1)) {
-      PlacedRun output;
-      output.level = output.info.level = kBottomLevel;
-      output.info.number = 1000 + pick.inputs.front();
-      output.info.keyspace = 1;
-      output.info.entries = 1;
-      output.info.file_bytes = pick.input_bytes;
+    for (const CompactionPick& pick : pick_everything(runs_, settings, 1, erases)) {
+      EXPECT_TRUE(pick.bottom);
       const auto is_input = [&](const PlacedRun& run) {
         return std::count(pick.inputs.begin(), pick.inputs.end(), run.info.number) > 0;
       };
-      EXPECT_TRUE(pick.bottom);
-      if (pick.trivial_move) {
-        ASSERT_EQ(pick.inputs.size(), 1U);
-        const auto moved = std::find_if(after.begin(), after.end(), is_input);
-        EXPECT_EQ(moved->level, 0U);
-        EXPECT_EQ(moved->info.tombstones, 0U);
-        moved->level = kBottomLevel;
-      } else {
-        for (const PlacedRun& run : after) {
-          if (!is_input(run)) continue;
-          if (output.info.smallest_key.empty() || run.info.smallest_key < output.info.smallest_key)
-            output.info.smallest_key = run.info.smallest_key;
-          output.info.largest_key = std::max(output.info.largest_key, run.info.largest_key);
-        }
-        ASSERT_EQ(std::erase_if(after, is_input), pick.inputs.size()) << "each run is in one pick";
+      PlacedRun output;
+      output.level = kBottomLevel;
+      output.info = {.number = 1000 + pick.inputs.front(), .keyspace = 1, .level = kBottomLevel, .entries = 1};
+      std::size_t inputs = 0;
+      for (PlacedRun& run : after) {
+        if (!is_input(run)) continue;
+        if (inputs++ == 0 || run.info.smallest_key < output.info.smallest_key)
+          output.info.smallest_key = run.info.smallest_key;
+        output.info.largest_key = std::max(output.info.largest_key, run.info.largest_key);
+        if (!pick.trivial_move) continue;
+        EXPECT_EQ(run.level, 0U);
+        run.level = kBottomLevel;
+      }
+      EXPECT_EQ(inputs, pick.inputs.size()) << "each run is in one pick";
+      if (!pick.trivial_move) {
+        std::erase_if(after, is_input);
+        EXPECT_TRUE(std::none_of(after.begin(), after.end(), [&](const PlacedRun& run) {
+          return overlaps(run.info, output.info);
+        })) << "something outside could be older";
         after.push_back(output);
       }
-      EXPECT_TRUE(std::none_of(after.begin(), after.end(), [&](const PlacedRun& run) {
-        return run.level < kBottomLevel && overlaps(run.info, output.info);
-      })) << "something above the output could be older";
       ASSERT_TRUE(check_placement(after).ok()) << check_placement(after).to_string();
     }
     for (const PlacedRun& run : after) {

@@ -6,6 +6,9 @@
 #include <engine_testing.h>
 #include <gtest/gtest.h>
 
+#include "run/run_format.h"
+#include "snapshot/catalogue.h"
+
 namespace daruma {
 namespace {
 
@@ -181,6 +184,46 @@ TEST_F(EngineHeal, BeyondParityIsReportedOnceAndTheRestServes) {
   }
   EXPECT_GT(right, 0U);
   EXPECT_GT(lost, 0U);
+}
+
+TEST(EngineHealCompaction, WhatIsDamagedInSeveralStretchesHoldsUpNone) {
+  World world;
+  world.compaction.level0_trigger = 100;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Random random(1);
+  std::map<std::string, std::string> model;
+  const auto put = [&](const std::string& key) {
+    model[key] = noise(400, random);
+    EXPECT_TRUE(store.put(k, key, model[key]).ok());
+  };
+  for (const char* part : {"a", "m", "z"}) {
+    for (int i = 0; i < 20; ++i) put(part + std::to_string(i));
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
+  for (const char* part : {"a", "z"}) {
+    put(part + std::string("5"));
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  for (const PlacedRun& run : catalogue.newest()->runs) {
+    if (run.info.smallest_key != "a0" && run.info.smallest_key != "z0") continue;
+    const ParityLayout layout = *parity_layout_of_file(run.info.file_bytes / kSectorBytes);
+    for (const std::uint64_t sector : {std::uint64_t{1}, layout.parity_at(1)}) {
+      ASSERT_TRUE(
+          world.disk
+              ->overwrite("store/runs/" + run_name(run.info.number), sector * kSectorBytes, noise(kSectorBytes, random))
+              .ok());
+    }
+  }
+  const Status done = store.compact(k);
+  EXPECT_TRUE(done.ok()) << done.to_string();
+  EXPECT_EQ(store.damage().size(), 2U) << "nothing else had their keys any more";
+  for (const auto& [key, value] : model) {
+    const Result<std::string> got = store.get(k, key);
+    if (key[0] == 'm' || key == "a5" || key == "z5") { ASSERT_TRUE(got.ok()) << key; }
+    EXPECT_TRUE(got.ok() ? *got == value : got.status().is(Code::kDataLoss)) << key << ": " << got.status().to_string();
+  }
 }
 
 /// Two keyspaces of one entry: neither the log nor an older generation has what their runs and the catalogue's hold.

@@ -185,6 +185,7 @@ struct CutOff {
 CutOff cut_off(bool compaction) {
   World world;
   world.compaction.level0_trigger = 100;
+  world.compaction.output_run_bytes = 1 << 20;  // else a run that nothing overlaps is moved as it is
   CutOff cut;
   Store store = world.must_open();
   const Keyspace k = *store.create_keyspace("k");
@@ -215,6 +216,7 @@ TEST(EngineStart, WhatACutOffJobLeftNeverComesBack) {
       CutOff cut = cut_off(compaction);
       World world;
       world.compaction.level0_trigger = 100;
+      world.compaction.output_run_bytes = 1 << 20;
       world.seed = 100;
       world.disk = std::move(cut.disk);
       ASSERT_TRUE(world.disk->remove(cut.other).ok());

@@ -531,9 +531,9 @@ mutant(gaps_end_with_a_compaction engine/compact.cc engine_generations_test:Engi
 
 # --- compaction
 mutant(tombstones_are_kept_for_ever engine/compact.cc engine_test:Engine.ACompaction*
-  [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = true;]])
+  [[job.keep_tombstones = keeps_tombstones(damage.get());]] [[job.keep_tombstones = true;]])
 mutant(tombstones_are_dropped_beside_damage engine/compact.cc engine_generations_test:EngineRebuild.*
-  [[job.keep_tombstones = damage && !damage->empty();]] [[job.keep_tombstones = false;]])
+  [[job.keep_tombstones = keeps_tombstones(damage.get());]] [[job.keep_tombstones = false;]])
 
 # --- what a cut-off job left
 mutant(unnamed_runs_stay_after_a_loss engine/open_tidy.cc engine_start_test:EngineStart.WhatACutOff*
@@ -662,11 +662,13 @@ mutant(one_keyspace_fills_the_ring engine/bulkhead.cc bulkhead_test:Bulkheads.Wh
 mutant(level_that_holds_runs_is_jumped_over snapshot/compaction_picker.cc compaction_picker_test
   [[if (!at[level].empty()) return level;]] [[if (false) return level;]])
 mutant(compaction_of_all_takes_what_has_not_changed snapshot/compaction_picker.cc compaction_picker_test
-  [[clean && (there || may_move(first))]] [[clean && may_move(first)]])
-mutant(tombstones_at_the_bottom_stay snapshot/compaction_picker.cc compaction_picker_test
-  [[stretch.size() == 1 && first.info.tombstones == 0]] [[stretch.size() == 1]])
+  [[(there || may_move(first)) && !gives_back]] [[may_move(first) && !gives_back]])
+mutant(tombstones_at_the_bottom_stay engine/compact.cc engine_test:Engine.ACompactionFrees*
+  [[run.tombstones + run.erases > 0 && !keeps]] [[run.erases > 0 && !keeps]])
 mutant(run_that_reaches_far_ends_its_stretch snapshot/compaction_picker.cc compaction_picker_test
   [[end = std::max<std::string_view>(end, run->info.largest_key);]] [[end = run->info.largest_key;]])
+mutant(damaged_stretch_stops_a_compaction engine/compact.cc engine_heal_test:EngineHealCompaction.*
+  [[!done.is(Code::kCorruption) && !done.is(Code::kDataLoss)]] [[true]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
 

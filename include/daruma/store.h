@@ -282,9 +282,9 @@ class DARUMA_API Store {
 
   /// Writes everything up to now into runs, publishes a snapshot and releases the log behind it.
   Status checkpoint();
-  /// Merges the keyspace into its bottom level, one stretch of overlapping runs after the other: deleted and overwritten
-  /// values give back their space, as far as no view needs them. Runs there that have none to give stay untouched, so
-  /// this takes what has changed, not what there is. Checkpoints first.
+  /// Merges the keyspace into its bottom level, one stretch of overlapping runs after the other: deleted and
+  /// overwritten values give back their space, as far as no view needs them. Runs that nothing lies over and that have
+  /// none to give stay as they are. What is damaged is left out and told, if it cannot be healed. Checkpoints first.
   Status compact(Keyspace keyspace);
   /// Gives the device back what only bursts and a second misfortune need, and history: spare log files, and the runs
   /// and the log that only older snapshots than the newest need. Until the next checkpoint a run that is lost beyond

@@ -4,6 +4,7 @@
 //
 // What must stay true: the outputs are durable and read back before the manifest that names them; the inputs stay until
 // no kept generation names them; killed at any point, the store has either, never both and never neither.
+#include <algorithm>
 #include <chrono>
 
 #include "base/out_of_memory.h"
@@ -57,11 +58,19 @@ class ErasesInParts {
   std::vector<RangeErase> erases_;
 };
 
+/// Whether reads there still are.
+bool blocked(const DamageMap* damage, const RunInfo& run, const LostKeys& gap) {
+  return damage && damage->touches(run.keyspace, gap.begin, gap.end);
+}
+
+/// Tombstones stay as long as damage may hide what they erase.
+bool keeps_tombstones(const DamageMap* damage) { return damage && !damage->empty(); }
+
 /// Gaps of the inputs that still block reads.
 void carry_gaps(const std::vector<RunInfo>& inputs, const DamageMap* damage, std::vector<LostKeys>& out) {
   for (const RunInfo& input : inputs) {
     for (const LostKeys& gap : input.lost) {
-      if (damage && damage->touches(input.keyspace, gap.begin, gap.end)) out.push_back(gap);
+      if (blocked(damage, input, gap)) out.push_back(gap);
     }
   }
 }
@@ -116,6 +125,7 @@ Status Engine::trim() {
   return {};
 }
 
+/// What is damaged is left out, and told at the end.
 Status Engine::compact_everything(Keyspace keyspace) {
   const auto exists = [&] {
     const EpochGuard guard;
@@ -125,15 +135,24 @@ Status Engine::compact_everything(Keyspace keyspace) {
   std::vector<CompactionPick> picks;
   {
     MutexLock lock(checkpoint_mutex_);
-    picks = pick_everything(generations_.front().runs, compaction_, keyspace.id());
+    const std::shared_ptr<const DamageMap> damage = damage_now();
+    const auto gives_back = [&](const RunInfo& run) {
+      return (run.tombstones + run.erases > 0 && !keeps_tombstones(damage.get())) ||
+             std::any_of(run.lost.begin(), run.lost.end(),
+                         [&](const LostKeys& gap) { return !blocked(damage.get(), run, gap); });
+    };
+    picks = pick_everything(generations_.front().runs, compaction_, keyspace.id(), gives_back);
   }
+  Status damaged;
   for (CompactionPick& pick : picks) {
     if (!exists()) break;  // any more
     Compaction job;
     job.pick = std::move(pick);
-    DARUMA_TRY(run_compaction(job));
+    Status done = run_compaction(job);
+    if (!done.ok() && !done.is(Code::kCorruption) && !done.is(Code::kDataLoss)) return done;
+    if (damaged.ok()) damaged = std::move(done);
   }
-  return {};
+  return damaged;
 }
 
 /// True when there was one to do.
@@ -164,7 +183,7 @@ Status Engine::run_compaction(Compaction& job) {
     {
       MutexLock lock(checkpoint_mutex_);
       DARUMA_TRY(settle());
-      if (job.pick.trivial_move) return move_run(job);
+      if (job.pick.trivial_move) return move_runs(job);
       std::vector<RunInfo> inputs;
       for (const std::uint64_t number : job.pick.inputs) {
         const auto run = live_.find(number);
@@ -180,7 +199,7 @@ Status Engine::run_compaction(Compaction& job) {
       job.supersedes = supersedes_for(inputs, on_disk);
       job.base = generations_.front().sequence;
       const std::shared_ptr<const DamageMap> damage = damage_now();
-      job.keep_tombstones = damage && !damage->empty();
+      job.keep_tombstones = keeps_tombstones(damage.get());
       carry_gaps(inputs, damage.get(), job.lost);
     }
     Status merged = or_out_of_memory([&]() REQUIRES(compaction_mutex_) { return merge_runs(job); });
@@ -203,11 +222,12 @@ Status Engine::run_compaction(Compaction& job) {
   return job.info.status;
 }
 
-/// Nothing overlaps the run on its way down: only the manifest changes.
-Status Engine::move_run(Compaction& job) {
+/// Nothing overlaps the runs on their way down: only the manifest changes.
+Status Engine::move_runs(Compaction& job) {
   Manifest next = next_generation();
   for (PlacedRun& placed : next.runs) {
-    if (placed.info.number == job.pick.inputs.front()) placed.level = job.pick.output_level;
+    if (std::binary_search(job.pick.inputs.begin(), job.pick.inputs.end(), placed.info.number))
+      placed.level = job.pick.output_level;
   }
   DARUMA_TRY(publish_generation(
       std::move(next), [this, keyspace = job.pick.keyspace]() NO_THREAD_SAFETY_ANALYSIS { put_into_use({keyspace}); }));

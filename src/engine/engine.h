@@ -283,7 +283,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Status compact_everything(Keyspace keyspace) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Result<bool> compact_one() REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status run_compaction(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
-  Status move_run(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
+  Status move_runs(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   Status merge_runs(Compaction& job) REQUIRES(compaction_mutex_) EXCLUDES(checkpoint_mutex_);
   Status install_compaction(Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);
   void replace_inputs(const Compaction& job) REQUIRES(checkpoint_mutex_) EXCLUDES(write_mutex_);

@@ -116,8 +116,8 @@ CompactionPick finish(const Levels& levels, const Runs& set, std::uint32_t from,
 /// Given that nothing overlaps it.
 bool may_move(const PlacedRun& run) { return run.level == 0 && run.info.level == 0; }
 
-CompactionPick move(const Levels& levels, const PlacedRun& run) {
-  CompactionPick pick = finish(levels, {&run}, 0, kBottomLevel);
+CompactionPick move(const Levels& levels, const Runs& runs) {
+  CompactionPick pick = finish(levels, runs, 0, kBottomLevel);
   pick.trivial_move = true;
   return pick;
 }
@@ -137,7 +137,7 @@ std::optional<CompactionPick> from_level0(const Levels& levels, const Compaction
     close_over_older(level0, set);
     if (set.size() == 1 && may_move(*oldest) && oldest->info.file_bytes >= settings.output_run_bytes / 4 &&
         !busy.contains(oldest->info.number) && levels.nothing_below(0, oldest->info))
-      return move(levels, *oldest);
+      return move(levels, set);
     // Newer runs over the same keys come along while they fit: merging them now saves merging the level below again.
     for (const PlacedRun* newer : level0) {
       if (contains(set, newer) || !overlaps(hull_of(set), newer->info)) continue;
@@ -235,12 +235,14 @@ std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs
 }
 
 std::vector<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
-                                            std::uint32_t keyspace) {
+                                            std::uint32_t keyspace,
+                                            const std::function<bool(const RunInfo& run)>& gives_back) {
   std::vector<CompactionPick> picks;
   const std::map<std::uint32_t, Levels> keyspaces = by_keyspace(runs);
   const auto found = keyspaces.find(keyspace);
   if (found == keyspaces.end()) return picks;
   const Levels& levels = found->second;
+  Runs moved;
   Runs set;
   bool due = false;
   const auto end_set = [&] {
@@ -250,18 +252,19 @@ std::vector<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, 
   };
   for (const Runs& stretch : levels.stretches()) {
     const PlacedRun& first = *stretch.front();
-    const bool clean = stretch.size() == 1 && first.info.tombstones == 0 && first.info.erases == 0;
     const bool there = first.level == kBottomLevel;
-    if (clean && (there || may_move(first)) && first.info.file_bytes >= settings.output_run_bytes / 4) {
+    const bool good = stretch.size() == 1 && (there || may_move(first)) && !gives_back(first.info);
+    if (good && first.info.file_bytes >= settings.output_run_bytes / 2) {
       end_set();
-      if (!there) picks.push_back(move(levels, first));
+      if (!there) moved.push_back(&first);
       continue;
     }
     if (!set.empty() && bytes_of(set) + bytes_of(stretch) > settings.input_bytes_max) end_set();
-    due = due || !clean || !there || !set.empty();
+    due = due || !good || !there || !set.empty();
     set.insert(set.end(), stretch.begin(), stretch.end());
   }
   end_set();
+  if (!moved.empty()) picks.push_back(move(levels, moved));
   return picks;
 }
 

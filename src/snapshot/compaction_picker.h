@@ -15,6 +15,7 @@
 // ninth of it.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <set>
 #include <vector>
@@ -39,7 +40,7 @@ struct CompactionPick {
   std::uint32_t input_level = 0;      ///< where the compaction started
   std::uint32_t output_level = 0;
   std::uint64_t input_bytes = 0;
-  bool trivial_move = false;  ///< one input; only its level changes, no bytes are written, nothing is superseded
+  bool trivial_move = false;  ///< only the inputs' level changes, no bytes are written, nothing is superseded
   bool bottom = false;        ///< tombstones hide nothing any more
   double score = 0;
   bool operator==(const CompactionPick&) const = default;
@@ -50,11 +51,12 @@ struct CompactionPick {
 std::optional<CompactionPick> pick_compaction(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
                                               const std::set<std::uint64_t>& busy = {}, std::uint32_t last = 0);
 
-/// What brings all of one keyspace to the bottom level (kvctl compact; getting rid of tombstones), in the order of
-/// keys. No pick shares a key with another, so each is right whether or not those before it were carried out. Runs
-/// there that have nothing to give back stay, unless they are small and have neighbours to merge with: it takes what
-/// there is to do, not the keyspace's size, and room for one pick, not for all.
+/// What brings all of one keyspace to the bottom level (kvctl compact; getting rid of tombstones). No run overlaps one
+/// of another pick, so each is right whether or not others were carried out. A run of half a full output that overlaps
+/// nothing is not merged, unless it `gives_back` something when it is written anew; smaller ones are, where there are
+/// several side by side.
 std::vector<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, const CompactionSettings& settings,
-                                            std::uint32_t keyspace);
+                                            std::uint32_t keyspace,
+                                            const std::function<bool(const RunInfo& run)>& gives_back);
 
 }  // namespace daruma

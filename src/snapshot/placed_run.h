@@ -9,8 +9,8 @@
 //   - Levels 1 to kBottomLevel: runs of one level do not overlap. Whatever a level answers is newer than anything below
 //   it.
 // A run is written at the level that its RunInfo tells, and stands there until it is superseded, with one exception: a
-// run of level 0 that overlaps nothing may be moved, once, straight to kBottomLevel. Only because there is no other
-// move can the levels be told again from the runs alone (catalogue.h).
+// run of level 0 that overlaps nothing older may be moved, once, straight to kBottomLevel. Only because there is no
+// other move can the levels be told again from the runs alone (catalogue.h).
 #pragma once
 
 #include <string_view>
