@@ -17,6 +17,13 @@ struct Heard : EventListener {
   void on_heal(const HealInfo& info) override { heals.push_back(info); }
 };
 
+/// A sector of data and the one of parity that makes up for it.
+void hurt_beyond_parity(SimStorage& disk, const std::string& path, std::uint64_t file_bytes) {
+  const ParityLayout layout = *parity_layout_of_file(file_bytes / kSectorBytes);
+  for (const std::uint64_t sector : {std::uint64_t{1}, layout.parity_at(1)})
+    ASSERT_TRUE(disk.overwrite(path, sector * kSectorBytes, std::string(kSectorBytes, '\x5a')).ok());
+}
+
 class EngineHeal : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -164,10 +171,7 @@ TEST_F(EngineHeal, ARunThatCannotBeHealedKeepsNoOtherWaiting) {
 TEST_F(EngineHeal, BeyondParityIsReportedOnceAndTheRestServes) {
   const std::map<std::string, std::string> before = contents(*world_.disk, "store/runs");
   const auto& [path, bytes] = *std::prev(before.end());
-  const ParityLayout layout = *parity_layout_of_file(bytes.size() / kSectorBytes);
-  const std::string noise(kSectorBytes, '\x5a');
-  for (const std::uint64_t sector : {std::uint64_t{1}, layout.parity_at(1)})
-    ASSERT_TRUE(world_.disk->overwrite(path, sector * kSectorBytes, noise).ok());
+  hurt_beyond_parity(*world_.disk, path, bytes.size());
   Store store = open();
   const Keyspace keyspace = *store.keyspace("k");
   std::size_t right = 0;
@@ -207,14 +211,8 @@ TEST(EngineHealCompaction, WhatIsDamagedInSeveralStretchesHoldsUpNone) {
     ASSERT_TRUE(store.checkpoint().ok());
   }
   for (const PlacedRun& run : catalogue.newest()->runs) {
-    if (run.info.smallest_key != "a0" && run.info.smallest_key != "z0") continue;
-    const ParityLayout layout = *parity_layout_of_file(run.info.file_bytes / kSectorBytes);
-    for (const std::uint64_t sector : {std::uint64_t{1}, layout.parity_at(1)}) {
-      ASSERT_TRUE(
-          world.disk
-              ->overwrite("store/runs/" + run_name(run.info.number), sector * kSectorBytes, noise(kSectorBytes, random))
-              .ok());
-    }
+    if (run.info.smallest_key == "a0" || run.info.smallest_key == "z0")
+      hurt_beyond_parity(*world.disk, "store/runs/" + run_name(run.info.number), run.info.file_bytes);
   }
   const Status done = store.compact(k);
   EXPECT_TRUE(done.ok()) << done.to_string();
@@ -224,6 +222,46 @@ TEST(EngineHealCompaction, WhatIsDamagedInSeveralStretchesHoldsUpNone) {
     if (key[0] == 'm' || key == "a5" || key == "z5") { ASSERT_TRUE(got.ok()) << key; }
     EXPECT_TRUE(got.ok() ? *got == value : got.status().is(Code::kDataLoss)) << key << ": " << got.status().to_string();
   }
+}
+
+TEST(EngineHealCompaction, WritesNothingAnewThatDamageKeepsAndForgetsGapsThatAreAccepted) {
+  World world;
+  world.compaction.level0_trigger = 100;
+  Store store = world.must_open();
+  const Keyspace k = *store.create_keyspace("k");
+  Random random(1);
+  for (const char* part : {"a", "m"}) {
+    for (int i = 0; i < 40; ++i) ASSERT_TRUE(store.put(k, part + std::to_string(i), noise(400, random)).ok());
+    ASSERT_TRUE(store.checkpoint().ok());
+  }
+  const auto runs = [&] {
+    std::vector<RunInfo> all;
+    const Catalogue catalogue = *read_catalogue(*world.disk, "store", std::nullopt);
+    for (const PlacedRun& run : catalogue.newest()->runs) {
+      if (run.info.keyspace == k.id()) all.push_back(run.info);
+    }
+    return all;
+  };
+  const auto gaps = [&] {
+    std::size_t count = 0;
+    for (const RunInfo& run : runs()) count += run.lost.size();
+    return count;
+  };
+  go_on(store);
+  hurt_beyond_parity(*world.disk, "store/runs/" + run_name(runs().front().number), runs().front().file_bytes);
+  ASSERT_TRUE(store.erase(k, "a5").ok());
+  ASSERT_TRUE(store.erase(k, "m5").ok());
+  EXPECT_TRUE(store.compact(k).ok());
+  ASSERT_EQ(store.damage().size(), 1U);
+  EXPECT_GT(gaps(), 0U);
+  EXPECT_EQ(store.keyspace_stats(k)->tombstones, 2U) << "they may erase what is lost";
+  const auto once = runs();
+  EXPECT_TRUE(store.compact(k).ok());
+  EXPECT_TRUE(runs() == once) << "nothing would come of it";
+
+  ASSERT_TRUE(store.accept_damage(store.damage().front().id).ok());
+  EXPECT_TRUE(store.compact(k).ok());
+  EXPECT_EQ(gaps(), 0U);
 }
 
 /// Two keyspaces of one entry: neither the log nor an older generation has what their runs and the catalogue's hold.

@@ -669,6 +669,10 @@ mutant(run_that_reaches_far_ends_its_stretch snapshot/compaction_picker.cc compa
   [[end = std::max<std::string_view>(end, run->info.largest_key);]] [[end = run->info.largest_key;]])
 mutant(damaged_stretch_stops_a_compaction engine/compact.cc engine_heal_test:EngineHealCompaction.*
   [[!done.is(Code::kCorruption) && !done.is(Code::kDataLoss)]] [[true]])
+mutant(compaction_of_all_writes_anew_what_damage_keeps engine/compact.cc engine_heal_test:EngineHealCompaction.*
+  [[run.erases > 0 && !keeps_tombstones(damage.get())]] [[run.erases > 0]])
+mutant(accepted_gaps_stay_at_the_bottom engine/compact.cc engine_heal_test:EngineHealCompaction.*
+  [[return !blocked(damage.get(), run, gap);]] [[return false;]])
 mutant(most_urgent_compaction_always_first snapshot/compaction_picker.cc bulkhead_test:CompactionTurns.*
   [[keyspace - last - 1, score]] [[0, score]])
 

@@ -29,7 +29,7 @@ struct CompactionInfo {
   std::uint64_t bytes_in = 0;
   std::uint64_t runs_out = 0;
   std::uint64_t bytes_out = 0;
-  bool moved = false;  ///< a run changed its level, nothing was written
+  bool moved = false;  ///< runs changed their level, nothing was written
   std::int64_t duration_ns = 0;
   Status status;  ///< not ok: the inputs stand as they were
 };

@@ -101,23 +101,26 @@ struct Levels {
   }
 };
 
-CompactionPick finish(const Levels& levels, const Runs& set, std::uint32_t from, std::uint32_t to) {
+CompactionPick finish(const Levels& levels, const Runs& set, std::uint32_t to) {
   CompactionPick pick;
   pick.keyspace = set.front()->info.keyspace;
-  pick.input_level = from;
+  pick.input_level = to;
   pick.output_level = to;
   pick.input_bytes = bytes_of(set);
   pick.bottom = levels.nothing_below(to, hull_of(set));
-  for (const PlacedRun* run : set) pick.inputs.push_back(run->info.number);
+  for (const PlacedRun* run : set) {
+    pick.input_level = std::min(pick.input_level, run->level);
+    pick.inputs.push_back(run->info.number);
+  }
   std::sort(pick.inputs.begin(), pick.inputs.end());
   return pick;
 }
 
-/// Given that nothing overlaps it.
+/// Given that it overlaps nothing older (placed_run.h).
 bool may_move(const PlacedRun& run) { return run.level == 0 && run.info.level == 0; }
 
 CompactionPick move(const Levels& levels, const Runs& runs) {
-  CompactionPick pick = finish(levels, runs, 0, kBottomLevel);
+  CompactionPick pick = finish(levels, runs, kBottomLevel);
   pick.trivial_move = true;
   return pick;
 }
@@ -150,7 +153,7 @@ std::optional<CompactionPick> from_level0(const Levels& levels, const Compaction
       set = std::move(wider);
     }
     levels.drag_in(output, set);
-    if (!any_busy(set, busy)) return finish(levels, set, 0, output);
+    if (!any_busy(set, busy)) return finish(levels, set, output);
   }
   return std::nullopt;
 }
@@ -179,7 +182,7 @@ std::optional<CompactionPick> from_level(const Levels& levels, std::uint32_t lev
     if (bytes_of(best) + more->info.file_bytes > settings.input_bytes_max) continue;
     best.push_back(more);
   }
-  return finish(levels, best, level, level + 1);
+  return finish(levels, best, level + 1);
 }
 
 std::map<std::uint32_t, Levels> by_keyspace(const std::vector<PlacedRun>& runs) {
@@ -246,7 +249,7 @@ std::vector<CompactionPick> pick_everything(const std::vector<PlacedRun>& runs, 
   Runs set;
   bool due = false;
   const auto end_set = [&] {
-    if (due) picks.push_back(finish(levels, set, 0, kBottomLevel));
+    if (due) picks.push_back(finish(levels, set, kBottomLevel));
     set.clear();
     due = false;
   };

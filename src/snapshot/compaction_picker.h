@@ -4,11 +4,11 @@
 //
 // What must stay true of every pick, given a placement that keeps the read order (placed_run.h):
 //   - Placing the outputs at `output_level` in place of the inputs keeps that order: no older version of an input's key
-//   stays in a
-//     run above, and no run of the output level outside the inputs overlaps their hull.
+//     stays in a run above, and no run of the output level outside the inputs overlaps their hull (of a move: any of
+//     them).
 //   - `bottom` is told only when no run outside the inputs can hold an older version of any key in the hull.
-//   - Bounded: beyond the one run it starts from and what correctness drags in, a pick adds only what fits
-//   `input_bytes_max`.
+//   - Bounded: beyond the one run it starts from and what correctness drags in, a merge adds only what fits
+//     `input_bytes_max`.
 // The run with the least overlap below is taken first (RocksDB's kMinOverlappingRatio), which needs no cursor to
 // remember. Levels are filled from the bottom (RocksDB's level_compaction_dynamic_level_bytes): a small keyspace has
 // but one below level 0, so nothing is merged on its way there, and those between 0 and the bottom together aim at a
@@ -37,7 +37,7 @@ struct CompactionSettings {
 struct CompactionPick {
   std::uint32_t keyspace = 0;
   std::vector<std::uint64_t> inputs;  ///< run numbers, ascending
-  std::uint32_t input_level = 0;      ///< where the compaction started
+  std::uint32_t input_level = 0;      ///< the topmost of an input
   std::uint32_t output_level = 0;
   std::uint64_t input_bytes = 0;
   bool trivial_move = false;  ///< only the inputs' level changes, no bytes are written, nothing is superseded
